@@ -1,0 +1,78 @@
+/* digest.c: OpenSSL EVP behind digest.h. */
+#include "common/digest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+struct hasher {
+    EVP_MD_CTX *ctx;
+};
+
+static void hasher_start(struct hasher *h)
+{
+    ASSERT(EVP_DigestInit_ex(h->ctx, EVP_blake2b512(), NULL) == 1);
+}
+
+struct hasher *hasher_new(void)
+{
+    struct hasher *h = xmalloc(sizeof *h);
+
+    h->ctx = EVP_MD_CTX_new();
+    ASSERT(h->ctx != NULL);
+    hasher_start(h);
+    return h;
+}
+
+void hasher_free(struct hasher *h)
+{
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    free(h);
+}
+
+void hasher_add(struct hasher *h, const void *bytes, size_t len)
+{
+    ASSERT(EVP_DigestUpdate(h->ctx, bytes, len) == 1);
+}
+
+void hasher_add_u64(struct hasher *h, uint64_t v)
+{
+    uint8_t le[8];
+
+    for (size_t i = 0; i < 8; i++)
+        le[i] = (uint8_t)(v >> (8 * i));
+    hasher_add(h, le, sizeof le);
+}
+
+void hasher_add_str(struct hasher *h, const char *s)
+{
+    size_t len = strlen(s);
+
+    hasher_add_u64(h, len);
+    hasher_add(h, s, len);
+}
+
+void hasher_finish(struct hasher *h, struct digest *out)
+{
+    uint8_t full[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+
+    ASSERT(EVP_DigestFinal_ex(h->ctx, full, &len) == 1 && len >= DIGEST_LEN);
+    memcpy(out->b, full, DIGEST_LEN);
+    hasher_start(h);
+}
+
+void digest_hex(const struct digest *d, char out[DIGEST_HEX_LEN + 1])
+{
+    for (size_t i = 0; i < DIGEST_LEN; i++)
+        snprintf(out + 2 * i, 3, "%02x", d->b[i]);
+}
+
+bool digest_equal(const struct digest *a, const struct digest *b)
+{
+    return memcmp(a->b, b->b, DIGEST_LEN) == 0;
+}

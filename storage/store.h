@@ -1,0 +1,225 @@
+/* storage/store.h: what the service remembers, in verbs of the domain.
+ *
+ * Two data sets behind one handle: the queue (jobs, analyses; a returned commit survives a power
+ * cut) and the cache (everything keyed by content; may be deleted at any time). SQLite today; the
+ * verbs are chosen so that a database shared by several nodes can stand behind them.
+ *
+ * A handle belongs to one thread. Writes happen between store_begin() and store_commit(), so that
+ * many requests share one fsync; the cache is committed before the queue that refers to it.
+ * Text outputs are owned by the caller and released with the *_done() functions. Failing verbs
+ * return ERR_IO, ERR_FULL (disk) or ERR_INTERNAL, and those listed; they leave outputs untouched.
+ */
+#ifndef SPECTRALD_STORE_H
+#define SPECTRALD_STORE_H
+
+#include "common/buf.h"
+#include "common/digest.h"
+#include "common/err.h"
+#include "common/ident.h"
+
+struct store;
+
+/* --- jobs --------------------------------------------------------------------------------- */
+
+enum job_state {
+    JOB_QUEUED = 0,
+    JOB_RUNNING,
+    JOB_CANCELLING,
+    JOB_SUCCEEDED,
+    JOB_FAILED,
+    JOB_CANCELLED,
+    JOB_STATE_COUNT
+};
+const char *job_state_name(enum job_state s); /* "queued", … */
+int job_state_from_name(const char *name);    /* or -1 */
+bool job_state_final(enum job_state s);
+
+struct job_record {
+    char id[IDENT_MAX];
+    char *kind;      /* "analyze" */
+    char *owner;     /* who asked; "local" without authentication */
+    enum job_state state;
+    char *reason;    /* closed list, or NULL: deadline_exceeded, out_of_memory, … */
+    char *source;    /* JSON text, as sent */
+    char *params;    /* JSON text, canonical: defaults filled in */
+    char *labels;    /* JSON text: object of strings */
+    char *result;    /* JSON text or NULL: {"analysis":"ana_…"} */
+    char *error;     /* JSON text or NULL: {"code","detail"} */
+    int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
+    uint32_t attempt;    /* raised by every claim; a finish must match it */
+    uint64_t version;    /* raised by every stored change */
+    uint64_t hits, misses; /* cache; misses = eigen-solves done for this job */
+    uint64_t layers_done, layers_total;
+};
+void job_record_done(struct job_record *j);
+void job_record_copy(struct job_record *to, const struct job_record *from);
+
+struct job_query {
+    int state;            /* enum job_state or -1 for all */
+    const char *kind;     /* or NULL */
+    const char *label_key, *label_value; /* or NULL: labels[key] == value */
+    int64_t before_ms;    /* keyset: older than (before_ms, before_id); 0 = from the newest */
+    char before_id[IDENT_MAX];
+    size_t limit;
+};
+
+struct job_list {
+    struct job_record *job; /* newest first */
+    size_t count;
+};
+void job_list_done(struct job_list *l);
+
+/* --- models and analyses ------------------------------------------------------------------- */
+
+struct model_record {
+    char id[IDENT_MAX];      /* mdl_ + digest of all tensors */
+    char *format;            /* "safetensors" */
+    char *model_type;        /* from config.json, or "" */
+    char *name;              /* last path component first seen under */
+    uint64_t n_tensors, n_params, nbytes;
+    int64_t first_seen_ms, last_seen_ms;
+};
+void model_record_done(struct model_record *m);
+struct model_list {
+    struct model_record *model;
+    size_t count;
+};
+void model_list_done(struct model_list *l);
+
+struct analysis_record {
+    char id[IDENT_MAX];
+    char job[IDENT_MAX];
+    char model[IDENT_MAX];
+    char *owner, *labels;    /* labels: JSON text */
+    char *params;            /* JSON text, canonical */
+    char *summary;           /* JSON text */
+    struct digest rows;      /* key of its layer rows in the cache */
+    uint64_t n_layers;
+    int64_t created_ms;
+};
+void analysis_record_done(struct analysis_record *a);
+struct analysis_list {
+    struct analysis_record *analysis;
+    size_t count;
+};
+void analysis_list_done(struct analysis_list *l);
+
+struct page_query { /* newest first */
+    const char *label_key, *label_value; /* or NULL */
+    const char *model;                   /* or NULL; analyses only */
+    int64_t before_ms;                   /* keyset as in job_query; 0 = from the newest */
+    char before_id[IDENT_MAX];
+    size_t limit;
+};
+
+/* --- the cache ----------------------------------------------------------------------------- */
+
+/* An unchanged file: as long as all five agree, its bytes are taken to be the same. */
+struct file_identity {
+    uint64_t dev, ino, size;
+    int64_t mtime_ns, ctime_ns;
+};
+
+/* What is known of a file: its tensor table (models/tensor_table.h) and, once hashed, the digest
+ * of every tensor in table order. Both opaque bytes here. */
+struct file_record {
+    struct buf table;
+    struct buf digests; /* empty = not hashed */
+};
+void file_record_done(struct file_record *f);
+
+/* A spectrum or a fit: opaque bytes under a 256-bit key. */
+enum cache_kind { CACHE_SPECTRUM = 0, CACHE_FIT = 1, CACHE_KIND_COUNT };
+
+struct layer_row {
+    uint64_t layer_id;
+    char *longname;
+    char *json; /* one object, text */
+};
+struct layer_row_list {
+    struct layer_row *row;
+    size_t count;
+};
+void layer_row_list_done(struct layer_row_list *l);
+
+/* --- verbs --------------------------------------------------------------------------------- */
+
+struct store_options {
+    const char *dir;            /* state directory; created 0700 when missing */
+    uint64_t inline_max;        /* larger cache values become blob files; 0 = 262144 */
+};
+
+/* Open or create; applies migrations. ERR_UNSUPPORTED when written by a newer version;
+ * ERR_CONFLICT when another process has it open. */
+int store_open_sqlite(const struct store_options *opt, struct store **out, struct err *err);
+void store_close(struct store *s);
+
+int store_begin(struct store *s, struct err *err);
+int store_commit(struct store *s, struct err *err);
+void store_rollback(struct store *s);
+
+/* True when the last write worked; for readiness. Performs a tiny write and commit. */
+int store_probe(struct store *s, struct err *err);
+
+/* Remember a new job in state queued. */
+int store_job_submit(struct store *s, const struct job_record *j, struct err *err);
+/* Take the oldest queued job for `node` until `lease_until_ms`: state running, attempt + 1.
+ * ERR_NOT_FOUND when none is queued. `id` NULL = any, else that job. */
+int store_job_claim(struct store *s, const char *node, const char *id, int64_t lease_until_ms,
+                    struct job_record *out, struct err *err);
+/* Extend the leases of every running job of `node`. */
+int store_job_renew(struct store *s, const char *node, int64_t lease_until_ms, struct err *err);
+/* Put back to queued every running or cancelling job of `node` (at start: they were ours before a
+ * crash), or whose lease ended before now_ms. Cancelling jobs become cancelled. Returns the
+ * number requeued in *n. */
+int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n,
+                      struct err *err);
+/* Raise counters of a running job: done layers, hits, misses (absolute values). ERR_CONFLICT when
+ * `attempt` is not the current one. */
+int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64_t layers_done,
+                       uint64_t layers_total, uint64_t hits, uint64_t misses, struct err *err);
+/* Final state, reason, result, error, counters and finished_ms from `j`. ERR_CONFLICT when
+ * j->attempt is not the current one. */
+int store_job_finish(struct store *s, const struct job_record *j, struct err *err);
+/* queued -> cancelled at once; running -> cancelling; final states unchanged (idempotent).
+ * Writes the job as it then is to *out. ERR_NOT_FOUND. */
+int store_job_cancel(struct store *s, const char *id, int64_t now_ms, struct job_record *out,
+                     struct err *err);
+/* Remove a finished record. ERR_NOT_FOUND; ERR_CONFLICT when it is not finished. */
+int store_job_delete(struct store *s, const char *id, struct err *err);
+int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err);
+int store_job_list(struct store *s, const struct job_query *q, struct job_list *out,
+                   struct err *err);
+/* Number of jobs per state, into counts[JOB_STATE_COUNT]. */
+int store_job_counts(struct store *s, uint64_t *counts, struct err *err);
+
+int store_model_put(struct store *s, const struct model_record *m, struct err *err);
+int store_model_get(struct store *s, const char *id, struct model_record *out, struct err *err);
+int store_model_list(struct store *s, const struct page_query *q, struct model_list *out,
+                     struct err *err);
+
+int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err);
+int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,
+                       struct err *err);
+int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,
+                        struct err *err);
+
+int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
+                    struct err *err); /* ERR_NOT_FOUND */
+int store_file_put(struct store *s, const struct file_identity *id, const struct file_record *f,
+                   struct err *err);
+
+int store_cache_find(struct store *s, enum cache_kind kind, const struct digest *key,
+                     struct buf *out, struct err *err); /* ERR_NOT_FOUND */
+int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
+                    const void *bytes, size_t len, struct err *err);
+
+/* Rows of one analysis, by content key. Putting rows that exist replaces them. */
+int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
+                   size_t count, struct err *err);
+/* At most `limit` rows with layer_id >= first, in order. An unknown key gives no rows. */
+int store_rows_get(struct store *s, const struct digest *key, uint64_t first, size_t limit,
+                   struct layer_row_list *out, struct err *err);
+int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err);
+
+#endif
