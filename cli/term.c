@@ -1,0 +1,55 @@
+/* term.c: see term.h. */
+#include "cli/term.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define WIDTH_DEFAULT 80
+#define WIDTH_MIN     40
+
+static size_t width_of(int fd, bool tty)
+{
+    const char *columns = getenv("COLUMNS");
+    unsigned long n = columns ? strtoul(columns, NULL, 10) : 0;
+    struct winsize ws;
+
+    if (n == 0 && tty)
+        n = ioctl(fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 0 ? ws.ws_col : WIDTH_DEFAULT;
+    if (n == 0)
+        return SIZE_MAX;
+    return n < WIDTH_MIN ? WIDTH_MIN : n;
+}
+
+void term_probe(struct term *t, FILE *out)
+{
+    const char *no_color = getenv("NO_COLOR"); /* no-color.org: any non-empty value */
+    const char *kind = getenv("TERM");
+
+    t->out = out;
+    t->tty = isatty(fileno(out)) == 1;
+    t->colour = t->tty && !(no_color && *no_color) && kind && strcmp(kind, "dumb") != 0;
+    t->width = width_of(fileno(out), t->tty);
+}
+
+const char *term_colour(const struct term *t, enum colour c)
+{
+    if (!t->colour)
+        return "";
+    switch (c) {
+    case COLOUR_NONE:
+        return "\033[0m";
+    case COLOUR_GREEN:
+        return "\033[32m";
+    case COLOUR_YELLOW:
+        return "\033[33m";
+    case COLOUR_RED:
+        return "\033[31m";
+    case COLOUR_DIM:
+        return "\033[2m";
+    case COLOUR_BOLD:
+        return "\033[1m";
+    }
+    return "";
+}

@@ -1,0 +1,332 @@
+/* role_compute.c: digests, Gram matrices, spectra and metrics, one task after another.
+ *
+ * Long-lived. It parses no format: it gets byte ranges of an open file that the control process
+ * has validated. Task bodies:
+ *   digest    u32 n, then n times (u64 offset, u64 nbytes)            fd: file
+ *   gram      matrix, u32 part, u32 parts                             fd: file
+ *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts   fd: file, Gram memory files
+ *   fit       u8 compat, f64 scale                                    fd: spectrum record
+ */
+#include "daemon/worker.h"
+
+#include "common/digest.h"
+#include "common/fdio.h"
+#include "compute/layer_metrics.h"
+#include "compute/spectrum.h"
+#include "daemon/file_matrix.h"
+#include "daemon/records.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define DIGEST_CHUNK (1u << 18)
+
+static int bad_task(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+}
+
+static int no_memory(struct err *err, size_t nbytes)
+{
+    return err_set(err, ERR_NOMEM, "no memory for %zu bytes", nbytes);
+}
+
+static int digest_range(struct hasher *h, int fd, uint64_t offset, uint64_t nbytes,
+                        struct digest *out, struct err *err)
+{
+    uint8_t chunk[DIGEST_CHUNK];
+
+    while (nbytes > 0) {
+        size_t n = nbytes < sizeof chunk ? (size_t)nbytes : sizeof chunk;
+        int r = fd_pread_all(fd, chunk, n, offset, err);
+
+        if (r < 0)
+            return r;
+        hasher_add(h, chunk, n);
+        offset += n;
+        nbytes -= n;
+    }
+    hasher_finish(h, out);
+    return 0;
+}
+
+static int do_digest(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                     struct err *err)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    uint32_t n = reader_u32(r);
+
+    if (m->n_fds != 1)
+        return bad_task(err);
+    for (uint32_t i = 0; i < n && !r->fault; i++) {
+        uint64_t offset = reader_u64(r), nbytes = reader_u64(r);
+        struct digest d;
+        int rc = digest_range(h, m->fd[0], offset, nbytes, &d, err);
+
+        if (rc < 0)
+            return rc;
+        buf_put(&reply->body, d.b, DIGEST_LEN);
+    }
+    return reader_ok(r) ? 0 : bad_task(err);
+}
+
+/* Seal and hand over a memory file that has been filled through `map`. */
+static int hand_over(int *fd, void *map, size_t len, struct wire_reply *reply, struct err *err)
+{
+    int r;
+
+    (void)munmap(map, len);
+    r = memfd_seal(*fd, err);
+    if (r < 0)
+        return r;
+    reply->fd[reply->n_fds++] = *fd;
+    *fd = -1;
+    return 0;
+}
+
+static int do_gram(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                   struct err *err)
+{
+    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(fd_close) int fd = -1;
+    struct wire_matrix wm;
+    uint64_t n_nonfinite = 0;
+    size_t first, count, len;
+    uint32_t part, parts;
+    void *map = NULL;
+    int rc = wire_get_matrix(r, &wm, err);
+
+    if (rc < 0)
+        return rc;
+    part = reader_u32(r);
+    parts = reader_u32(r);
+    if (!reader_ok(r) || m->n_fds != 1 || parts == 0 || part >= parts)
+        return bad_task(err);
+    rc = file_matrix_open(m->fd[0], &wm, &fm, err);
+    if (rc < 0)
+        return rc;
+    const struct matrix_source *src = file_matrix_slice(fm, 0);
+
+    if (src->n_short > SPECTRUM_N_MAX)
+        return bad_task(err);
+    len = src->n_short * src->n_short * sizeof(double);
+    rc = memfd_new("gram", len, &fd, &map, err);
+    if (rc < 0)
+        return rc;
+    spectrum_part_range(src->n_long, parts, part, &first, &count);
+    rc = spectrum_gram_part(src, first, count, map, &n_nonfinite, err);
+    if (rc < 0) {
+        (void)munmap(map, len);
+        return rc;
+    }
+    buf_put_u64(&reply->body, n_nonfinite);
+    return hand_over(&fd, map, len, reply, err);
+}
+
+struct spectrum_task {
+    struct wire_matrix m;
+    struct spectrum_options opt;
+    bool compat;
+    double scale;
+    uint32_t parts;
+};
+
+static int get_spectrum_task(const struct wire_message *m, struct reader *r,
+                             struct spectrum_task *t, struct err *err)
+{
+    int rc = wire_get_matrix(r, &t->m, err);
+    uint8_t precision;
+
+    if (rc < 0)
+        return rc;
+    precision = reader_u8(r);
+    t->compat = reader_u8(r) != 0;
+    t->scale = reader_f64(r);
+    t->parts = reader_u32(r);
+    if (!reader_ok(r) || precision > PRECISION_SINGLE || m->n_fds != 1 + t->parts ||
+        t->parts > SPECTRUM_PARTS_MAX || (t->parts && t->m.n_slices != 1))
+        return bad_task(err);
+    t->opt = (struct spectrum_options){.precision = (enum precision)precision};
+    return 0;
+}
+
+/* Sum partial Gram matrices received as memory files, and finish. */
+static int spectrum_of_parts(const struct wire_message *m, const struct spectrum_task *t,
+                             const struct matrix_source *src, double *lambda,
+                             struct spectrum_info *info, struct err *err)
+{
+    size_t len = src->n_short * src->n_short * sizeof(double);
+    const double *part[SPECTRUM_PARTS_MAX];
+    uint32_t mapped = 0;
+    int rc = 0;
+
+    while (rc == 0 && mapped < t->parts) {
+        const void *map = NULL;
+
+        rc = memfd_map_sealed(m->fd[1 + mapped], len, &map, err);
+        if (rc == 0)
+            part[mapped++] = map;
+    }
+    if (rc == 0)
+        rc = spectrum_from_parts(part, t->parts, src, &t->opt, lambda, info, err);
+    for (uint32_t i = 0; i < mapped; i++)
+        (void)munmap((void *)(uintptr_t)part[i], len);
+    return rc;
+}
+
+/* All slices, one after another; the record takes the weakest bound and the last method. */
+static int spectrum_of_slices(const struct wire_message *m, const struct spectrum_task *t,
+                              struct file_matrix *fm, double *lambda, struct spectrum_record *rec,
+                              struct err *err)
+{
+    for (uint64_t s = 0; s < t->m.n_slices; s++) {
+        const struct matrix_source *src = file_matrix_slice(fm, s);
+        struct spectrum_info info = {0};
+        double *out = lambda + s * src->n_short;
+        int rc = t->parts ? spectrum_of_parts(m, t, src, out, &info, err)
+                          : spectrum_compute(src, &t->opt, out, &info, err);
+
+        if (rc < 0)
+            return rc;
+        rec->n_nonfinite += info.n_nonfinite;
+        if (info.error_bound > rec->error_bound)
+            rec->error_bound = info.error_bound;
+        if (info.method > rec->method)
+            rec->method = info.method;
+        rec->precision = info.precision;
+    }
+    return 0;
+}
+
+static int put_values(const struct spectrum_record *rec, bool compat, double scale,
+                      struct wire_reply *reply, struct err *err)
+{
+    struct layer_spectrum s = {.n_slices = rec->n_slices,
+                               .n_per_slice = rec->n_per_slice,
+                               .n_long = rec->n_long,
+                               .scale = scale,
+                               .lambda = rec->lambda,
+                               .error_bound = rec->error_bound,
+                               .gram = rec->method != SPECTRUM_TSQR_SVD,
+                               .precision = rec->precision};
+    struct layer_values v;
+    int rc;
+
+    if (rec->n_nonfinite)
+        return 0; /* no spectrum, no metrics: the record alone says why */
+    rc = layer_metrics(&s, compat, &v, err);
+    if (rc == 0)
+        values_record_write(&v, &reply->body);
+    return rc;
+}
+
+static int put_record(const struct spectrum_record *rec, struct wire_reply *reply, struct err *err)
+{
+    size_t len =
+        spectrum_record_size(rec->n_nonfinite ? 0 : (size_t)(rec->n_slices * rec->n_per_slice));
+    AUTO(fd_close) int fd = -1;
+    void *map = NULL;
+    int rc = memfd_new("spectrum", len, &fd, &map, err);
+
+    if (rc < 0)
+        return rc;
+    spectrum_record_write(rec, map);
+    return hand_over(&fd, map, len, reply, err);
+}
+
+static int do_spectrum(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                       struct err *err)
+{
+    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(freep) double *lambda = NULL;
+    struct spectrum_record rec = {0};
+    struct spectrum_task t;
+    size_t nbytes;
+    int rc = get_spectrum_task(m, r, &t, err);
+
+    if (rc < 0)
+        return rc;
+    rc = file_matrix_open(m->fd[0], &t.m, &fm, err);
+    if (rc < 0)
+        return rc;
+    const struct matrix_source *src = file_matrix_slice(fm, 0);
+
+    rec.n_long = src->n_long;
+    rec.n_per_slice = src->n_short;
+    rec.n_slices = t.m.n_slices;
+    snprintf(rec.core, sizeof rec.core, "%s", spectrum_blas_core());
+    snprintf(rec.config, sizeof rec.config, "%s", spectrum_blas_config());
+    if (__builtin_mul_overflow(rec.n_slices * sizeof(double), rec.n_per_slice, &nbytes))
+        return bad_task(err);
+    lambda = malloc(nbytes);
+    if (!lambda)
+        return no_memory(err, nbytes);
+    rec.lambda = lambda;
+    rc = spectrum_of_slices(m, &t, fm, lambda, &rec, err);
+    if (rc < 0)
+        return rc;
+    rc = put_values(&rec, t.compat, t.scale, reply, err);
+    if (rc < 0)
+        return rc;
+    return put_record(&rec, reply, err);
+}
+
+static int do_fit(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                  struct err *err)
+{
+    struct spectrum_record rec;
+    const void *map = NULL;
+    bool compat = reader_u8(r) != 0;
+    double scale = reader_f64(r);
+    size_t len = 0;
+    int rc;
+
+    if (!reader_ok(r) || m->n_fds != 1)
+        return bad_task(err);
+    rc = memfd_sealed_size(m->fd[0], &len, err);
+    if (rc == 0)
+        rc = memfd_map_sealed(m->fd[0], len, &map, err);
+    if (rc < 0)
+        return rc;
+    rc = spectrum_record_parse(map, len, &rec, err);
+    if (rc == 0)
+        rc = put_values(&rec, compat, scale, reply, err);
+    (void)munmap((void *)(uintptr_t)map, len);
+    return rc;
+}
+
+static int handle_task(void *state, const struct wire_message *m, struct wire_reply *reply,
+                       struct err *err)
+{
+    struct reader r;
+
+    (void)state;
+    reader_init(&r, m->body.data, m->body.len);
+    switch (m->type) {
+    case WIRE_DIGEST:
+        return do_digest(m, &r, reply, err);
+    case WIRE_GRAM:
+        return do_gram(m, &r, reply, err);
+    case WIRE_SPECTRUM:
+        return do_spectrum(m, &r, reply, err);
+    case WIRE_FIT:
+        return do_fit(m, &r, reply, err);
+    default:
+        return bad_task(err);
+    }
+}
+
+int role_compute(void)
+{
+    struct buf hello = BUF_INIT;
+    const char *core = spectrum_blas_core(), *config = spectrum_blas_config();
+    int status;
+
+    buf_put_str(&hello, core, strlen(core));
+    buf_put_str(&hello, config, strlen(config));
+    status = worker_serve(handle_task, NULL, &hello, false);
+    buf_done(&hello);
+    return status;
+}
