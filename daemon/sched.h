@@ -31,6 +31,7 @@ struct task {
     const char *label;        /* for people, borrowed like the descriptors; or NULL */
     task_done *done;
     void *arg;
+    uint64_t tag[2];          /* the caller's */
     /* private to the scheduler */
     struct lane *lane;        /* NULL once the lane is closed: nobody waits for the task */
     struct task *next;

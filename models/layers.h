@@ -79,6 +79,9 @@ struct layer {
     uint64_t dims[TENSOR_RANK_MAX]; /* of the tensor; for an expert, of its matrix */
     uint64_t rows, cols;   /* stored matrix (of one slice); 0 when there is none */
     uint64_t n_slices;     /* rf: kernel positions, 1 for dense */
+    /* Element (slice s, row r, column c) is at offset + (s * slice_stride + r * row_stride +
+     * c * col_stride) * bits / 8. */
+    uint64_t row_stride, col_stride, slice_stride;
     uint64_t offset, nbytes; /* bytes of this layer in its file */
 };
 

@@ -1,0 +1,173 @@
+/* admit.c: see admit.h. */
+#include "api/admit.h"
+
+#include "api/conn.h"
+#include "api/host.h"
+#include "api/problem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+/* --- headers that decide how the request is read --------------------------------------------- */
+
+struct framing {
+    unsigned n_length, n_encoding, n_host;
+    const char *length, *encoding;
+    struct prefer prefer;
+};
+
+static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    struct framing *f = arg;
+
+    (void)kind;
+    if (!value)
+        value = "";
+    if (strcasecmp(name, "Content-Length") == 0) {
+        f->n_length++;
+        f->length = value;
+    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        f->n_encoding++;
+        f->encoding = value;
+    } else if (strcasecmp(name, "Host") == 0) {
+        f->n_host++;
+    } else if (strcasecmp(name, "Prefer") == 0) {
+        prefer_add(&f->prefer, value);
+    }
+    return MHD_YES;
+}
+
+/* Only one unambiguous way to say how long a body is: a proxy in front might read two differently
+ * and let a second request hide in the first one's body. */
+static struct reply *check_framing(const struct framing *f, uint64_t *length)
+{
+    *length = 0;
+    if (f->n_length + f->n_encoding > 1 || f->n_host > 1)
+        return reply_problem(ERR_INVALID, "a header that may stand only once was repeated, or "
+                                          "both Content-Length and Transfer-Encoding were sent");
+    if (f->n_encoding) {
+        *length = UINT64_MAX;
+        if (strcasecmp(f->encoding, "chunked") != 0)
+            return reply_problem(ERR_INVALID, "the only Transfer-Encoding known is chunked");
+    }
+    if (f->n_length &&
+        (f->length[strspn(f->length, "0123456789")] || sscanf(f->length, "%" SCNu64, length) != 1))
+        return reply_problem(ERR_INVALID, "Content-Length is not a number");
+    return NULL;
+}
+
+/* --- checks ---------------------------------------------------------------------------------- */
+
+static bool id_is_safe(const char *id)
+{
+    static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                               "-_.:/+=@~";
+
+    return id && *id && strlen(id) <= REQUEST_ID_MAX && !id[strspn(id, safe)];
+}
+
+static void set_id(struct request *rq)
+{
+    const char *sent = request_header(rq, "X-Request-Id");
+
+    if (id_is_safe(sent))
+        snprintf(rq->id, sizeof rq->id, "%s", sent);
+    else
+        ident_new(rq->id, "req_");
+}
+
+static struct reply *find_route(struct request *rq, const char *target)
+{
+    struct err err;
+    const struct route *table;
+    size_t n;
+    int r;
+
+    if (!target)
+        return reply_problem(FAULT_URI_LENGTH, "the request target is longer than %d bytes",
+                             ADMIT_TARGET_MAX);
+    r = path_parse(target, &rq->path, &err);
+    if (r < 0)
+        return reply_problem(r, "%s", err.text);
+    table = api_routes(&n);
+    route_find(table, n, rq->method, &rq->path, &rq->match);
+    if (rq->match.route)
+        return NULL;
+    if (!*rq->match.allow)
+        return reply_problem(ERR_NOT_FOUND, "no such resource");
+    return reply_header(reply_problem(FAULT_METHOD, "this resource allows %s", rq->match.allow),
+                        "Allow", "%s", rq->match.allow);
+}
+
+static struct reply *check_caller(const struct request *rq)
+{
+    const struct api *api = rq->api;
+    struct sockaddr_storage local;
+
+    if (rq->match.route->access == ACCESS_OPEN)
+        return NULL;
+    if (!api->listener.unix_path &&
+        !host_allowed(request_header(rq, "Host"), api->listener.host, api->config->allowed_hosts,
+                      conn_local_address(rq->conn, &local) ? (struct sockaddr *)&local : NULL))
+        return reply_problem(FAULT_HOST, "the Host header does not name this server; more names "
+                                         "can be allowed with allowed-hosts");
+    return NULL;
+}
+
+static bool is_json(const char *type)
+{
+    size_t n;
+
+    if (!type)
+        return false;
+    n = strcspn(type, "; \t");
+    return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
+}
+
+static struct reply *check_body(const struct request *rq, uint64_t length)
+{
+    const struct config *config = rq->api->config;
+
+    if (rq->match.route->body == BODY_JSON && !is_json(request_header(rq, "Content-Type")))
+        return reply_problem(FAULT_MEDIA_TYPE,
+                             "this call takes a body of Content-Type: application/json");
+    if (length != UINT64_MAX && length > config->body_limit)
+        return admit_too_large(config);
+    return NULL;
+}
+
+struct reply *admit_too_large(const struct config *config)
+{
+    return reply_problem(FAULT_BODY_SIZE, "the body is larger than %" PRIu64 " bytes",
+                         config->body_limit);
+}
+
+struct reply *admit_request(struct request *rq, const char *target, uint64_t *body_length)
+{
+    struct framing f = {0};
+    struct reply *no;
+    struct err err;
+
+    set_id(rq);
+    (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, see_header, &f);
+    rq->prefer = f.prefer;
+    no = check_framing(&f, body_length);
+    if (no) {
+        rq->will_close = true; /* where the next request starts is uncertain */
+        return no;
+    }
+    if (rq->api->stopping)
+        return reply_problem(ERR_BUSY, "the server is shutting down");
+    no = find_route(rq, target);
+    if (!no)
+        no = check_caller(rq);
+    if (!no)
+        no = check_body(rq, *body_length);
+    if (!no && query_parse(rq->path.query, &rq->query, &err) < 0)
+        no = reply_err(&err);
+    return no;
+}

@@ -1,0 +1,30 @@
+/* api.h: the state of the HTTP side, private to this folder. Loop thread only. */
+#ifndef SPECTRALD_API_H
+#define SPECTRALD_API_H
+
+#include <microhttpd.h>
+
+#include "api/listen.h"
+#include "api/page.h"
+#include "daemon/service.h"
+
+struct conn;
+struct request;
+
+struct api {
+    struct service *svc;
+    struct loop *loop;
+    const struct config *config;
+    struct listener listener;
+    struct MHD_Daemon *mhd;
+    int epoll_fd; /* the library's own, watched by our loop */
+    struct page_key page_key;
+    struct conn *conns; /* conn.c */
+    struct loop_timer *sweep;
+    struct request *requests; /* request.c: from request line to completion */
+    size_t body_bytes;        /* of unfinished requests, all together */
+    bool stopping;
+    struct metric *m_requests, *m_duration, *m_connections;
+};
+
+#endif

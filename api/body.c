@@ -1,0 +1,151 @@
+/* body.c: see body.h. */
+#include "api/body.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Deepest nesting, by brackets outside strings. Good enough for text that is not JSON: then the
+ * parser refuses it before it gets deeper than this count. */
+static size_t depth_of(const struct buf *b)
+{
+    size_t depth = 0, deepest = 0;
+    bool in_string = false;
+
+    for (size_t i = 0; i < b->len; i++) {
+        uint8_t c = b->data[i];
+
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > deepest)
+                deepest = depth;
+        } else if ((c == ']' || c == '}') && depth) {
+            depth--;
+        }
+    }
+    return deepest;
+}
+
+static const char *parse_fault(const json_error_t *e)
+{
+    switch (json_error_code(e)) {
+    case json_error_duplicate_key:
+        return "an object has a key twice";
+    case json_error_invalid_utf8:
+        return "it is not UTF-8";
+    case json_error_premature_end_of_input:
+        return "it ends too early";
+    case json_error_numeric_overflow:
+        return "a number is out of range";
+    case json_error_end_of_input_expected:
+        return "something follows the end";
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "a string holds U+0000";
+    default:
+        return "syntax error";
+    }
+}
+
+int body_parse(const struct buf *body, json_t **out, struct err *err)
+{
+    json_error_t e;
+    json_t *root;
+
+    if (body->len == 0)
+        return err_set(err, ERR_INVALID, "the body is empty, expected a JSON object");
+    if (depth_of(body) > BODY_DEPTH_MAX)
+        return err_set(err, ERR_INVALID, "the body is nested more than %d levels deep",
+                       BODY_DEPTH_MAX);
+    root = json_loadb((const char *)body->data, body->len, JSON_REJECT_DUPLICATES, &e);
+    if (!root)
+        return err_set(err, ERR_INVALID, "the body is not valid JSON: %s (line %d, column %d)",
+                       parse_fault(&e), e.line, e.column);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return err_set(err, ERR_INVALID, "the body must be a JSON object");
+    }
+    *out = root;
+    return 0;
+}
+
+void body_pointer(char *out, const char *parent, const char *key)
+{
+    size_t n = (size_t)snprintf(out, ERR_POINTER_MAX, "%s/", parent);
+
+    for (; *key && n + 3 < ERR_POINTER_MAX; key++) {
+        if (*key == '~' || *key == '/') {
+            out[n++] = '~';
+            out[n++] = *key == '~' ? '0' : '1';
+        } else {
+            out[n++] = *key;
+        }
+    }
+    /* Never end inside a UTF-8 sequence: the pointer goes into a JSON string. */
+    while (*key && n && ((uint8_t)out[n - 1] & 0x80))
+        n--;
+    out[n] = '\0';
+}
+
+int body_check_members(const json_t *obj, const char *const *names, size_t n, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)obj, key, value)
+    {
+        char pointer[ERR_POINTER_MAX];
+        size_t i = 0;
+
+        while (i < n && strcmp(names[i], key) != 0)
+            i++;
+        if (i < n)
+            continue;
+        body_pointer(pointer, "", key);
+        return err_set_at(err, ERR_INVALID, pointer, "unknown member");
+    }
+    return 0;
+}
+
+static const char *label_fault(const char *key, const json_t *value)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789._-/";
+
+    if (!*key || strlen(key) > LABEL_KEY_MAX)
+        return "a label's key has 1 to 64 characters";
+    if (key[strspn(key, allowed)])
+        return "a label's key may hold A-Z a-z 0-9 . _ - / only";
+    if (!json_is_string(value))
+        return "a label's value must be a string";
+    if (json_string_length(value) > LABEL_VALUE_MAX)
+        return "a label's value has at most 256 bytes";
+    return NULL;
+}
+
+int body_check_labels(const json_t *labels, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    if (!json_is_object(labels))
+        return err_set_at(err, ERR_INVALID, "/labels", "labels must be an object of strings");
+    if (json_object_size(labels) > LABELS_MAX)
+        return err_set_at(err, ERR_INVALID, "/labels", "more than %d labels", LABELS_MAX);
+    json_object_foreach((json_t *)labels, key, value)
+    {
+        const char *why = label_fault(key, value);
+        char pointer[ERR_POINTER_MAX];
+
+        if (!why)
+            continue;
+        body_pointer(pointer, "/labels", key);
+        return err_set_at(err, ERR_INVALID, pointer, "%s", why);
+    }
+    return 0;
+}

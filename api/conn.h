@@ -1,0 +1,40 @@
+/* conn.h: connections and their deadlines.
+ *
+ * The library's timeout is for idle connections only: a client that sends one byte now and then
+ * holds its connection for ever. So every connection also has a deadline by which the request
+ * must be there, or the reply taken; a sweep each second shuts down those that missed it.
+ */
+#ifndef SPECTRALD_CONN_H
+#define SPECTRALD_CONN_H
+
+#include <microhttpd.h>
+
+#include "common/base.h"
+
+struct api;
+struct conn;
+
+/* For MHD_OPTION_NOTIFY_CONNECTION, with the struct api as argument. */
+void conn_notify(void *cls, struct MHD_Connection *c, void **socket_context,
+                 enum MHD_ConnectionNotificationCode code);
+
+/* The connection of a request. */
+struct conn *conn_of(struct MHD_Connection *c);
+
+/* The request line is here: the rest must follow within the request timeout. */
+void conn_request_started(struct conn *c);
+/* The request is complete: no deadline while it is worked on. */
+void conn_request_received(struct conn *c);
+/* A reply of `nbytes` is on its way: it must be taken at 64 kB/s or better. */
+void conn_reply_queued(struct conn *c, size_t nbytes);
+/* The reply is out: another request may follow. */
+void conn_request_done(struct conn *c);
+
+/* Socket address at which the connection arrived, or false. */
+struct sockaddr_storage;
+bool conn_local_address(const struct conn *c, struct sockaddr_storage *out);
+
+/* Stop sweeping. */
+void conn_stop(struct api *api);
+
+#endif

@@ -1,0 +1,27 @@
+/* ep.h: the handlers, one file per resource (ep_*.c). Each takes a complete request and returns
+ * its reply, or reply_suspend() and calls request_finish() later. */
+#ifndef SPECTRALD_EP_H
+#define SPECTRALD_EP_H
+
+struct reply;
+struct request;
+
+struct reply *ep_jobs_create(struct request *rq);
+struct reply *ep_jobs_list(struct request *rq);
+struct reply *ep_jobs_get(struct request *rq);
+struct reply *ep_jobs_cancel(struct request *rq);
+struct reply *ep_jobs_delete(struct request *rq);
+
+struct reply *ep_models_list(struct request *rq);
+struct reply *ep_models_get(struct request *rq);
+
+struct reply *ep_analyses_list(struct request *rq);
+struct reply *ep_analyses_get(struct request *rq);
+struct reply *ep_analyses_layers(struct request *rq);
+
+struct reply *ep_ops_live(struct request *rq);
+struct reply *ep_ops_ready(struct request *rq);
+struct reply *ep_ops_metrics(struct request *rq);
+struct reply *ep_ops_openapi(struct request *rq);
+
+#endif

@@ -1,0 +1,255 @@
+/* ep_jobs.c: /v1/jobs. */
+#include "api/ep.h"
+#include "api/job_json.h"
+#include "api/list.h"
+#include "api/wait.h"
+
+#include <string.h>
+
+/* --- one job as a reply ------------------------------------------------------------------------
+ */
+
+/* What this request does with a job: GET may answer 304; the others tell whether it is over. */
+static struct reply *job_reply(struct request *rq, const struct job_view *view)
+{
+    bool get = strcmp(rq->method, "POST") != 0;
+    bool final = job_state_final(view->job->state);
+    struct buf body = BUF_INIT;
+    char etag[JOB_ETAG_MAX];
+    struct reply *r;
+
+    job_json_etag(view, etag);
+    if (get && request_has_etag(rq, etag)) {
+        r = reply_empty(304);
+    } else {
+        job_json_write(&body, view);
+        r = reply_json_take(get || final ? 200 : 202, &body);
+    }
+    reply_header(r, "ETag", "%s", etag);
+    if (!final)
+        reply_header(r, "Retry-After", "1");
+    if (rq->prefer.async)
+        reply_header(r, "Preference-Applied", "respond-async");
+    else if (rq->prefer.has_wait)
+        reply_header(r, "Preference-Applied", "wait=%u", rq->prefer.wait_s);
+    return r;
+}
+
+static struct reply *created_reply(struct request *rq, const struct job_view *view)
+{
+    return reply_header(job_reply(rq, view), "Location", "/v1/jobs/%s", view->job->id);
+}
+
+/* The id in the path, or NULL when there can be no such job. */
+static const char *job_id(const struct request *rq)
+{
+    return ident_valid(rq->match.arg[0], "job_") ? rq->match.arg[0] : NULL;
+}
+
+static struct reply *no_such_job(void)
+{
+    return reply_problem(ERR_NOT_FOUND, "no such job");
+}
+
+/* --- POST /v1/jobs -----------------------------------------------------------------------------
+ */
+
+static const json_t *member(const json_t *body, const char *name)
+{
+    const json_t *v = json_object_get(body, name);
+
+    return json_is_null(v) ? NULL : v;
+}
+
+static int check_object(const json_t *v, const char *pointer, bool required, struct err *err)
+{
+    if (!v && required)
+        return err_set_at(err, ERR_INVALID, pointer, "this member is required");
+    if (v && !json_is_object(v))
+        return err_set_at(err, ERR_INVALID, pointer, "expected an object");
+    return 0;
+}
+
+static int parse_job(const json_t *body, struct job_request *out, struct err *err)
+{
+    static const char *const members[] = {"kind", "source", "params", "labels"};
+    struct job_request q = {.owner = "local"};
+    int r = body_check_members(body, members, ARRAY_LEN(members), err);
+
+    if (r < 0)
+        return r;
+    q.kind = json_string_value(member(body, "kind"));
+    if (!q.kind)
+        return err_set_at(err, ERR_INVALID, "/kind", "expected the kind of job, a string");
+    q.source = member(body, "source");
+    q.params = member(body, "params");
+    q.labels = member(body, "labels");
+    r = check_object(q.source, "/source", true, err);
+    if (r == 0)
+        r = check_object(q.params, "/params", false, err);
+    if (r == 0 && q.labels)
+        r = body_check_labels(q.labels, err);
+    if (r < 0)
+        return r;
+    *out = q;
+    return 0;
+}
+
+static void on_created(void *arg, const struct err *err, const struct job_view *view)
+{
+    struct request *rq = ticket_redeem(arg);
+    unsigned wait_s;
+    struct reply *r;
+
+    if (!rq)
+        return; /* the job is stored and goes on; only its client is gone */
+    if (err) {
+        request_finish(rq, reply_err(err));
+        return;
+    }
+    wait_s = prefer_wait(&rq->prefer);
+    if (wait_s > 0 && !job_state_final(view->job->state)) {
+        wait_job(rq, view->job->id, wait_s, true, created_reply);
+        return;
+    }
+    r = created_reply(rq, view);
+    if (view->job->state == JOB_SUCCEEDED)
+        reply_header(r, "Cache-Status", "spectrald; hit");
+    request_finish(rq, r);
+}
+
+struct reply *ep_jobs_create(struct request *rq)
+{
+    struct job_request q;
+    struct err err;
+
+    if (query_check_unused(&rq->query, &err) < 0 || parse_job(rq->json, &q, &err) < 0)
+        return reply_err(&err);
+    service_job_submit(rq->api->svc, &q, on_created, request_ticket(rq));
+    return reply_suspend();
+}
+
+/* --- GET /v1/jobs/{job} ------------------------------------------------------------------------
+ */
+
+/* With If-None-Match, a wait ends with the first change; without, when the job is over. */
+static struct reply *get_or_wait(struct request *rq, const char *id)
+{
+    struct job_view buf;
+    const struct job_view *live = service_job_live(rq->api->svc, id, &buf);
+    bool until_final = !request_header(rq, "If-None-Match");
+    unsigned wait_s = prefer_wait(&rq->prefer);
+
+    if (live && (wait_s == 0 || wait_is_over(rq, live, until_final)))
+        return job_reply(rq, live);
+    if (wait_s > 0)
+        wait_job(rq, id, wait_s, until_final, job_reply);
+    else
+        wait_fetch(rq, id, job_reply);
+    return reply_suspend();
+}
+
+struct reply *ep_jobs_get(struct request *rq)
+{
+    const char *id = job_id(rq);
+    struct err err;
+
+    if (query_check_unused(&rq->query, &err) < 0)
+        return reply_err(&err);
+    return id ? get_or_wait(rq, id) : no_such_job();
+}
+
+/* --- POST /v1/jobs/{job}:cancel, DELETE --------------------------------------------------------
+ */
+
+static void on_cancelled(void *arg, const struct err *err, const struct job_view *view)
+{
+    struct request *rq = ticket_redeem(arg);
+
+    if (rq)
+        request_finish(rq, err ? reply_err(err) : job_reply(rq, view));
+}
+
+struct reply *ep_jobs_cancel(struct request *rq)
+{
+    const char *id = job_id(rq);
+    struct err err;
+
+    if (query_check_unused(&rq->query, &err) < 0)
+        return reply_err(&err);
+    if (!id)
+        return no_such_job();
+    service_job_cancel(rq->api->svc, id, on_cancelled, request_ticket(rq));
+    return reply_suspend();
+}
+
+static void on_deleted(void *arg, const struct err *err, const struct job_view *view)
+{
+    struct request *rq = ticket_redeem(arg);
+
+    (void)view;
+    if (rq)
+        request_finish(rq, err ? reply_err(err) : reply_empty(204));
+}
+
+struct reply *ep_jobs_delete(struct request *rq)
+{
+    const char *id = job_id(rq);
+    struct err err;
+
+    if (query_check_unused(&rq->query, &err) < 0)
+        return reply_err(&err);
+    if (!id)
+        return no_such_job();
+    service_job_delete(rq->api->svc, id, on_deleted, request_ticket(rq));
+    return reply_suspend();
+}
+
+/* --- GET /v1/jobs ------------------------------------------------------------------------------
+ */
+
+static struct reply *list_jobs(const void *args, struct store *st)
+{
+    const struct list_args *a = args;
+    struct job_query q = {.state = a->state, .before_ms = a->page.from.before_ms};
+    struct job_list jobs = {0};
+    struct page_cursor next = {0};
+    struct buf body = BUF_INIT;
+    struct reply *r;
+    struct err err;
+    size_t n;
+
+    q.kind = *a->kind ? a->kind : NULL;
+    q.label_key = *a->label_key ? a->label_key : NULL;
+    q.label_value = q.label_key ? a->label_value : NULL;
+    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
+    q.limit = a->page.size + 1;
+    if (store_job_list(st, &q, &jobs, &err) < 0)
+        return reply_err(&err);
+    n = jobs.count < a->page.size ? jobs.count : a->page.size;
+    buf_printf(&body, "{\"jobs\":[");
+    for (size_t i = 0; i < n; i++) {
+        struct job_view view;
+
+        job_json_stored(&jobs.job[i], &view);
+        if (i > 0)
+            buf_put_u8(&body, ',');
+        job_json_write(&body, &view);
+        next.before_ms = jobs.job[i].created_ms;
+        memcpy(next.before_id, jobs.job[i].id, sizeof next.before_id);
+    }
+    r = list_reply(a, &body, jobs.count > n, &next);
+    job_list_done(&jobs);
+    return r;
+}
+
+struct reply *ep_jobs_list(struct request *rq)
+{
+    struct list_args a = {.resource = ""};
+    struct err err;
+
+    if (list_read(rq, "jobs", "/v1/jobs", LIST_BY_STATE | LIST_BY_KIND | LIST_BY_LABEL, LIST_PAGE,
+                  LIST_PAGE_MAX, &a, &err) < 0)
+        return reply_err(&err);
+    return request_read(rq, list_jobs, &a, sizeof a);
+}

@@ -1,0 +1,142 @@
+/* list.c: see list.h. */
+#include "api/list.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int read_state(struct query *q, struct list_args *a, struct err *err)
+{
+    const char *s;
+    int r = query_text(q, "state", 32, &s, err);
+
+    if (r < 0 || !s)
+        return r;
+    a->state = job_state_from_name(s);
+    if (a->state < 0)
+        return err_set_at(err, ERR_INVALID, "?state",
+                          "query parameter state: expected queued, running, cancelling, "
+                          "succeeded, failed or cancelled");
+    return 0;
+}
+
+static int read_word(struct query *q, const char *name, char *out, size_t size, struct err *err)
+{
+    const char *s;
+    int r = query_text(q, name, size - 1, &s, err);
+
+    if (r == 0 && s)
+        snprintf(out, size, "%s", s);
+    return r;
+}
+
+static int read_label(struct query *q, struct list_args *a, struct err *err)
+{
+    const char *key, *value;
+    int r = query_pair(q, "label", &key, &value, err);
+
+    if (r < 0 || !key)
+        return r;
+    if (strlen(key) > LABEL_KEY_MAX || strlen(value) > LABEL_VALUE_MAX)
+        return err_set_at(err, ERR_INVALID, "?label",
+                          "query parameter label: key or value is longer than any label's");
+    snprintf(a->label_key, sizeof a->label_key, "%s", key);
+    snprintf(a->label_value, sizeof a->label_value, "%s", value);
+    return 0;
+}
+
+static int read_filters(struct query *q, unsigned filters, struct list_args *a, struct err *err)
+{
+    int r = 0;
+
+    if (filters & LIST_BY_STATE)
+        r = read_state(q, a, err);
+    if (r == 0 && filters & LIST_BY_KIND)
+        r = read_word(q, "kind", a->kind, sizeof a->kind, err);
+    if (r == 0 && filters & LIST_BY_MODEL)
+        r = read_word(q, "model", a->model, sizeof a->model, err);
+    if (r == 0 && filters & LIST_BY_LABEL)
+        r = read_label(q, a, err);
+    return r;
+}
+
+/* A token made for one list must not be taken for another. */
+static void scope_of(const struct list_args *a, const char *name, struct digest *out)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    hasher_add_str(h, name);
+    hasher_add_str(h, a->resource);
+    hasher_add_u64(h, (uint64_t)(a->state + 1));
+    hasher_add_str(h, a->kind);
+    hasher_add_str(h, a->model);
+    hasher_add_str(h, a->label_key);
+    hasher_add_str(h, a->label_value);
+    hasher_finish(h, out);
+}
+
+static void url_add(struct buf *url, const char *name, const char *value)
+{
+    if (!*value)
+        return;
+    buf_printf(url, "%s=", name);
+    query_escape(url, value);
+    buf_printf(url, "&");
+}
+
+static void url_of(struct list_args *a, const char *path)
+{
+    AUTO(buf_done) struct buf url = BUF_INIT;
+
+    buf_printf(&url, "%s?", path);
+    url_add(&url, "state", a->state < 0 ? "" : job_state_name((enum job_state)a->state));
+    url_add(&url, "kind", a->kind);
+    url_add(&url, "model", a->model);
+    if (*a->label_key) {
+        buf_printf(&url, "label=");
+        query_escape(&url, a->label_key);
+        buf_printf(&url, ":");
+        query_escape(&url, a->label_value);
+        buf_printf(&url, "&");
+    }
+    buf_printf(&url, "page_size=%zu", a->page.size);
+    /* Three bytes for each byte of the longest values still fit. */
+    ASSERT(url.len < sizeof a->url);
+    memcpy(a->url, url.data, url.len);
+    a->url[url.len] = '\0';
+}
+
+int list_read(struct request *rq, const char *name, const char *path, unsigned filters, size_t page,
+              size_t page_max, struct list_args *out, struct err *err)
+{
+    struct list_args a = {.state = -1};
+    struct digest scope;
+    int r = read_filters(&rq->query, filters, &a, err);
+
+    if (r < 0)
+        return r;
+    memcpy(a.resource, out->resource, sizeof a.resource);
+    scope_of(&a, name, &scope);
+    r = page_read(&rq->query, &rq->api->page_key, &scope, page, page_max, &a.page, err);
+    if (r == 0)
+        r = query_check_unused(&rq->query, err);
+    if (r < 0)
+        return r;
+    url_of(&a, path);
+    *out = a;
+    return 0;
+}
+
+struct reply *list_reply(const struct list_args *a, struct buf *body, bool more,
+                         const struct page_cursor *next)
+{
+    char token[PAGE_TOKEN_MAX] = "";
+    struct reply *r;
+
+    if (more)
+        page_token(&a->page, next, token);
+    buf_printf(body, "],\"next_page_token\":\"%s\"}", token);
+    r = reply_json_take(200, body);
+    if (more)
+        reply_header(r, "Link", "<%s&page_token=%s>; rel=\"next\"", a->url, token);
+    return r;
+}

@@ -1,0 +1,200 @@
+/* reply.c: see reply.h. A problem is kept as a document until it is sent, because only then is
+ * the request id known to it. */
+#include "api/reply.h"
+
+#include "api/problem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADERS_MAX 6
+
+struct reply {
+    unsigned status;
+    const char *type; /* or NULL: no body */
+    void *body;       /* owned unless `borrowed` */
+    size_t len;
+    bool borrowed;
+    json_t *problem;
+    char *private_text;
+    size_t n_headers;
+    struct {
+        const char *name;
+        char *value;
+    } header[HEADERS_MAX];
+};
+
+/* Stands for "suspended"; never changed, never freed. */
+static const struct reply suspended = {.status = 0};
+
+static struct reply *reply_new(unsigned status, const char *type)
+{
+    struct reply *r = xcalloc(1, sizeof *r);
+
+    r->status = status;
+    r->type = type;
+    return r;
+}
+
+struct reply *reply_take(unsigned status, const char *type, struct buf *body)
+{
+    struct reply *r = reply_new(status, type);
+
+    r->len = body->len;
+    r->body = TAKE(body->data);
+    *body = (struct buf)BUF_INIT;
+    return r;
+}
+
+struct reply *reply_json_take(unsigned status, struct buf *body)
+{
+    return reply_take(status, "application/json", body);
+}
+
+struct reply *reply_text(unsigned status, const char *text)
+{
+    struct reply *r = reply_new(status, "text/plain; charset=utf-8");
+
+    r->body = xstrdup(text);
+    r->len = strlen(text);
+    return r;
+}
+
+struct reply *reply_static(unsigned status, const char *type, const void *bytes, size_t len)
+{
+    struct reply *r = reply_new(status, type);
+
+    r->body = (void *)bytes;
+    r->len = len;
+    r->borrowed = true;
+    return r;
+}
+
+struct reply *reply_empty(unsigned status)
+{
+    return reply_new(status, NULL);
+}
+
+struct reply *reply_err(const struct err *err)
+{
+    const struct problem_type *t = problem_type(err->code);
+    struct reply *r = reply_new(t->status, "application/problem+json");
+
+    r->problem = problem_json(err->code, err->pointer, err->text);
+    if (t->private_text)
+        r->private_text = xstrdup(err->text);
+    if (t->status == 503)
+        reply_header(r, "Retry-After", "%d", err->code == ERR_BUSY ? 2 : 10);
+    return r;
+}
+
+struct reply *reply_problem(int code, const char *fmt, ...)
+{
+    struct err err = {.code = code};
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(err.text, sizeof err.text, fmt, ap);
+    va_end(ap);
+    return reply_err(&err);
+}
+
+struct reply *reply_suspend(void)
+{
+    return (struct reply *)&suspended;
+}
+
+bool reply_is_suspend(const struct reply *r)
+{
+    return r == &suspended;
+}
+
+void reply_free(struct reply *r)
+{
+    if (!r || reply_is_suspend(r))
+        return;
+    if (!r->borrowed)
+        free(r->body);
+    json_decref(r->problem);
+    free(r->private_text);
+    for (size_t i = 0; i < r->n_headers; i++)
+        free(r->header[i].value);
+    free(r);
+}
+
+struct reply *reply_header(struct reply *r, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+    int n;
+
+    ASSERT(!reply_is_suspend(r) && r->n_headers < HEADERS_MAX);
+    r->header[r->n_headers].name = name;
+    va_start(ap, fmt);
+    n = vasprintf(&r->header[r->n_headers].value, fmt, ap);
+    va_end(ap);
+    ASSERT(n >= 0);
+    r->n_headers++;
+    return r;
+}
+
+unsigned reply_status(const struct reply *r)
+{
+    return r->status;
+}
+
+const char *reply_private_text(const struct reply *r)
+{
+    return r->private_text ? r->private_text : "";
+}
+
+static void print_problem(struct reply *r, const char *request_id)
+{
+    if (!r->problem)
+        return;
+    (void)json_object_set_new(r->problem, "instance", json_string(request_id));
+    r->body = json_dumps(r->problem, JSON_COMPACT);
+    r->len = r->body ? strlen(r->body) : 0;
+}
+
+static void set_headers(const struct reply *r, struct MHD_Response *out, const char *request_id,
+                        bool close)
+{
+    bool cache = false;
+
+    for (size_t i = 0; i < r->n_headers; i++) {
+        /* A value that the library refuses (control characters) is left out, not sent. */
+        (void)MHD_add_response_header(out, r->header[i].name, r->header[i].value);
+        cache = cache || strcmp(r->header[i].name, "Cache-Control") == 0;
+    }
+    if (r->type)
+        (void)MHD_add_response_header(out, "Content-Type", r->type);
+    if (!cache)
+        (void)MHD_add_response_header(out, "Cache-Control", "no-store");
+    if (close)
+        (void)MHD_add_response_header(out, "Connection", "close");
+    (void)MHD_add_response_header(out, "X-Content-Type-Options", "nosniff");
+    (void)MHD_add_response_header(out, "X-Request-Id", request_id);
+}
+
+enum MHD_Result reply_queue(struct reply *r, struct MHD_Connection *c, const char *request_id,
+                            bool close, size_t *nbytes)
+{
+    struct MHD_Response *out;
+    enum MHD_Result result = MHD_NO;
+
+    ASSERT(!reply_is_suspend(r));
+    print_problem(r, request_id);
+    *nbytes = r->len;
+    out = MHD_create_response_from_buffer(
+        r->len, r->body, r->borrowed || !r->body ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    if (out) {
+        r->body = NULL; /* the response's from here on */
+        set_headers(r, out, request_id, close);
+        result = MHD_queue_response(c, r->status, out);
+        MHD_destroy_response(out);
+    }
+    reply_free(r);
+    return result;
+}

@@ -1,0 +1,395 @@
+/* request.c: the life of a request between the library's callbacks.
+ *
+ * The library calls request_open() with the request line, request_access() once with the headers,
+ * then with pieces of the body, then at the end, then again after each resume; and
+ * request_completed() last. It refuses a reply while it offers a piece of the body, so an error
+ * found there is remembered and the rest is read and dropped.
+ */
+#include "api/request.h"
+
+#include "api/admit.h"
+#include "api/body.h"
+#include "api/conn.h"
+#include "api/problem.h"
+#include "api/wait.h"
+#include "common/ident.h"
+#include "daemon/log.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An unwanted body is read and dropped up to this size, so that the connection can be used on. */
+#define DRAIN_SMALL 65536
+/* A body of unknown length that turned out too large: read this much before cutting it off, so
+ * that most clients get to see the 413. */
+#define DRAIN_MAX (64u << 20)
+
+enum stage {
+    STAGE_HEADERS, /* request line seen */
+    STAGE_BODY,
+    STAGE_WORK, /* complete: the handler runs or waits */
+    STAGE_DONE, /* a reply is queued */
+};
+
+struct ticket {
+    struct request *rq; /* NULL once the request is gone */
+};
+
+/* --- beginning and end --------------------------------------------------------------------- */
+
+void *request_open(void *cls, const char *target, struct MHD_Connection *c)
+{
+    struct api *api = cls;
+    struct request *rq = xcalloc(1, sizeof *rq);
+
+    *rq = (struct request){.api = api, .mhd = c, .conn = conn_of(c), .stage = STAGE_HEADERS};
+    rq->next = api->requests;
+    rq->link = &api->requests;
+    if (rq->next)
+        rq->next->link = &rq->next;
+    api->requests = rq;
+    rq->started_ns = mono_ns();
+    rq->path.query = "";
+    rq->method = "";
+    if (strlen(target) <= ADMIT_TARGET_MAX)
+        rq->target = xstrdup(target);
+    conn_request_started(rq->conn);
+    return rq;
+}
+
+static void drop_body(struct request *rq)
+{
+    rq->api->body_bytes -= rq->body.len;
+    buf_done(&rq->body);
+}
+
+/* Nothing may call back into the request from here on. */
+static void detach(struct request *rq)
+{
+    wait_cancel(rq->wait);
+    if (rq->ticket)
+        rq->ticket->rq = NULL;
+    rq->ticket = NULL;
+}
+
+static void request_free(struct request *rq)
+{
+    detach(rq);
+    drop_body(rq);
+    *rq->link = rq->next;
+    if (rq->next)
+        rq->next->link = rq->link;
+    reply_free(rq->reply);
+    json_decref(rq->json);
+    query_done(&rq->query);
+    path_done(&rq->path);
+    free(rq->target);
+    free(rq);
+}
+
+/* The path for the log: no query, nothing that could break the line. */
+static void shown_path(const struct request *rq, char *out, size_t size)
+{
+    const char *s = rq->target ? rq->target : "(too long)";
+    size_t n = strcspn(s, "?");
+
+    if (n >= size)
+        n = size - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = isgraph((unsigned char)s[i]) ? s[i] : '?';
+    out[n] = '\0';
+}
+
+/* Label values must come from a closed list. */
+static const char *known_method(const char *method)
+{
+    static const char *const known[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(method, known[i]) == 0)
+            return known[i];
+    return "other";
+}
+
+static void account(struct request *rq)
+{
+    const char *route = rq->match.route ? rq->match.route->path : "none";
+    double seconds = (double)(mono_ns() - rq->started_ns) * 1e-9;
+    bool quiet = rq->match.route && rq->match.route->access == ACCESS_OPEN && rq->status == 200;
+    char labels[160], path[200];
+
+    snprintf(labels, sizeof labels, "%s,%s,%u", route, known_method(rq->method), rq->status);
+    metric_inc(rq->api->m_requests, labels, 1);
+    metric_observe(rq->api->m_duration, route, seconds);
+    shown_path(rq, path, sizeof path);
+    if (quiet)
+        log_debug("%s %s %u %zu bytes %.3f s request=%s", known_method(rq->method), path,
+                  rq->status, rq->nbytes, seconds, rq->id);
+    else
+        log_info("%s %s %u %zu bytes %.3f s request=%s", known_method(rq->method), path, rq->status,
+                 rq->nbytes, seconds, rq->id);
+}
+
+void request_completed(void *cls, struct MHD_Connection *c, void **context,
+                       enum MHD_RequestTerminationCode why)
+{
+    struct request *rq = *context;
+
+    (void)cls;
+    (void)c;
+    (void)why;
+    if (!rq)
+        return;
+    account(rq);
+    conn_request_done(rq->conn);
+    *context = NULL;
+    request_free(rq);
+}
+
+/* --- answering ----------------------------------------------------------------------------- */
+
+static enum MHD_Result send_reply(struct request *rq)
+{
+    struct reply *r = TAKE(rq->reply);
+
+    rq->status = reply_status(r);
+    if (*reply_private_text(r))
+        log_warn("%s (request=%s)", reply_private_text(r), rq->id);
+    rq->stage = STAGE_DONE;
+    if (reply_queue(r, rq->mhd, rq->id, rq->will_close || rq->api->stopping, &rq->nbytes) !=
+        MHD_YES)
+        return MHD_NO;
+    conn_reply_queued(rq->conn, rq->nbytes);
+    return MHD_YES;
+}
+
+void request_finish(struct request *rq, struct reply *reply)
+{
+    ASSERT(rq->suspended && !rq->reply && !reply_is_suspend(reply));
+    rq->reply = reply;
+    rq->suspended = false;
+    MHD_resume_connection(rq->mhd);
+}
+
+static struct reply *run_handler(struct request *rq)
+{
+    struct err err;
+
+    if (rq->api->stopping)
+        return reply_problem(ERR_BUSY, "the server is shutting down");
+    if (rq->match.route->body == BODY_JSON) {
+        int r = body_parse(&rq->body, &rq->json, &err);
+
+        drop_body(rq);
+        if (r < 0) {
+            err.code = r;
+            return reply_err(&err);
+        }
+    }
+    return rq->match.route->handler(rq);
+}
+
+static enum MHD_Result work(struct request *rq)
+{
+    struct reply *reply;
+
+    rq->stage = STAGE_WORK;
+    conn_request_received(rq->conn);
+    if (rq->reply) /* refused already; what came was dropped */
+        return send_reply(rq);
+    reply = run_handler(rq);
+    if (reply_is_suspend(reply)) {
+        MHD_suspend_connection(rq->mhd);
+        rq->suspended = true;
+        return MHD_YES;
+    }
+    rq->reply = reply;
+    return send_reply(rq);
+}
+
+/* --- arriving ------------------------------------------------------------------------------ */
+
+static enum MHD_Result headers(struct request *rq, const char *method)
+{
+    uint64_t length;
+    bool expects_go = request_header(rq, "Expect") != NULL;
+
+    rq->method = method;
+    rq->stage = STAGE_BODY;
+    rq->reply = admit_request(rq, rq->target, &length);
+    if (!rq->reply || length == 0)
+        return MHD_YES; /* answered in the last call: the connection stays usable */
+    if (length <= DRAIN_SMALL && !expects_go && !rq->will_close)
+        return MHD_YES;
+    rq->will_close = true;
+    return send_reply(rq);
+}
+
+static void refuse_body(struct request *rq, struct reply *why)
+{
+    drop_body(rq);
+    rq->reply = why;
+    rq->will_close = true;
+}
+
+/* Take or drop one piece of the body. False: enough, close the connection. */
+static bool take_piece(struct request *rq, const char *data, size_t len)
+{
+    struct api *api = rq->api;
+
+    rq->received += len;
+    if (rq->reply)
+        return rq->received <= DRAIN_MAX;
+    if (rq->match.route->body == BODY_NONE)
+        return true;
+    if (rq->received > api->config->body_limit) {
+        refuse_body(rq, admit_too_large(api->config));
+    } else if (api->body_bytes + len > ADMIT_BODIES_MAX + api->config->body_limit) {
+        refuse_body(rq, reply_problem(ERR_BUSY, "too many requests are being received"));
+    } else {
+        api->body_bytes += len;
+        buf_put(&rq->body, data, len);
+    }
+    return true;
+}
+
+enum MHD_Result request_access(void *cls, struct MHD_Connection *c, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *len, void **context)
+{
+    struct request *rq = *context;
+
+    (void)cls;
+    (void)c;
+    (void)url; /* decoded by the library, which loses escaped slashes: rq->target is used */
+    (void)version;
+    switch ((enum stage)rq->stage) {
+    case STAGE_HEADERS:
+        return headers(rq, method);
+    case STAGE_BODY:
+        if (*len == 0)
+            return work(rq);
+        if (!take_piece(rq, data, *len))
+            return MHD_NO;
+        *len = 0;
+        return MHD_YES;
+    case STAGE_WORK:
+        return rq->reply ? send_reply(rq) : MHD_YES;
+    case STAGE_DONE:
+        break;
+    }
+    return MHD_NO;
+}
+
+const char *request_header(const struct request *rq, const char *name)
+{
+    return MHD_lookup_connection_value(rq->mhd, MHD_HEADER_KIND, name);
+}
+
+struct etag_search {
+    const char *etag;
+    bool found;
+};
+
+static enum MHD_Result match_etag(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    struct etag_search *s = arg;
+
+    (void)kind;
+    if (strcasecmp(name, "If-None-Match") != 0 || !value)
+        return MHD_YES;
+    while (*value) {
+        size_t len;
+
+        value += strspn(value, ", \t");
+        if (strncmp(value, "W/", 2) == 0) /* If-None-Match compares weakly */
+            value += 2;
+        len = *value == '"' ? strcspn(value + 1, "\"") + 2 : strcspn(value, ",");
+        if (strnlen(value, len) < len)
+            break;
+        if ((len == 1 && *value == '*') ||
+            (len && strlen(s->etag) == len && memcmp(value, s->etag, len) == 0))
+            s->found = true;
+        value += len;
+    }
+    return MHD_YES;
+}
+
+bool request_has_etag(const struct request *rq, const char *etag)
+{
+    struct etag_search s = {.etag = etag};
+
+    (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, match_etag, &s);
+    return s.found;
+}
+
+/* --- waiting ------------------------------------------------------------------------------- */
+
+struct ticket *request_ticket(struct request *rq)
+{
+    struct ticket *t = xmalloc(sizeof *t);
+
+    ASSERT(!rq->ticket);
+    t->rq = rq;
+    rq->ticket = t;
+    return t;
+}
+
+struct request *ticket_redeem(struct ticket *t)
+{
+    struct request *rq = t->rq;
+
+    if (rq)
+        rq->ticket = NULL;
+    free(t);
+    return rq;
+}
+
+struct store_read {
+    struct ticket *ticket;
+    request_read_fn *run;
+    struct reply *reply;
+    uint64_t args[]; /* aligned for anything */
+};
+
+static void read_on_store(void *arg, struct store *st)
+{
+    struct store_read *rd = arg;
+
+    rd->reply = rd->run(rd->args, st);
+}
+
+static void read_done(void *arg)
+{
+    struct store_read *rd = arg;
+    struct request *rq = ticket_redeem(rd->ticket);
+
+    if (rq)
+        request_finish(rq, rd->reply);
+    else
+        reply_free(rd->reply);
+    free(rd);
+}
+
+struct reply *request_read(struct request *rq, request_read_fn *run, const void *args,
+                           size_t nbytes)
+{
+    struct store_read *rd = xmalloc(sizeof *rd + (nbytes + 7) / 8 * 8);
+
+    *rd = (struct store_read){.ticket = request_ticket(rq), .run = run};
+    memcpy(rd->args, args, nbytes);
+    service_store_call(rq->api->svc, read_on_store, read_done, rd);
+    return reply_suspend();
+}
+
+void request_abandon_all(struct api *api)
+{
+    for (struct request *rq = api->requests; rq; rq = rq->next) {
+        detach(rq);
+        if (rq->suspended)
+            request_finish(rq, reply_problem(ERR_BUSY, "the server is shutting down"));
+    }
+}

@@ -1,0 +1,85 @@
+/* request.h: one HTTP request, from its first line to the end of its reply.
+ *
+ * A handler runs once, when the request is complete. It returns a reply, or reply_suspend()
+ * after starting something; whatever it started ends in request_finish(), never before the
+ * handler has returned. Two things may be under way for a suspended request:
+ *   a ticket    the argument of a callback that cannot be called off (service, store). It
+ *               outlives the request when the server stops.
+ *   a job wait  a watch and a timer (wait.h), called off when the server stops.
+ */
+#ifndef SPECTRALD_REQUEST_H
+#define SPECTRALD_REQUEST_H
+
+#include <jansson.h>
+
+#include "api/api.h"
+#include "api/prefer.h"
+#include "api/query.h"
+#include "api/reply.h"
+#include "api/route.h"
+
+struct conn;
+struct job_wait;
+struct ticket;
+
+#define REQUEST_ID_MAX 128
+
+struct request {
+    struct api *api;
+    struct MHD_Connection *mhd;
+    struct conn *conn;
+    struct request *next, **link;
+    const char *method;
+    struct path path;
+    struct route_match match; /* arguments: match.arg[] */
+    struct query query;       /* handlers read it with query_*() and end with ..._check_unused */
+    json_t *json;             /* body of a BODY_JSON route */
+    struct prefer prefer;
+    char id[REQUEST_ID_MAX + 1];
+    /* The rest is private to request.c and wait.c. */
+    int stage;
+    char *target;
+    struct buf body;
+    uint64_t received;
+    struct reply *reply;
+    bool suspended, will_close;
+    struct ticket *ticket;
+    struct job_wait *wait;
+    int64_t started_ns;
+    unsigned status;
+    size_t nbytes;
+};
+
+/* For MHD_OPTION_URI_LOG_CALLBACK, the access handler and MHD_OPTION_NOTIFY_COMPLETED, with the
+ * struct api as argument. */
+void *request_open(void *cls, const char *target, struct MHD_Connection *c);
+enum MHD_Result request_access(void *cls, struct MHD_Connection *c, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *len, void **context);
+void request_completed(void *cls, struct MHD_Connection *c, void **context,
+                       enum MHD_RequestTerminationCode why);
+
+/* Value of a header, borrowed, or NULL. */
+const char *request_header(const struct request *rq, const char *name);
+
+/* True when If-None-Match names `etag` (with its quotes) or is "*". */
+bool request_has_etag(const struct request *rq, const char *etag);
+
+/* Answer a suspended request; takes the reply. */
+void request_finish(struct request *rq, struct reply *reply);
+
+/* The argument of a callback that comes exactly once. */
+struct ticket *request_ticket(struct request *rq);
+/* Free the ticket; the request, or NULL when it is gone. */
+struct request *ticket_redeem(struct ticket *t);
+
+/* Build a reply on the store thread and finish with it. `run` gets a copy of `args` and must
+ * touch nothing else. Returns reply_suspend(). */
+typedef struct reply *request_read_fn(const void *args, struct store *st);
+struct reply *request_read(struct request *rq, request_read_fn *run, const void *args,
+                           size_t nbytes);
+
+/* Answer every suspended request with 503: the server stops. */
+void request_abandon_all(struct api *api);
+
+#endif

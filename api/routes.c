@@ -1,0 +1,28 @@
+/* routes.c: the table. openapi.yaml says the same; a test compares them both ways. */
+#include "api/ep.h"
+#include "api/route.h"
+
+const struct route *api_routes(size_t *n)
+{
+    static const struct route table[] = {
+        {"createJob", "POST", "/v1/jobs", ep_jobs_create, BODY_JSON, ACCESS_CALLER},
+        {"listJobs", "GET", "/v1/jobs", ep_jobs_list, BODY_NONE, ACCESS_CALLER},
+        {"getJob", "GET", "/v1/jobs/{job}", ep_jobs_get, BODY_NONE, ACCESS_CALLER},
+        {"cancelJob", "POST", "/v1/jobs/{job}:cancel", ep_jobs_cancel, BODY_NONE, ACCESS_CALLER},
+        {"deleteJob", "DELETE", "/v1/jobs/{job}", ep_jobs_delete, BODY_NONE, ACCESS_CALLER},
+        {"listModels", "GET", "/v1/models", ep_models_list, BODY_NONE, ACCESS_CALLER},
+        {"getModel", "GET", "/v1/models/{model}", ep_models_get, BODY_NONE, ACCESS_CALLER},
+        {"listAnalyses", "GET", "/v1/analyses", ep_analyses_list, BODY_NONE, ACCESS_CALLER},
+        {"getAnalysis", "GET", "/v1/analyses/{analysis}", ep_analyses_get, BODY_NONE,
+         ACCESS_CALLER},
+        {"listLayers", "GET", "/v1/analyses/{analysis}/layers", ep_analyses_layers, BODY_NONE,
+         ACCESS_CALLER},
+        {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
+        {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},
+        {"getMetrics", "GET", "/metrics", ep_ops_metrics, BODY_NONE, ACCESS_CALLER},
+        {"getOpenapi", "GET", "/openapi.yaml", ep_ops_openapi, BODY_NONE, ACCESS_CALLER},
+    };
+
+    *n = ARRAY_LEN(table);
+    return table;
+}

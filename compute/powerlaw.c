@@ -1,0 +1,121 @@
+/* powerlaw.c: see powerlaw.h.
+ *
+ * Every alpha comes from compensated suffix sums of logarithms, so a fit costs O(m) for the
+ * exponents. D is a maximum over the tail, and only candidates that beat the best D so far matter:
+ * a candidate is dropped at the first point where it is worse. The point that killed the last
+ * candidate is tried first, then every 32nd, then all; the maximum does not depend on the order,
+ * so the result is that of the full scan, bit for bit.
+ */
+#include "compute/powerlaw.h"
+
+#include <math.h>
+
+#define COARSE_STEP 32
+
+/* log x into lx, and suffix sums of it into sum (Neumaier's compensated summation). */
+static void log_suffix_sums(const double *x, size_t m, double *lx, double *sum)
+{
+    double s = 0, c = 0;
+
+    for (size_t i = m; i-- > 0;) {
+        double v = log(x[i]), t = s + v;
+
+        c += fabs(s) >= fabs(v) ? (s - t) + v : (v - t) + s;
+        s = t;
+        lx[i] = v;
+        sum[i] = s + c;
+    }
+}
+
+/* Exponent of the tail that starts at i; +infinity when all its values are equal. */
+static double alpha_at(const double *x, const double *lx, const double *sum, size_t m, size_t i)
+{
+    double n = (double)(m - i);
+
+    if (x[m - 1] == x[i])
+        return INFINITY;
+    return 1 + n / (sum[i] - n * lx[i]);
+}
+
+/* |model - empirical| at point k of the tail from i. */
+static double distance(const double *lx, size_t i, size_t k, double slope, double inv_n)
+{
+    return fabs(1 - exp(slope * (lx[k] - lx[i])) - (double)(k - i) * inv_n);
+}
+
+struct scan {
+    const double *x, *lx;
+    size_t m;
+    size_t killer; /* where the last candidate was dropped */
+};
+
+/* D of candidate i, or anything >= limit when D >= limit. */
+static double ks_below(struct scan *s, size_t i, double alpha, double limit)
+{
+    double n = (double)(s->m - i), inv_n = 1 / n, slope = 1 - alpha, max = 0;
+
+    if (isinf(alpha)) /* the model steps to 1 at once: the largest gap is at the last point */
+        return (n - 1) / n;
+    if (!(alpha > 1))
+        return 1;
+    if (s->killer > i && distance(s->lx, i, s->killer, slope, inv_n) >= limit)
+        return limit;
+    for (size_t k = i + COARSE_STEP; k < s->m; k += COARSE_STEP)
+        if (distance(s->lx, i, k, slope, inv_n) >= limit) {
+            s->killer = k;
+            return limit;
+        }
+    for (size_t k = i; k < s->m; k++) {
+        double d = distance(s->lx, i, k, slope, inv_n);
+
+        if (d > max)
+            max = d;
+        if (max >= limit) {
+            s->killer = k;
+            return max;
+        }
+    }
+    return max;
+}
+
+static int fit(const double *x, size_t m, double *work, bool early, struct powerlaw_fit *out,
+               struct err *err)
+{
+    double *lx = work, *sum = work + m, best_d = INFINITY, best_alpha = 0;
+    struct scan s = {.x = x, .lx = lx, .m = m};
+    size_t best = 0;
+
+    if (m < 2)
+        return err_set(err, ERR_NUMERIC, "a power law needs at least two values, there are %zu", m);
+    log_suffix_sums(x, m, lx, sum);
+    for (size_t i = 0; i + 1 < m; i++) {
+        double alpha = alpha_at(x, lx, sum, m, i);
+        double d = ks_below(&s, i, alpha, early ? best_d : INFINITY);
+
+        s.killer = early ? s.killer : 0;
+        if (d < best_d) {
+            best_d = d;
+            best_alpha = alpha;
+            best = i;
+        }
+    }
+    *out = (struct powerlaw_fit){.alpha = best_alpha,
+                                 .D = best_d,
+                                 .sigma = (best_alpha - 1) / sqrt((double)(m - best)),
+                                 .xmin = x[best],
+                                 .xmax = x[m - 1],
+                                 .n_tail = m - best};
+    return 0;
+}
+
+int powerlaw_fit(const double *x, size_t m, double *work, struct powerlaw_fit *out,
+                 struct err *err)
+{
+    return fit(x, m, work, true, out, err);
+}
+
+int powerlaw_fit_reference(const double *x, size_t m, double *work, struct powerlaw_fit *out,
+                           struct err *err)
+{
+    return fit(x, m, work, false, out, err);
+}

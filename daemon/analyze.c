@@ -1,0 +1,240 @@
+/* analyze.c: the order of the stages of an analyze job. */
+#include "daemon/analyze.h"
+
+#include "common/fdio.h"
+#include "daemon/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const stage_name[] = {"opening",     "reading headers", "opening",
+                                         "reading headers", "reading headers", "hashing",
+                                         "hashing",     "looking up",      "computing",
+                                         "storing",     "storing"};
+
+static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
+{
+    *in = (struct input){.file = f, .kind = (uint8_t)kind, .reply_fd = -1};
+}
+
+static void input_done(struct input *in)
+{
+    buf_done(&in->bytes);
+    buf_done(&in->digests);
+    fd_close(&in->reply_fd);
+}
+
+static void layer_work_done(struct layer_work *w)
+{
+    buf_done(&w->spectrum);
+    for (size_t i = 0; w->gram_fd && i < w->parts; i++)
+        fd_close(&w->gram_fd[i]);
+    free(w->gram_fd);
+}
+
+void analyze_free(struct analyze *a)
+{
+    if (!a)
+        return;
+    for (size_t i = 0; i < a->n_inputs; i++)
+        input_done(&a->input[i]);
+    free(a->input);
+    for (size_t i = 0; a->lw && i < a->layers.count; i++)
+        layer_work_done(&a->lw[i]);
+    free(a->lw);
+    for (size_t i = 0; i < a->n_tables; i++) {
+        tensor_table_done(&a->table[i]);
+        if (a->unit_of)
+            free(a->unit_of[i]);
+    }
+    free(a->table);
+    free(a->unit_of);
+    free(a->unit);
+    free(a->leaf);
+    free(a->summary);
+    job_record_done(&a->final);
+    hf_index_done(&a->index);
+    layer_list_done(&a->layers);
+    analyze_params_done(&a->params);
+    source_free(a->source);
+    free(a);
+}
+
+void analyze_needs_work(struct analyze *a)
+{
+    a->need_work = true;
+    job_decided(a->job);
+}
+
+/* --- opening ------------------------------------------------------------------------------- */
+
+struct open_call {
+    struct analyze *a;
+    const struct config *config;
+    char *path;
+    struct source *source;
+    struct err err;
+};
+
+static void open_run(void *arg, void *state)
+{
+    struct open_call *c = arg;
+
+    (void)state;
+    (void)source_open(c->config, c->path, &c->source, &c->err);
+}
+
+static void open_done(void *arg, const struct err *group_err)
+{
+    struct open_call *c = arg;
+    struct analyze *a = c->a;
+
+    (void)group_err;
+    if (!a->job->ended && c->err.code) {
+        job_fail_err(a->job, &c->err);
+    } else if (!a->job->ended) {
+        a->source = TAKE(c->source);
+        analyze_next(a);
+    }
+    source_free(c->source);
+    free(c->path);
+    free(c);
+}
+
+static void open_source(struct analyze *a)
+{
+    json_t *source = json_loads(a->job->rec.source, 0, NULL);
+    const char *path = json_string_value(json_object_get(source, "path"));
+    struct open_call *c = xcalloc(1, sizeof *c);
+
+    c->a = a;
+    c->config = a->job->svc->config;
+    c->path = xstrdup(path ? path : "");
+    json_decref(source);
+    job_call_file(a->job, open_run, open_done, c);
+}
+
+static void shards_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+
+    (void)state;
+    a->err.code = 0;
+    if (!a->have_index && a->source->index.fd >= 0) {
+        struct input *in = &a->input[0];
+
+        if (hf_index_read(in->bytes.data, in->bytes.len, &a->index, &a->err) < 0)
+            return;
+        a->have_index = true;
+        (void)source_open_shards(a->source, &a->index, &a->err);
+    }
+}
+
+static void stage_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    if (a->job->ended)
+        return;
+    if (group_err)
+        job_fail_err(a->job, group_err);
+    else if (a->err.code)
+        job_fail_err(a->job, &a->err);
+    else
+        analyze_next(a);
+}
+
+/* --- stages -------------------------------------------------------------------------------- */
+
+static void load_side_files(struct analyze *a)
+{
+    const struct source *s = a->source;
+
+    a->input = xcalloc(2, sizeof *a->input);
+    if (s->index.fd >= 0)
+        input_init(&a->input[a->n_inputs++], &s->index, INSPECT_HF_INDEX);
+    if (s->config.fd >= 0)
+        input_init(&a->input[a->n_inputs++], &s->config, INSPECT_HF_CONFIG);
+    a->n_side = a->n_inputs;
+    analyze_load_inputs(a, 0);
+}
+
+static void load_tables(struct analyze *a)
+{
+    const struct source *s = a->source;
+
+    a->input = xrealloc(a->input, (a->n_side + s->n_files) * sizeof *a->input);
+    for (size_t i = 0; i < s->n_files; i++)
+        input_init(&a->input[a->n_inputs++], &s->file[i], INSPECT_SAFETENSORS);
+    analyze_load_inputs(a, a->n_side);
+}
+
+static void enter(struct analyze *a)
+{
+    a->job->stage = stage_name[a->stage];
+    job_changed(a->job);
+    switch (a->stage) {
+    case STAGE_OPEN:
+        open_source(a);
+        break;
+    case STAGE_SIDE_FILES:
+        load_side_files(a);
+        break;
+    case STAGE_SHARDS:
+        job_call_file(a->job, shards_run, stage_done, a);
+        break;
+    case STAGE_TABLES:
+        load_tables(a);
+        break;
+    case STAGE_BUILD:
+        analyze_build(a);
+        break;
+    case STAGE_DIGEST:
+        analyze_digest(a);
+        break;
+    case STAGE_IDENTIFY:
+        analyze_identify(a);
+        break;
+    case STAGE_LOOKUP:
+        analyze_lookup(a);
+        break;
+    case STAGE_COMPUTE:
+        analyze_compute(a);
+        break;
+    case STAGE_REPORT:
+        analyze_report(a);
+        break;
+    case STAGE_END:
+        break;
+    }
+}
+
+void analyze_next(struct analyze *a)
+{
+    if (a->job->ended)
+        return;
+    ASSERT(a->stage < STAGE_END);
+    a->stage++;
+    enter(a);
+}
+
+void analyze_start(struct job *j, struct source *src)
+{
+    struct analyze *a = xcalloc(1, sizeof *a);
+    json_t *params = json_loads(j->rec.params, 0, NULL);
+    struct err err = {0};
+    int r;
+
+    a->job = j;
+    j->work = a;
+    a->layers = (struct layer_list)LAYER_LIST_INIT;
+    a->source = src;
+    r = analyze_params_parse(params, &a->params, &err);
+    json_decref(params);
+    if (r < 0) { /* stored by another version of the program */
+        job_fail_err(j, &err);
+        return;
+    }
+    a->stage = src ? STAGE_SIDE_FILES : STAGE_OPEN;
+    enter(a);
+}

@@ -1,0 +1,146 @@
+/* analyze.h: the state of one analyze job, shared by the files that carry it out.
+ *
+ *   analyze.c          the order of the stages
+ *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
+ *   analyze_build.c    tables -> rows and content units; digests; model identity
+ *   analyze_compute.c  rows -> cached or computed values
+ *   analyze_report.c   values -> stored rows, summary, analysis
+ *
+ * Each stage calls analyze_next() when it is done, or fails the job.
+ */
+#ifndef SPECTRALD_ANALYZE_H
+#define SPECTRALD_ANALYZE_H
+
+#include "daemon/analyze_params.h"
+#include "daemon/job.h"
+#include "daemon/records.h"
+
+/* One file whose table is wanted. */
+struct input {
+    struct analyze *analyze;
+    const struct source_file *file; /* borrowed from the source */
+    uint8_t kind;                   /* enum inspect_kind */
+    struct buf bytes;               /* what the reader returned, or the cache */
+    struct buf digests;             /* of the file's units, from the cache; empty when unknown */
+    int reply_fd;                   /* a reader's memory file, until it is absorbed */
+    uint64_t reply_len;
+    bool found;
+    struct err err; /* why it could not be read */
+};
+
+/* A run of bytes with a digest of its own: a tensor, or one matrix of a 3-D stack. */
+struct unit {
+    uint32_t file, tensor;
+    uint32_t rank;
+    uint64_t dims[TENSOR_RANK_MAX];
+    enum dtype dtype;
+    uint64_t offset, nbytes;
+    size_t first_leaf, n_leaves;
+    struct digest digest;
+};
+
+enum layer_outcome {
+    OUT_SKIPPED = 0,
+    OUT_WANTED,    /* not known yet */
+    OUT_DONE,      /* values are there (its reason may say that the fit failed) */
+    OUT_NONFINITE, /* no spectrum: n_nonfinite weights */
+    OUT_FAILED,    /* `err` says why */
+};
+
+struct layer_work {
+    enum layer_outcome outcome;
+    struct digest spectrum_key, fit_key;
+    struct digest content;
+    int64_t leader;         /* an earlier row with the same fit key, or -1 */
+    bool hit;               /* no eigen-solve was needed */
+    struct buf spectrum;    /* cached record, while only the fit is missing */
+    struct layer_values values;
+    enum spectrum_method method;
+    enum precision precision;
+    double error_bound;
+    uint64_t n_nonfinite;
+    char core[32];
+    struct err err;
+    /* while its Gram matrix is being formed */
+    int *gram_fd;
+    size_t parts, parts_left;
+    double flops, bytes;
+};
+
+enum stage {
+    STAGE_OPEN = 0,
+    STAGE_SIDE_FILES,
+    STAGE_SHARDS,
+    STAGE_TABLES,
+    STAGE_BUILD,
+    STAGE_DIGEST,
+    STAGE_IDENTIFY,
+    STAGE_LOOKUP,
+    STAGE_COMPUTE,
+    STAGE_REPORT,
+    STAGE_END
+};
+
+struct analyze {
+    struct job *job;
+    struct analyze_params params;
+    struct source *source;
+    enum stage stage;
+    struct input *input; /* [0] index, [1] config when there; then the tensors' files */
+    size_t n_inputs, n_side, load_first;
+    size_t waiting;      /* tasks or messages of the stage under way */
+
+    struct hf_index index;
+    struct hf_config config;
+    bool have_index, have_config;
+    struct tensor_table *table; /* one per tensor file */
+    size_t n_tables;
+    size_t **unit_of;           /* [file][tensor] -> first unit */
+    struct unit *unit;
+    size_t n_units;
+    struct digest *leaf;
+    size_t n_leaves;
+    uint64_t unmapped;          /* tensors that the index does not name */
+    struct layer_list layers;
+    struct layer_work *lw;
+    int64_t hash_start_ms;
+    struct digest model;
+    uint64_t n_params, nbytes, n_tensors;
+    bool need_work;             /* a worker was needed */
+    struct err err;             /* of the message under way */
+    char analysis_id[IDENT_MAX], model_id[IDENT_MAX];
+    char *summary;
+    struct digest rows_key;
+    struct job_record final; /* what the store thread writes at the end */
+};
+
+/* The stage is complete: go on with the next one. */
+void analyze_next(struct analyze *a);
+
+/* A worker is needed: the submitter need not wait for the end. */
+void analyze_needs_work(struct analyze *a);
+
+/* --- stages; all asynchronous ---------------------------------------------------------------- */
+/* Find out what inputs [first, n_inputs) contain. */
+void analyze_load_inputs(struct analyze *a, size_t first);
+void analyze_build(struct analyze *a);
+void analyze_digest(struct analyze *a);
+void analyze_identify(struct analyze *a);
+void analyze_lookup(struct analyze *a);
+void analyze_compute(struct analyze *a);
+void analyze_report(struct analyze *a);
+
+/* --- shared pieces ----------------------------------------------------------------------------- */
+
+/* The unit that holds row `l`'s bytes. */
+const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l);
+
+/* Factor on the eigenvalues of a row: pooled conv2d slices are scaled by 1/2 (upstream's
+ * conv2d_norm with pool=True). */
+double analyze_scale(const struct layer *l);
+
+/* Rows as JSON text, and the summary; pure functions, for the store thread. */
+void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);
+char *analyze_summary_json(const struct analyze *a);
+
+#endif

@@ -1,0 +1,398 @@
+/* analyze_build.c: tables -> rows and content units, then the digest of every unit.
+ *
+ * A unit's digest covers dtype, shape and bytes, hashed in leaves of 64 MiB so that several
+ * workers can hash one large tensor: H("spectrald-unit-1", dtype, dims, leaf digests in order).
+ */
+#include "daemon/analyze.h"
+
+#include "common/fdio.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAF_BYTES      (64ull << 20)
+#define STACK_MAX       65536          /* longest first dimension taken for a stack */
+#define TASK_BYTES_MIN  (1ull << 20)   /* of one digest task: many small tensors share one */
+#define TASK_BYTES_MAX  (64ull << 20)
+#define TASK_ITEMS_MAX  1024
+#define DIGEST_COST     20.0           /* operations per byte, for estimates */
+
+/* --- tables to rows ------------------------------------------------------------------------ */
+
+static int parse_tables(struct analyze *a)
+{
+    a->n_tables = a->n_inputs - a->n_side;
+    a->table = xcalloc(a->n_tables, sizeof *a->table);
+    for (size_t i = 0; i < a->n_tables; i++) {
+        const struct input *in = &a->input[a->n_side + i];
+        int r = tensor_table_parse(in->bytes.data, in->bytes.len, in->file->id.size, &a->table[i],
+                                   &a->err);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static void parse_config(struct analyze *a)
+{
+    for (size_t i = 0; i < a->n_side; i++) {
+        const struct input *in = &a->input[i];
+
+        if (in->kind == INSPECT_HF_CONFIG && in->found)
+            a->have_config = hf_config_read(in->bytes.data, in->bytes.len, &a->config, NULL) == 0;
+    }
+}
+
+static int by_tensor_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Every name the index gives to shard `file` must be there; tensors it does not name are counted. */
+static int check_shard(struct analyze *a, uint32_t file)
+{
+    const struct tensor_table *tt = &a->table[file];
+    AUTO(freep) const char **name = xcalloc(tt->count, sizeof *name);
+    size_t named = 0;
+
+    for (size_t i = 0; i < tt->count; i++)
+        name[i] = tt->t[i].name;
+    if (tt->count)
+        qsort(name, tt->count, sizeof *name, by_tensor_name);
+    for (size_t i = 0; i < a->index.n_entries; i++) {
+        const struct hf_index_entry *e = &a->index.entry[i];
+        const char *key = e->tensor;
+
+        if (e->shard != file)
+            continue;
+        if (!tt->count || !bsearch(&key, name, tt->count, sizeof *name, by_tensor_name))
+            return err_set(&a->err, ERR_FORMAT,
+                           "the index puts tensor \"%.150s\" into \"%.100s\", which has no such "
+                           "tensor",
+                           key, a->index.shard[file]);
+        named++;
+    }
+    a->unmapped += tt->count - named;
+    return 0;
+}
+
+/* Matrices of a stack have digests of their own, so that one changed expert costs one solve. */
+static size_t units_in(const struct tensor *t)
+{
+    return t->rank == 3 && t->dims[0] >= 1 && t->dims[0] <= STACK_MAX && t->nbytes > 0
+               ? (size_t)t->dims[0]
+               : 1;
+}
+
+static void make_unit(struct analyze *a, uint32_t file, uint32_t tensor, size_t n, size_t k)
+{
+    const struct tensor *t = &a->table[file].t[tensor];
+    struct unit *u = &a->unit[a->n_units++];
+    bool stack = n > 1 || (t->rank == 3 && t->nbytes > 0 && t->dims[0] == 1);
+
+    *u = (struct unit){.file = file, .tensor = tensor, .dtype = t->dtype};
+    u->rank = stack ? t->rank - 1 : t->rank;
+    memcpy(u->dims, t->dims + (stack ? 1 : 0), u->rank * sizeof *u->dims);
+    u->nbytes = t->nbytes / n;
+    u->offset = t->offset + k * u->nbytes;
+    u->first_leaf = a->n_leaves;
+    u->n_leaves = (size_t)((u->nbytes + LEAF_BYTES - 1) / LEAF_BYTES);
+    a->n_leaves += u->n_leaves;
+}
+
+static void make_units(struct analyze *a)
+{
+    size_t total = 0;
+
+    for (size_t f = 0; f < a->n_tables; f++)
+        for (size_t i = 0; i < a->table[f].count; i++) {
+            total += units_in(&a->table[f].t[i]);
+            a->nbytes += a->table[f].t[i].nbytes;
+            a->n_params += tensor_elements(&a->table[f].t[i]);
+            a->n_tensors++;
+        }
+    a->unit = xcalloc(total, sizeof *a->unit);
+    a->unit_of = xcalloc(a->n_tables, sizeof *a->unit_of);
+    for (size_t f = 0; f < a->n_tables; f++) {
+        a->unit_of[f] = xcalloc(a->table[f].count, sizeof **a->unit_of);
+        for (size_t i = 0; i < a->table[f].count; i++) {
+            size_t n = units_in(&a->table[f].t[i]);
+
+            a->unit_of[f][i] = a->n_units;
+            for (size_t k = 0; k < n; k++)
+                make_unit(a, (uint32_t)f, (uint32_t)i, n, k);
+        }
+    }
+    a->leaf = xcalloc(a->n_leaves, sizeof *a->leaf);
+}
+
+static int build_rows(struct analyze *a)
+{
+    AUTO(freep) const struct tensor_table **tables = xcalloc(a->n_tables, sizeof *tables);
+    int r;
+
+    for (size_t i = 0; i < a->n_tables; i++)
+        tables[i] = &a->table[i];
+    r = layers_build(tables, a->n_tables, a->have_config ? &a->config : NULL, &a->layers, &a->err);
+    if (r == 0)
+        r = layers_filter(&a->layers, &a->params.filter, &a->err);
+    if (r < 0)
+        return r;
+    a->lw = xcalloc(a->layers.count, sizeof *a->lw);
+    for (size_t i = 0; i < a->layers.count; i++) {
+        a->lw[i].outcome = a->layers.l[i].skip == SKIP_NONE ? OUT_WANTED : OUT_SKIPPED;
+        a->lw[i].leader = -1;
+    }
+    return 0;
+}
+
+static void build_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+
+    (void)state;
+    a->err.code = 0;
+    parse_config(a);
+    if (parse_tables(a) < 0)
+        return;
+    for (uint32_t f = 0; a->have_index && f < a->n_tables; f++)
+        if (check_shard(a, f) < 0)
+            return;
+    if (build_rows(a) == 0)
+        make_units(a);
+}
+
+static void build_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    (void)group_err;
+    if (a->job->ended)
+        return;
+    if (a->err.code) {
+        job_fail_err(a->job, &a->err);
+        return;
+    }
+    a->job->rec.layers_total = a->layers.count;
+    for (size_t i = 0; i < a->layers.count; i++)
+        a->job->rec.layers_done += a->lw[i].outcome == OUT_SKIPPED;
+    analyze_next(a);
+}
+
+void analyze_build(struct analyze *a)
+{
+    job_call_file(a->job, build_run, build_done, a);
+}
+
+const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l)
+{
+    return &a->unit[a->unit_of[l->file][l->index] + (size_t)(l->expert > 0 ? l->expert : 0)];
+}
+
+/* --- digests ------------------------------------------------------------------------------- */
+
+/* Units of file `f` are contiguous: [first, last). */
+static void units_of_file(const struct analyze *a, size_t f, size_t *first, size_t *last)
+{
+    *first = a->table[f].count ? a->unit_of[f][0] : 0;
+    *last = *first;
+    while (*last < a->n_units && a->unit[*last].file == f && a->table[f].count)
+        (*last)++;
+}
+
+/* Digests the cache has for a whole file; false when they have to be computed. */
+static bool take_cached(struct analyze *a, size_t f)
+{
+    const struct buf *d = &a->input[a->n_side + f].digests;
+    size_t first, last;
+
+    units_of_file(a, f, &first, &last);
+    if (d->len != (last - first) * DIGEST_LEN)
+        return last == first;
+    for (size_t i = first; i < last; i++)
+        memcpy(a->unit[i].digest.b, d->data + (i - first) * DIGEST_LEN, DIGEST_LEN);
+    return true;
+}
+
+struct batch {
+    struct analyze *a;
+    struct task *task;
+    uint64_t nbytes, target;
+    size_t items, first_leaf;
+    uint32_t file;
+};
+
+static void digested(void *arg, struct task *t, struct wire_message *m, const struct err *err)
+{
+    struct analyze *a = arg;
+    size_t first = t->tag[0], items = t->tag[1];
+    struct reader r;
+    const void *bytes;
+
+    if (!m) {
+        job_fail_err(a->job, err);
+        return;
+    }
+    reader_init(&r, m->body.data, m->body.len);
+    bytes = reader_bytes(&r, items * DIGEST_LEN);
+    if (!bytes || !reader_ok(&r)) {
+        struct err bad = {0};
+
+        err_set(&bad, ERR_CRASHED, "a worker sent malformed digests");
+        job_fail_err(a->job, &bad);
+        return;
+    }
+    memcpy(&a->leaf[first], bytes, items * DIGEST_LEN);
+    if (--a->waiting == 0)
+        analyze_next(a);
+}
+
+static void flush(struct batch *b)
+{
+    struct task *t = b->task;
+    uint32_t n = (uint32_t)b->items;
+
+    if (!t)
+        return;
+    for (size_t i = 0; i < 4; i++)
+        t->body.data[i] = (uint8_t)(n >> (8 * i));
+    t->tag[0] = b->first_leaf;
+    t->tag[1] = b->items;
+    t->flops = (double)b->nbytes * DIGEST_COST;
+    t->bytes = 1 << 20;
+    t->fd[0] = b->a->source->file[b->file].fd;
+    t->n_fds = 1;
+    b->task = NULL;
+    b->a->waiting++;
+    sched_add(b->a->job->lane, t);
+}
+
+static void add_leaf(struct batch *b, const struct unit *u, size_t k)
+{
+    uint64_t at = k * LEAF_BYTES;
+    uint64_t n = u->nbytes - at < LEAF_BYTES ? u->nbytes - at : LEAF_BYTES;
+
+    if (b->task && (b->file != u->file || b->items == TASK_ITEMS_MAX ||
+                    b->nbytes + n > b->target))
+        flush(b);
+    if (!b->task) {
+        b->task = task_new(WORKER_COMPUTE, WIRE_DIGEST, digested, b->a);
+        buf_put_u32(&b->task->body, 0);
+        b->nbytes = 0;
+        b->items = 0;
+        b->file = u->file;
+        b->first_leaf = u->first_leaf + k;
+    }
+    buf_put_u64(&b->task->body, u->offset + at);
+    buf_put_u64(&b->task->body, n);
+    b->nbytes += n;
+    b->items++;
+}
+
+void analyze_digest(struct analyze *a)
+{
+    struct batch b = {.a = a};
+
+    b.target = a->nbytes / (4 * a->job->svc->config->workers);
+    b.target = b.target < TASK_BYTES_MIN   ? TASK_BYTES_MIN
+               : b.target > TASK_BYTES_MAX ? TASK_BYTES_MAX
+                                           : b.target;
+    a->waiting = 0;
+    a->hash_start_ms = wall_ms();
+    for (size_t f = 0; f < a->n_tables; f++) {
+        size_t first, last;
+
+        if (take_cached(a, f))
+            continue;
+        a->input[a->n_side + f].digests.len = 0;
+        a->input[a->n_side + f].found = false; /* hashed by this job */
+        units_of_file(a, f, &first, &last);
+        for (size_t i = first; i < last; i++)
+            for (size_t k = 0; k < a->unit[i].n_leaves; k++)
+                add_leaf(&b, &a->unit[i], k);
+        flush(&b);
+    }
+    if (a->waiting > 0)
+        analyze_needs_work(a);
+    else
+        analyze_next(a);
+}
+
+/* --- identity ------------------------------------------------------------------------------ */
+
+static void digest_unit(struct hasher *h, const struct analyze *a, struct unit *u)
+{
+    hasher_add_str(h, "spectrald-unit-1");
+    hasher_add_u64(h, u->dtype);
+    hasher_add_u64(h, u->rank);
+    for (uint32_t d = 0; d < u->rank; d++)
+        hasher_add_u64(h, u->dims[d]);
+    hasher_add(h, &a->leaf[u->first_leaf], u->n_leaves * DIGEST_LEN);
+    hasher_finish(h, &u->digest);
+}
+
+struct named_tensor {
+    const char *name;
+    size_t first, n;
+};
+
+static int by_named(const void *a, const void *b)
+{
+    return strcmp(((const struct named_tensor *)a)->name, ((const struct named_tensor *)b)->name);
+}
+
+/* Tensors by name, whatever files they lie in: resharding a model does not change its id. */
+static void digest_model(struct hasher *h, struct analyze *a)
+{
+    AUTO(freep) struct named_tensor *v = xcalloc(a->n_tensors, sizeof *v);
+    size_t n = 0;
+
+    for (size_t f = 0; f < a->n_tables; f++)
+        for (size_t i = 0; i < a->table[f].count; i++)
+            v[n++] = (struct named_tensor){a->table[f].t[i].name, a->unit_of[f][i],
+                                           units_in(&a->table[f].t[i])};
+    if (n)
+        qsort(v, n, sizeof *v, by_named);
+    hasher_add_str(h, "spectrald-model-1");
+    for (size_t i = 0; i < n; i++) {
+        hasher_add_str(h, v[i].name);
+        for (size_t k = 0; k < v[i].n; k++)
+            hasher_add(h, a->unit[v[i].first + k].digest.b, DIGEST_LEN);
+    }
+    hasher_finish(h, &a->model);
+}
+
+static void identify_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    (void)state;
+    a->err.code = 0;
+    if (source_unchanged(a->source, &a->err) < 0)
+        return;
+    for (size_t i = 0; i < a->n_units; i++)
+        if (!a->input[a->n_side + a->unit[i].file].found)
+            digest_unit(h, a, &a->unit[i]);
+    digest_model(h, a);
+    ident_of_bytes(a->model_id, "mdl_", a->model.b);
+}
+
+static void identify_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    (void)group_err;
+    if (a->job->ended)
+        return;
+    if (a->err.code)
+        job_fail_err(a->job, &a->err);
+    else
+        analyze_next(a);
+}
+
+void analyze_identify(struct analyze *a)
+{
+    job_call_file(a->job, identify_run, identify_done, a);
+}

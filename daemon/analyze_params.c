@@ -1,0 +1,231 @@
+/* analyze_params.c: one reader per field, each naming the field it complains about. */
+#include "daemon/analyze_params.h"
+
+#include "compute/spectrum.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MIN_EVALS_DEFAULT   10    /* as upstream */
+#define COMPAT_MAX_EVALS    15000 /* upstream's defaults, which it cannot lift */
+#define COMPAT_MAX_N        50000
+
+void analyze_params_done(struct analyze_params *p)
+{
+    layer_filter_done(&p->filter);
+}
+
+static int wrong(struct err *err, const char *field, const char *want)
+{
+    char pointer[ERR_POINTER_MAX];
+
+    snprintf(pointer, sizeof pointer, "/params/%s", field);
+    return err_set_at(err, ERR_INVALID, pointer, "%s must be %s", field, want);
+}
+
+/* null and absence mean the default that is already in *out. */
+static int get_count(const json_t *v, const char *field, uint64_t *out, struct err *err)
+{
+    if (json_is_null(v)) {
+        *out = 0;
+        return 0;
+    }
+    if (!json_is_integer(v) || json_integer_value(v) < 0)
+        return wrong(err, field, "a non-negative integer, or null for no limit");
+    *out = (uint64_t)json_integer_value(v);
+    return 0;
+}
+
+static int get_bool(const json_t *v, const char *field, bool *out, struct err *err)
+{
+    if (!json_is_boolean(v))
+        return wrong(err, field, "true or false");
+    *out = json_is_true(v);
+    return 0;
+}
+
+static int get_regex(const json_t *v, const char *field, char **out, struct err *err)
+{
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_string(v) || json_string_length(v) == 0 ||
+        json_string_length(v) > LAYER_REGEX_MAX ||
+        strlen(json_string_value(v)) != json_string_length(v))
+        return wrong(err, field, "a regular expression of 1 to 1024 bytes");
+    free(*out);
+    *out = xstrdup(json_string_value(v));
+    return 0;
+}
+
+static int get_layers(const json_t *v, struct layer_filter *f, struct err *err)
+{
+    size_t n = json_array_size(v), i;
+    const json_t *item;
+
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_array(v) || n > ANALYZE_LIST_MAX)
+        return wrong(err, "layers", "an array of at most 100000 layer ids and names");
+    f->ids = xcalloc(n, sizeof *f->ids);
+    f->names = xcalloc(n, sizeof *f->names);
+    json_array_foreach(v, i, item) {
+        if (json_is_integer(item) && json_integer_value(item) >= 0)
+            f->ids[f->n_ids++] = json_integer_value(item);
+        else if (json_is_string(item))
+            f->names[f->n_names++] = xstrdup(json_string_value(item));
+        else
+            return wrong(err, "layers", "an array of layer ids (integers >= 0) and names");
+    }
+    return 0;
+}
+
+static int get_types(const json_t *v, struct layer_filter *f, struct err *err)
+{
+    size_t i;
+    const json_t *item;
+
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_array(v))
+        return wrong(err, "types", "an array of layer types");
+    json_array_foreach(v, i, item) {
+        int t = json_is_string(item) ? layer_type_from_name(json_string_value(item)) : -1;
+
+        if (t < 0)
+            return wrong(err, "types", "an array of \"dense\", \"embedding\", \"conv1d\", \"conv2d\"");
+        f->types |= 1u << t;
+    }
+    return 0;
+}
+
+static int get_precision(const json_t *v, enum precision *out, struct err *err)
+{
+    const char *s = json_string_value(v);
+
+    if (s && strcmp(s, "double") == 0)
+        *out = PRECISION_DOUBLE;
+    else if (s && strcmp(s, "single") == 0)
+        *out = PRECISION_SINGLE;
+    else
+        return wrong(err, "precision", "\"double\" or \"single\"");
+    return 0;
+}
+
+static int get_compat(const json_t *v, bool *out, struct err *err)
+{
+    const char *s = json_string_value(v);
+
+    if (json_is_null(v))
+        return 0;
+    if (!s || strcmp(s, ANALYZE_COMPAT_NAME) != 0)
+        return wrong(err, "compat", "null or \"" ANALYZE_COMPAT_NAME "\"");
+    *out = true;
+    return 0;
+}
+
+static int get_field(const char *key, const json_t *v, struct analyze_params *p, struct err *err)
+{
+    struct layer_filter *f = &p->filter;
+    char pointer[ERR_POINTER_MAX];
+
+    if (strcmp(key, "layers") == 0)
+        return get_layers(v, f, err);
+    if (strcmp(key, "types") == 0)
+        return get_types(v, f, err);
+    if (strcmp(key, "include") == 0)
+        return get_regex(v, key, &f->include, err);
+    if (strcmp(key, "exclude") == 0)
+        return get_regex(v, key, &f->exclude, err);
+    if (strcmp(key, "min_evals") == 0)
+        return get_count(v, key, &f->min_evals, err);
+    if (strcmp(key, "max_evals") == 0)
+        return get_count(v, key, &f->max_evals, err);
+    if (strcmp(key, "max_N") == 0)
+        return get_count(v, key, &f->max_n, err);
+    if (strcmp(key, "integers") == 0)
+        return get_bool(v, key, &f->integers, err);
+    if (strcmp(key, "precision") == 0)
+        return get_precision(v, &p->precision, err);
+    if (strcmp(key, "compat") == 0)
+        return 0; /* read first: it changes defaults */
+    snprintf(pointer, sizeof pointer, "/params/%.64s", key);
+    return err_set_at(err, ERR_INVALID, pointer, "an analyze job has no parameter \"%.64s\"", key);
+}
+
+int analyze_params_parse(const json_t *params, struct analyze_params *out, struct err *err)
+{
+    struct analyze_params p = {.filter = {.min_evals = MIN_EVALS_DEFAULT,
+                                          .n_limit = SPECTRUM_N_MAX}};
+    const json_t *compat = json_object_get(params, "compat");
+    const char *key;
+    json_t *v;
+    int r = compat ? get_compat(compat, &p.compat, err) : 0;
+
+    p.filter.compat = p.compat;
+    if (p.compat) {
+        p.filter.max_evals = COMPAT_MAX_EVALS;
+        p.filter.max_n = COMPAT_MAX_N;
+    }
+    json_object_foreach((json_t *)(uintptr_t)params, key, v) {
+        if (r == 0)
+            r = get_field(key, v, &p, err);
+    }
+    if (r == 0 && p.filter.max_evals && p.filter.max_evals < p.filter.min_evals)
+        r = err_set_at(err, ERR_INVALID, "/params/max_evals", "max_evals is below min_evals");
+    if (r < 0)
+        analyze_params_done(&p);
+    else
+        *out = p;
+    return r;
+}
+
+static json_t *count_or_null(uint64_t v)
+{
+    return v ? json_integer((json_int_t)v) : json_null();
+}
+
+static json_t *string_or_null(const char *s)
+{
+    return s ? json_string(s) : json_null();
+}
+
+static json_t *layers_json(const struct layer_filter *f)
+{
+    json_t *a = json_array();
+
+    for (size_t i = 0; i < f->n_ids; i++)
+        json_array_append_new(a, json_integer(f->ids[i]));
+    for (size_t i = 0; i < f->n_names; i++)
+        json_array_append_new(a, json_string(f->names[i]));
+    return a;
+}
+
+static json_t *types_json(unsigned types)
+{
+    json_t *a = json_array();
+
+    for (unsigned t = 0; t < TYPE_COUNT; t++)
+        if (types & 1u << t)
+            json_array_append_new(a, json_string(layer_type_name((enum layer_type)t)));
+    return a;
+}
+
+char *analyze_params_text(const struct analyze_params *p)
+{
+    const struct layer_filter *f = &p->filter;
+    json_t *o = json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:b,s:s,s:o}", "layers", layers_json(f),
+                          "types", types_json(f->types), "include", string_or_null(f->include),
+                          "exclude", string_or_null(f->exclude), "min_evals",
+                          (json_int_t)f->min_evals, "max_evals", count_or_null(f->max_evals),
+                          "max_N", count_or_null(f->max_n), "integers", f->integers, "precision",
+                          p->precision == PRECISION_SINGLE ? "single" : "double", "compat",
+                          string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL));
+    char *text;
+
+    ASSERT(o != NULL);
+    text = json_dumps(o, JSON_COMPACT);
+    ASSERT(text != NULL);
+    json_decref(o);
+    return text;
+}

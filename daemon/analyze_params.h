@@ -1,0 +1,29 @@
+/* analyze_params.h: parameters of an analyze job. */
+#ifndef SPECTRALD_ANALYZE_PARAMS_H
+#define SPECTRALD_ANALYZE_PARAMS_H
+
+#include <jansson.h>
+
+#include "compute/matrix.h"
+#include "models/layers.h"
+
+#define ANALYZE_COMPAT_NAME "weightwatcher-0.7.5.5"
+#define ANALYZE_LIST_MAX    100000 /* entries of params.layers */
+
+struct analyze_params {
+    struct layer_filter filter;
+    enum precision precision;
+    bool compat; /* WeightWatcher 0.7.5.5's values where the default differs */
+};
+
+void analyze_params_done(struct analyze_params *p);
+
+/* Parse and check `params` (NULL = all defaults). ERR_INVALID or ERR_LIMIT with the JSON pointer
+ * of the field at fault ("/params/min_evals"). */
+int analyze_params_parse(const json_t *params, struct analyze_params *out, struct err *err);
+
+/* The same parameters with every default filled in and keys in a fixed order: equal requests give
+ * equal text. Owned by the caller. */
+char *analyze_params_text(const struct analyze_params *p);
+
+#endif

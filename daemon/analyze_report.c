@@ -1,0 +1,418 @@
+/* analyze_report.c: the end of an analyze job: rows, summary, analysis, all in one commit. */
+#include "daemon/analyze.h"
+
+#include "common/json_text.h"
+#include "daemon/log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- rows ---------------------------------------------------------------------------------- */
+
+static const struct layer_work *work_of(const struct analyze *a, size_t i)
+{
+    const struct layer_work *w = &a->lw[i];
+
+    return w->leader >= 0 ? &a->lw[w->leader] : w;
+}
+
+/* True when the row has a fit: the rows that the summary averages. */
+static bool fit_ok(const struct layer_work *w)
+{
+    return w->outcome == OUT_DONE && w->values.reason == LAYER_OK;
+}
+
+static const char *status_of(const struct layer_work *w)
+{
+    if (w->outcome == OUT_SKIPPED)
+        return "skipped";
+    return fit_ok(w) ? "success" : "failed";
+}
+
+static void put_reason(struct buf *b, const struct analyze *a, size_t i)
+{
+    const struct layer *l = &a->layers.l[i];
+    const struct layer_work *w = work_of(a, i);
+    const char *reason = NULL, *detail = NULL;
+
+    if (w->outcome == OUT_SKIPPED) {
+        reason = skip_reason_name(l->skip);
+        detail = skip_reason_text(l->skip);
+    } else if (w->outcome == OUT_NONFINITE) {
+        reason = layer_reason_name(LAYER_NON_FINITE);
+    } else if (w->outcome == OUT_FAILED) {
+        reason = err_name(w->err.code);
+        detail = w->err.text;
+    } else if (w->values.reason != LAYER_OK) {
+        reason = layer_reason_name(w->values.reason);
+    }
+    json_text_key_string(b, "reason", reason);
+    json_text_key_string(b, "detail", detail);
+}
+
+static void put_dims(struct buf *b, const struct layer *l)
+{
+    json_text_key(b, "shape");
+    buf_printf(b, "[");
+    for (uint32_t d = 0; d < l->rank; d++)
+        buf_printf(b, "%s%" PRIu64, d ? "," : "", l->dims[d]);
+    buf_printf(b, "]");
+}
+
+static void put_notes(struct buf *b, const struct layer *l, const struct layer_work *w)
+{
+    bool any = false;
+
+    json_text_key(b, "notes");
+    buf_printf(b, "[");
+    for (unsigned bit = 0; bit < NOTE_BITS; bit++)
+        if (l->notes & 1u << bit) {
+            buf_printf(b, "%s\"%s\"", any ? "," : "", layer_note_name(1u << bit));
+            any = true;
+        }
+    if (w->outcome == OUT_DONE && w->values.rank_unresolved)
+        buf_printf(b, "%s\"rank_unresolved\"", any ? "," : "");
+    buf_printf(b, "]");
+}
+
+/* Shape columns are known without a spectrum too. */
+static double shape_column(const struct layer *l, enum column c)
+{
+    double n = (double)(l->rows > l->cols ? l->rows : l->cols);
+    double m = (double)(l->rows > l->cols ? l->cols : l->rows);
+
+    if (l->rows == 0 || l->cols == 0)
+        return NAN;
+    if (c == COL_N)
+        return n;
+    if (c == COL_M)
+        return m;
+    if (c == COL_Q)
+        return n / m;
+    if (c == COL_RF)
+        return (double)l->n_slices;
+    return c == COL_NUM_EVALS ? m * (double)l->n_slices : NAN;
+}
+
+static void put_columns(struct buf *b, const struct layer *l, const struct layer_work *w)
+{
+    for (int c = 0; c < COLUMN_COUNT; c++) {
+        const struct column_info *info = column_info((enum column)c);
+        double x = w->outcome == OUT_DONE ? w->values.v[c] : shape_column(l, (enum column)c);
+
+        if (info->integer && isfinite(x))
+            json_text_key_int(b, info->name, (int64_t)x);
+        else
+            json_text_key_real(b, info->name, x);
+    }
+}
+
+static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
+{
+    const struct layer *l = &a->layers.l[i];
+    const struct layer_work *w = work_of(a, i);
+    bool known = w->outcome == OUT_DONE || w->outcome == OUT_NONFINITE;
+    char hex[DIGEST_HEX_LEN + 1];
+
+    digest_hex(&analyze_unit_of(a, l)->digest, hex);
+    json_text_key_string(b, "digest", hex);
+    json_text_key_string(b, "method", known ? spectrum_method_name(w->method) : NULL);
+    json_text_key_string(b, "precision",
+                         !known                             ? NULL
+                         : w->precision == PRECISION_SINGLE ? "single"
+                                                            : "double");
+    json_text_key_real(b, "error_bound", w->outcome == OUT_DONE ? w->error_bound : NAN);
+    json_text_key_string(b, "blas_core", known ? w->core : NULL);
+}
+
+void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
+{
+    const struct layer *l = &a->layers.l[i];
+    const struct layer_work *w = work_of(a, i);
+
+    buf_printf(b, "{");
+    json_text_key_int(b, "layer_id", (int64_t)i);
+    json_text_key_string(b, "name", l->name);
+    json_text_key_string(b, "longname", l->longname);
+    json_text_key_string(b, "tensor", l->tensor);
+    json_text_key_string(b, "block", l->block);
+    json_text_key_string(b, "role", layer_role_name(l->role));
+    json_text_key_string(b, "layer_type", layer_type_name(l->type));
+    json_text_key_string(b, "dtype", dtype_name(l->dtype));
+    put_dims(b, l);
+    json_text_key_string(b, "status", status_of(w));
+    put_reason(b, a, i);
+    json_text_key_string(
+        b, "warning",
+        w->outcome == OUT_DONE ? layer_warning(w->values.v[COL_ALPHA]) : "");
+    json_text_key(b, "has_esd");
+    buf_printf(b, "%s", w->outcome == OUT_DONE ? "true" : "false");
+    json_text_key(b, "num_nonfinite");
+    if (w->outcome == OUT_DONE || w->outcome == OUT_NONFINITE)
+        buf_printf(b, "%" PRIu64, w->n_nonfinite);
+    else
+        buf_printf(b, "null");
+    put_columns(b, l, w);
+    put_notes(b, l, w);
+    put_provenance(b, a, i);
+    buf_printf(b, "}");
+}
+
+/* --- summary ------------------------------------------------------------------------------- */
+
+/* What upstream's get_summary() averages. */
+static const enum column summary_columns[] = {COL_LOG_NORM,         COL_ALPHA,
+                                              COL_ALPHA_WEIGHTED,   COL_LOG_ALPHA_NORM,
+                                              COL_LOG_SPECTRAL_NORM, COL_STABLE_RANK};
+
+struct counts {
+    uint64_t success, failed, skipped, under, over, skip[SKIP_COUNT];
+};
+
+/* Upstream averages failed rows too, with alpha = -1. */
+static bool averaged(const struct analyze *a, const struct layer_work *w)
+{
+    return a->params.compat ? w->outcome == OUT_DONE : fit_ok(w);
+}
+
+static struct counts count_rows(const struct analyze *a)
+{
+    struct counts n = {0};
+
+    for (size_t i = 0; i < a->layers.count; i++) {
+        const struct layer_work *w = work_of(a, i);
+
+        if (w->outcome == OUT_SKIPPED) {
+            n.skipped++;
+            n.skip[a->layers.l[i].skip]++;
+        } else if (fit_ok(w)) {
+            const char *warning = layer_warning(w->values.v[COL_ALPHA]);
+
+            n.success++;
+            n.under += strcmp(warning, "under-trained") == 0;
+            n.over += strcmp(warning, "over-trained") == 0;
+        } else {
+            n.failed++;
+        }
+    }
+    return n;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Values of one column over the averaged rows; NaN is left out, as pandas does. */
+static size_t column_values(const struct analyze *a, enum column c, double *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < a->layers.count; i++) {
+        const struct layer_work *w = work_of(a, i);
+
+        if (averaged(a, w) && !isnan(w->values.v[c]))
+            out[n++] = w->values.v[c];
+    }
+    return n;
+}
+
+static double mean_of(const double *v, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += v[i];
+    return n ? sum / (double)n : NAN;
+}
+
+static double median_of(double *v, size_t n)
+{
+    if (n == 0)
+        return NAN;
+    qsort(v, n, sizeof *v, by_value);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static void put_counts(struct buf *b, const struct counts *n, uint64_t total)
+{
+    json_text_key_int(b, "rows_total", (int64_t)total);
+    json_text_key_int(b, "rows_success", (int64_t)n->success);
+    json_text_key_int(b, "rows_failed", (int64_t)n->failed);
+    json_text_key_int(b, "rows_skipped", (int64_t)n->skipped);
+    json_text_key(b, "skipped_by_reason");
+    buf_printf(b, "{");
+    for (int r = 1; r < SKIP_COUNT; r++)
+        if (n->skip[r])
+            json_text_key_int(b, skip_reason_name((enum skip_reason)r), (int64_t)n->skip[r]);
+    buf_printf(b, "}");
+    json_text_key_int(b, "under_trained", (int64_t)n->under);
+    json_text_key_int(b, "over_trained", (int64_t)n->over);
+}
+
+char *analyze_summary_json(const struct analyze *a)
+{
+    AUTO(freep) double *v = xcalloc(a->layers.count, sizeof *v);
+    struct counts n = count_rows(a);
+    struct buf b = BUF_INIT, medians = BUF_INIT;
+
+    buf_printf(&b, "{");
+    buf_printf(&medians, "{");
+    for (size_t k = 0; k < ARRAY_LEN(summary_columns); k++) {
+        enum column c = summary_columns[k];
+        size_t m = column_values(a, c, v);
+
+        json_text_key_real(&b, column_info(c)->name, mean_of(v, m));
+        json_text_key_real(&medians, column_info(c)->name, median_of(v, m));
+    }
+    buf_printf(&medians, "}");
+    json_text_key(&b, "median");
+    buf_put(&b, medians.data, medians.len);
+    json_text_key_int(&b, "rows_averaged", (int64_t)(a->params.compat ? n.success + n.failed
+                                                                      : n.success));
+    json_text_key_string(&b, "rows_averaged_rule",
+                         a->params.compat
+                             ? "every row with a spectrum; failed fits count as -1, as upstream does"
+                             : "rows with status success");
+    put_counts(&b, &n, a->layers.count);
+    json_text_key_int(&b, "params", (int64_t)a->n_params);
+    json_text_key_int(&b, "tensors_not_in_index", (int64_t)a->unmapped);
+    buf_printf(&b, "}");
+    buf_done(&medians);
+    buf_put_u8(&b, '\0');
+    return (char *)b.data;
+}
+
+/* --- storing ------------------------------------------------------------------------------- */
+
+#define ROWS_PER_PUT 1000
+
+static int put_row_range(struct analyze *a, struct store *st, size_t first, size_t count)
+{
+    struct layer_row *row = xcalloc(count, sizeof *row);
+    struct layer_row_list list = {row, count};
+    int r;
+
+    for (size_t k = 0; k < count; k++) {
+        struct buf b = BUF_INIT;
+
+        analyze_row_json(a, first + k, &b);
+        buf_put_u8(&b, '\0');
+        row[k] = (struct layer_row){.layer_id = first + k,
+                                    .longname = xstrdup(a->layers.l[first + k].longname),
+                                    .json = (char *)b.data};
+    }
+    r = store_rows_put(st, &a->rows_key, row, count, &a->err);
+    layer_row_list_done(&list);
+    return r;
+}
+
+static int put_rows(struct analyze *a, struct store *st)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < a->layers.count; i += ROWS_PER_PUT) {
+        size_t left = a->layers.count - i;
+
+        r = put_row_range(a, st, i, left < ROWS_PER_PUT ? left : ROWS_PER_PUT);
+    }
+    return r;
+}
+
+static void make_rows_key(struct analyze *a)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    hasher_add_str(h, "spectrald-rows-1");
+    hasher_add(h, a->model.b, DIGEST_LEN);
+    hasher_add_u64(h, SPECTRUM_VERSION);
+    hasher_add_str(h, a->job->rec.params);
+    for (size_t i = 0; i < a->layers.count; i++) { /* a failed layer may succeed next time */
+        hasher_add_u64(h, (uint64_t)work_of(a, i)->outcome);
+        hasher_add_u64(h, (uint64_t)work_of(a, i)->err.code);
+    }
+    hasher_finish(h, &a->rows_key);
+}
+
+static int put_model(struct analyze *a, struct store *st)
+{
+    struct model_record m = {.format = (char *)(uintptr_t) "safetensors",
+                             .model_type = a->have_config ? a->config.model_type
+                                                          : (char *)(uintptr_t) "",
+                             .name = a->source->name,
+                             .n_tensors = a->n_tensors,
+                             .n_params = a->n_params,
+                             .nbytes = a->nbytes,
+                             .first_seen_ms = wall_ms(),
+                             .last_seen_ms = wall_ms()};
+
+    memcpy(m.id, a->model_id, sizeof m.id);
+    return store_model_put(st, &m, &a->err);
+}
+
+static int put_analysis(struct analyze *a, struct store *st)
+{
+    const struct job_record *j = &a->job->rec;
+    struct analysis_record rec = {.owner = j->owner,
+                                  .labels = j->labels,
+                                  .params = j->params,
+                                  .summary = a->summary,
+                                  .rows = a->rows_key,
+                                  .n_layers = a->layers.count,
+                                  .created_ms = wall_ms()};
+
+    memcpy(rec.id, a->analysis_id, sizeof rec.id);
+    memcpy(rec.job, j->id, sizeof rec.job);
+    memcpy(rec.model, a->model_id, sizeof rec.model);
+    return store_analysis_put(st, &rec, &a->err);
+}
+
+static void report_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    struct store *st = job_store(state);
+    struct job_record *rec = &a->final;
+
+    a->err.code = 0;
+    if (source_unchanged(a->source, &a->err) < 0)
+        return;
+    make_rows_key(a);
+    a->summary = analyze_summary_json(a);
+    ident_new(a->analysis_id, "ana_");
+    if (put_rows(a, st) < 0 || put_model(a, st) < 0 || put_analysis(a, st) < 0)
+        return;
+    rec->state = JOB_SUCCEEDED;
+    rec->finished_ms = wall_ms();
+    rec->result = xasprintf("{\"analysis\":\"%s\",\"model\":\"%s\"}", a->analysis_id, a->model_id);
+    (void)store_job_finish(st, rec, &a->err);
+}
+
+static void report_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+    struct job *j = a->job;
+    struct err err = group_err ? *group_err : a->err;
+
+    if (err.code == 0) {
+        job_record_done(&j->rec);
+        j->rec = a->final;
+        j->rec.version++;
+        memset(&a->final, 0, sizeof a->final);
+        job_ended(j);
+        return;
+    }
+    j->ended = false;
+    job_fail_err(j, &err);
+}
+
+void analyze_report(struct analyze *a)
+{
+    job_record_copy(&a->final, &a->job->rec); /* the store thread must not touch the live one */
+    a->job->ended = true; /* a cancel from here on comes too late */
+    job_call_store(a->job, report_run, report_done, a);
+}
