@@ -6,6 +6,7 @@
 
 #include "api/listen.h"
 #include "api/page.h"
+#include "daemon/actor.h"
 #include "daemon/service.h"
 
 struct conn;
@@ -17,7 +18,8 @@ struct api {
     const struct config *config;
     struct listener listener;
     struct MHD_Daemon *mhd;
-    int epoll_fd; /* the library's own, watched by our loop */
+    int epoll_fd;         /* the library's own, watched by our loop */
+    struct actor *parser; /* parse.c */
     struct page_key page_key;
     struct conn *conns; /* conn.c */
     struct loop_timer *sweep;

@@ -166,7 +166,9 @@ static void on_cancelled(void *arg, const struct err *err, const struct job_view
 {
     struct request *rq = ticket_redeem(arg);
 
-    if (rq)
+    if (rq && !err && prefer_wait(&rq->prefer) > 0 && !job_state_final(view->job->state))
+        wait_job(rq, view->job->id, prefer_wait(&rq->prefer), true, job_reply);
+    else if (rq)
         request_finish(rq, err ? reply_err(err) : job_reply(rq, view));
 }
 

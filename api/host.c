@@ -16,8 +16,8 @@ static bool bare_name(const char *header, char out[HOST_MAX])
     size_t len = *header == '[' ? strcspn(start, "]") : strcspn(start, ":");
     const char *rest = start + len + (*header == '[' && start[len] == ']');
 
-    if (len == 0 || len >= HOST_MAX || (*rest && *rest != ':') ||
-        (*rest && rest[1 + strspn(rest + 1, "0123456789")]))
+    if (len == 0 || len >= HOST_MAX || (*header == '[' && start[len] != ']') ||
+        (*rest && *rest != ':') || (*rest && rest[1 + strspn(rest + 1, "0123456789")]))
         return false;
     memcpy(out, start, len);
     if (out[len - 1] == '.')

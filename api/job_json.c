@@ -26,12 +26,10 @@ void job_json_stored(const struct job_record *job, struct job_view *out)
 void job_json_etag(const struct job_view *view, char out[JOB_ETAG_MAX])
 {
     const struct job_record *job = view->job;
-    int n = snprintf(out, JOB_ETAG_MAX, "\"%" PRIu32 ".%" PRIu64 ".", job->attempt, job->version);
+    uint64_t change = job_state_final(job->state) ? 0 : view->change;
 
-    if (job_state_final(job->state))
-        snprintf(out + n, JOB_ETAG_MAX - (size_t)n, "%s\"", job_state_name(job->state));
-    else
-        snprintf(out + n, JOB_ETAG_MAX - (size_t)n, "%" PRIu64 "\"", view->change);
+    snprintf(out, JOB_ETAG_MAX, "\"%" PRIu32 ".%" PRIu64 ".%s.%" PRIu64 "\"", job->attempt,
+             job->version, job_state_name(job->state), change);
 }
 
 static void write_progress(struct buf *b, const struct job_view *view)

@@ -10,6 +10,7 @@
 #include "api/admit.h"
 #include "api/body.h"
 #include "api/conn.h"
+#include "api/parse.h"
 #include "api/problem.h"
 #include "api/wait.h"
 #include "common/ident.h"
@@ -61,7 +62,8 @@ void *request_open(void *cls, const char *target, struct MHD_Connection *c)
 
 static void drop_body(struct request *rq)
 {
-    rq->api->body_bytes -= rq->body.len;
+    rq->api->body_bytes -= rq->counted;
+    rq->counted = 0;
     buf_done(&rq->body);
 }
 
@@ -173,22 +175,44 @@ void request_finish(struct request *rq, struct reply *reply)
     MHD_resume_connection(rq->mhd);
 }
 
-static struct reply *run_handler(struct request *rq)
+/* The document may take twenty times the memory of its text: it goes as soon as it was read. */
+static struct reply *run_handler(struct request *rq, bool large)
+{
+    struct reply *reply = rq->match.route->handler(rq);
+
+    if (large)
+        parse_free(rq->api, TAKE(rq->json));
+    else
+        json_decref(TAKE(rq->json));
+    return reply;
+}
+
+static void on_parsed(struct request *rq, const struct err *err)
+{
+    struct reply *reply;
+
+    drop_body(rq);
+    reply = err ? reply_err(err) : run_handler(rq, true);
+    if (!reply_is_suspend(reply))
+        request_finish(rq, reply);
+}
+
+static struct reply *start_work(struct request *rq)
 {
     struct err err;
+    int r;
 
     if (rq->api->stopping)
         return reply_problem(ERR_BUSY, "the server is shutting down");
-    if (rq->match.route->body == BODY_JSON) {
-        int r = body_parse(&rq->body, &rq->json, &err);
-
-        drop_body(rq);
-        if (r < 0) {
-            err.code = r;
-            return reply_err(&err);
-        }
+    if (rq->match.route->body != BODY_JSON)
+        return run_handler(rq, false);
+    if (rq->body.len > PARSE_INLINE_MAX) {
+        parse_later(rq, on_parsed);
+        return reply_suspend();
     }
-    return rq->match.route->handler(rq);
+    r = body_parse(&rq->body, &rq->json, &err);
+    drop_body(rq);
+    return r < 0 ? reply_err(&err) : run_handler(rq, false);
 }
 
 static enum MHD_Result work(struct request *rq)
@@ -199,7 +223,7 @@ static enum MHD_Result work(struct request *rq)
     conn_request_received(rq->conn);
     if (rq->reply) /* refused already; what came was dropped */
         return send_reply(rq);
-    reply = run_handler(rq);
+    reply = start_work(rq);
     if (reply_is_suspend(reply)) {
         MHD_suspend_connection(rq->mhd);
         rq->suspended = true;
@@ -250,6 +274,7 @@ static bool take_piece(struct request *rq, const char *data, size_t len)
         refuse_body(rq, reply_problem(ERR_BUSY, "too many requests are being received"));
     } else {
         api->body_bytes += len;
+        rq->counted += len;
         buf_put(&rq->body, data, len);
     }
     return true;

@@ -33,13 +33,14 @@ struct request {
     struct path path;
     struct route_match match; /* arguments: match.arg[] */
     struct query query;       /* handlers read it with query_*() and end with ..._check_unused */
-    json_t *json;             /* body of a BODY_JSON route */
+    json_t *json;             /* body of a BODY_JSON route, until the handler has returned */
     struct prefer prefer;
     char id[REQUEST_ID_MAX + 1];
     /* The rest is private to request.c and wait.c. */
     int stage;
     char *target;
     struct buf body;
+    size_t counted; /* bytes of api->body_bytes that are this request's */
     uint64_t received;
     struct reply *reply;
     bool suspended, will_close;

@@ -88,6 +88,7 @@ static int start_library(struct api *api, struct err *err)
 
 int api_start(struct api **out, struct service *svc, struct err *err)
 {
+    static const struct actor_group no_group = {NULL, NULL};
     struct api *api = xcalloc(1, sizeof *api);
     int r;
 
@@ -102,6 +103,7 @@ int api_start(struct api **out, struct service *svc, struct err *err)
     if (r == 0)
         r = listener_open(api->config->listen, &api->listener, err);
     if (r == 0) {
+        api->parser = actor_new(api->loop, "parser", NULL, &no_group);
         add_metrics(api);
         r = start_library(api, err);
     }
@@ -150,6 +152,7 @@ void api_stop(struct api *api)
         drain(api);
         MHD_stop_daemon(api->mhd);
     }
+    actor_stop(api->parser);
     listener_close(&api->listener);
     free(api);
 }

@@ -140,6 +140,7 @@ struct layer_row_list {
     struct layer_row *row;
     size_t count;
 };
+void layer_row_done(struct layer_row *r);
 void layer_row_list_done(struct layer_row_list *l);
 
 /* --- verbs --------------------------------------------------------------------------------- */
@@ -160,6 +161,16 @@ void store_rollback(struct store *s);
 
 /* True when the last write worked; for readiness. Performs a tiny write and commit. */
 int store_probe(struct store *s, struct err *err);
+
+/* Housekeeping while nothing else is to do: moves the write-ahead logs into the databases. */
+int store_idle(struct store *s, struct err *err);
+
+/* Bytes on disk: write-ahead logs, the cache database, its blob files. Cheap. */
+int store_sizes(struct store *s, uint64_t *wal_bytes, uint64_t *cache_bytes, uint64_t *blob_bytes,
+                struct err *err);
+
+/* Something an operator should know about the state directory, or "". Borrowed. */
+const char *store_warning(const struct store *s);
 
 /* Remember a new job in state queued. */
 int store_job_submit(struct store *s, const struct job_record *j, struct err *err);
@@ -220,6 +231,9 @@ int store_rows_put(struct store *s, const struct digest *key, const struct layer
 /* At most `limit` rows with layer_id >= first, in order. An unknown key gives no rows. */
 int store_rows_get(struct store *s, const struct digest *key, uint64_t first, size_t limit,
                    struct layer_row_list *out, struct err *err);
+/* The row with this longname. ERR_NOT_FOUND. */
+int store_rows_find(struct store *s, const struct digest *key, const char *longname,
+                    struct layer_row *out, struct err *err);
 int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err);
 
 #endif

@@ -1,0 +1,167 @@
+/* layer_filter.c: which rows a request wants. */
+#include "models/layers.h"
+
+#include <ctype.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REGEX_NAME_MAX 1024 /* longer names are matched by their beginning */
+#define REPEAT_MAX     255
+
+void layer_filter_done(struct layer_filter *f)
+{
+    for (size_t i = 0; i < f->n_names; i++)
+        free(f->names[i]);
+    free(f->names);
+    free(f->ids);
+    free(f->include);
+    free(f->exclude);
+    memset(f, 0, sizeof *f);
+}
+
+/* Back-references and long repetitions make matching take exponential time or memory. */
+static bool regex_tame(const char *re)
+{
+    unsigned repeats = 0;
+
+    for (; *re; re++) {
+        if (*re == '\\' && re[1]) {
+            if (isdigit((unsigned char)re[1]))
+                return false;
+            re++;
+        } else if (*re == '{') {
+            for (const char *p = re + 1; isdigit((unsigned char)*p) || *p == ','; p++)
+                if (isdigit((unsigned char)*p) && strtoul(p, NULL, 10) > REPEAT_MAX)
+                    return false;
+            if (++repeats > 2)
+                return false;
+        }
+    }
+    return true;
+}
+
+static int compile(const char *re, const char *pointer, regex_t *out, struct err *err)
+{
+    char why[128];
+    int rc;
+
+    if (strlen(re) > LAYER_REGEX_MAX)
+        return err_set_at(err, ERR_INVALID, pointer, "the regular expression exceeds %d bytes",
+                          LAYER_REGEX_MAX);
+    if (!regex_tame(re))
+        return err_set_at(err, ERR_INVALID, pointer,
+                          "back-references and more than two repetitions {n} (up to %d) are not "
+                          "allowed",
+                          REPEAT_MAX);
+    rc = regcomp(out, re, REG_EXTENDED | REG_NOSUB);
+    if (rc == 0)
+        return 0;
+    (void)regerror(rc, out, why, sizeof why);
+    return err_set_at(err, ERR_INVALID, pointer, "not a POSIX extended regular expression: %s",
+                      why);
+}
+
+static bool matches(const regex_t *re, const char *name)
+{
+    char cut[REGEX_NAME_MAX + 1];
+
+    if (strlen(name) > REGEX_NAME_MAX) {
+        memcpy(cut, name, REGEX_NAME_MAX);
+        cut[REGEX_NAME_MAX] = '\0';
+        name = cut;
+    }
+    return regexec(re, name, 0, NULL, 0) == 0;
+}
+
+/* --- ids and names ------------------------------------------------------------------------- */
+
+static bool listed(const struct layer_filter *f, const struct layer *l, size_t row, bool *used)
+{
+    bool hit = f->n_ids == 0 && f->n_names == 0;
+
+    for (size_t i = 0; i < f->n_ids; i++)
+        if (f->ids[i] == (int64_t)row)
+            hit = used[i] = true;
+    for (size_t i = 0; i < f->n_names; i++)
+        if (strcmp(f->names[i], l->longname) == 0 || strcmp(f->names[i], l->tensor) == 0)
+            hit = used[f->n_ids + i] = true;
+    return hit;
+}
+
+static int check_used(const struct layer_filter *f, const bool *used, struct err *err)
+{
+    for (size_t i = 0; i < f->n_ids; i++)
+        if (!used[i])
+            return err_set_at(err, ERR_INVALID, "/params/layers", "there is no layer %lld",
+                              (long long)f->ids[i]);
+    for (size_t i = 0; i < f->n_names; i++)
+        if (!used[f->n_ids + i])
+            return err_set_at(err, ERR_INVALID, "/params/layers", "there is no layer \"%.100s\"",
+                              f->names[i]);
+    return 0;
+}
+
+/* --- one row ------------------------------------------------------------------------------- */
+
+static bool seen_by_upstream(const struct layer *l)
+{
+    size_t n = strlen(l->tensor);
+
+    return l->expert < 0 && (l->rank == 2 || l->rank == 4) && n > 7 &&
+           strcmp(l->tensor + n - 7, ".weight") == 0;
+}
+
+static enum skip_reason size_reason(const struct layer_filter *f, const struct layer *l)
+{
+    uint64_t short_side = l->rows < l->cols ? l->rows : l->cols;
+    uint64_t long_side = l->rows < l->cols ? l->cols : l->rows;
+    uint64_t evals = short_side * l->n_slices;
+
+    if (short_side > f->n_limit)
+        return SKIP_LIMIT;
+    if (f->min_evals && evals < f->min_evals)
+        return SKIP_MIN_EVALS;
+    if (f->max_evals && evals > f->max_evals)
+        return SKIP_MAX_EVALS;
+    return f->max_n && long_side > f->max_n ? SKIP_MAX_N : SKIP_NONE;
+}
+
+static enum skip_reason reason_for(const struct layer_filter *f, const struct layer *l, bool wanted)
+{
+    if (l->skip != SKIP_NONE)
+        return l->skip;
+    if (!wanted || (f->types && !(f->types & 1u << l->type)))
+        return SKIP_FILTERED;
+    if ((l->notes & NOTE_INTEGER) && !f->integers && !f->compat)
+        return SKIP_DTYPE;
+    if (f->compat && !seen_by_upstream(l))
+        return SKIP_COMPAT;
+    return size_reason(f, l);
+}
+
+int layers_filter(struct layer_list *ll, const struct layer_filter *f, struct err *err)
+{
+    AUTO(freep) bool *used = xcalloc(f->n_ids + f->n_names, sizeof *used);
+    regex_t include, exclude;
+    int r = f->include ? compile(f->include, "/params/include", &include, err) : 0;
+
+    if (r < 0)
+        return r;
+    r = f->exclude ? compile(f->exclude, "/params/exclude", &exclude, err) : 0;
+    for (size_t i = 0; r == 0 && i < ll->count; i++) {
+        struct layer *l = &ll->l[i];
+        bool wanted = listed(f, l, i, used);
+
+        wanted = wanted && (!f->include || matches(&include, l->longname));
+        wanted = wanted && (!f->exclude || !matches(&exclude, l->longname));
+        l->skip = reason_for(f, l, wanted);
+    }
+    if (r == 0)
+        r = check_used(f, used, err);
+    if (f->include)
+        regfree(&include);
+    if (r == 0 && f->exclude)
+        regfree(&exclude);
+    return r;
+}

@@ -1,0 +1,92 @@
+/* sqlite_migrate.c: append-only lists of schema steps; a database's user_version counts them. */
+#include "storage/sqlite.h"
+
+#include <stdio.h>
+
+const char *const state_migrations[] = {
+    "CREATE TABLE jobs("
+    " id TEXT PRIMARY KEY, kind TEXT NOT NULL, owner TEXT NOT NULL,"
+    " state TEXT NOT NULL CHECK(state IN"
+    "  ('queued','running','cancelling','succeeded','failed','cancelled')),"
+    " reason TEXT, source TEXT NOT NULL, params TEXT NOT NULL, labels TEXT NOT NULL,"
+    " result TEXT, error TEXT, created_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL,"
+    " finished_ms INTEGER NOT NULL, attempt INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " hits INTEGER NOT NULL, misses INTEGER NOT NULL, layers_done INTEGER NOT NULL,"
+    " layers_total INTEGER NOT NULL, node TEXT, lease_until_ms INTEGER) STRICT;"
+    "CREATE INDEX jobs_by_time ON jobs(created_ms DESC, id DESC);"
+    "CREATE INDEX jobs_open ON jobs(state, created_ms, id)"
+    " WHERE state IN ('queued','running','cancelling');"
+    "CREATE TABLE models("
+    " id TEXT PRIMARY KEY, format TEXT NOT NULL, model_type TEXT NOT NULL, name TEXT NOT NULL,"
+    " n_tensors INTEGER NOT NULL, n_params INTEGER NOT NULL, nbytes INTEGER NOT NULL,"
+    " first_seen_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX models_by_time ON models(first_seen_ms DESC, id DESC);"
+    "CREATE TABLE analyses("
+    " id TEXT PRIMARY KEY, job TEXT NOT NULL, model TEXT NOT NULL, owner TEXT NOT NULL,"
+    " labels TEXT NOT NULL, params TEXT NOT NULL, summary TEXT NOT NULL, rows BLOB NOT NULL,"
+    " n_layers INTEGER NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX analyses_by_time ON analyses(created_ms DESC, id DESC);"
+    "CREATE TABLE probe(id INTEGER PRIMARY KEY CHECK(id = 1), at_ms INTEGER NOT NULL) STRICT;",
+};
+const size_t n_state_migrations = ARRAY_LEN(state_migrations);
+
+const char *const cache_migrations[] = {
+    "CREATE TABLE files("
+    " dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, tensors BLOB NOT NULL,"
+    " digests BLOB NOT NULL, PRIMARY KEY(dev, ino)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE results("
+    " kind INTEGER NOT NULL, key BLOB NOT NULL, size INTEGER NOT NULL,"
+    " value BLOB," /* NULL: in a blob file */
+    " last_used_ms INTEGER NOT NULL, PRIMARY KEY(kind, key)) STRICT;"
+    "CREATE TABLE layer_rows("
+    " key BLOB NOT NULL, layer_id INTEGER NOT NULL, longname TEXT NOT NULL, json TEXT NOT NULL,"
+    " PRIMARY KEY(key, layer_id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX layer_rows_by_name ON layer_rows(key, longname);",
+};
+const size_t n_cache_migrations = ARRAY_LEN(cache_migrations);
+
+static int read_version(struct db *db, size_t *out, struct err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &st, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        *out = (size_t)sqlite3_column_int64(st, 0);
+    (void)sqlite3_finalize(st);
+    return rc == SQLITE_ROW ? 0 : sql_error(db, rc, err);
+}
+
+static int one_step(struct db *db, const char *sql, size_t version, struct err *err)
+{
+    char set[64];
+    int r = sql_exec(db, "BEGIN IMMEDIATE", err);
+
+    snprintf(set, sizeof set, "PRAGMA user_version=%zu", version);
+    if (r == 0)
+        r = sql_exec(db, sql, err);
+    if (r == 0)
+        r = sql_exec(db, set, err);
+    if (r == 0)
+        r = sql_exec(db, "COMMIT", err);
+    if (r < 0)
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    return r;
+}
+
+int sql_migrate(struct db *db, const char *const *steps, size_t n_steps, struct err *err)
+{
+    size_t version = 0;
+    int r = read_version(db, &version, err);
+
+    if (r == 0 && version > n_steps)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the %s database has version %zu, this program knows %zu: it was written by "
+                       "a newer one",
+                       db->name, version, n_steps);
+    for (; r == 0 && version < n_steps; version++)
+        r = one_step(db, steps[version], version + 1, err);
+    return r;
+}

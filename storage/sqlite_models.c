@@ -1,0 +1,185 @@
+/* sqlite_models.c: models and analyses. */
+#include "storage/sqlite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MODEL_COLUMNS                                                                              \
+    "id, format, model_type, name, n_tensors, n_params, nbytes, first_seen_ms, last_seen_ms"
+#define ANALYSIS_COLUMNS                                                                           \
+    "id, job, model, owner, labels, params, summary, rows, n_layers, created_ms"
+
+static void read_model(sqlite3_stmt *st, struct model_record *m)
+{
+    memset(m, 0, sizeof *m);
+    sql_id(st, 0, m->id);
+    m->format = sql_text_or_empty(st, 1);
+    m->model_type = sql_text_or_empty(st, 2);
+    m->name = sql_text_or_empty(st, 3);
+    m->n_tensors = sql_u64(st, 4);
+    m->n_params = sql_u64(st, 5);
+    m->nbytes = sql_u64(st, 6);
+    m->first_seen_ms = sqlite3_column_int64(st, 7);
+    m->last_seen_ms = sqlite3_column_int64(st, 8);
+}
+
+int store_model_put(struct store *s, const struct model_record *m, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->state,
+                                   "INSERT INTO models(" MODEL_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?)"
+                                   " ON CONFLICT(id) DO UPDATE SET"
+                                   " last_seen_ms=excluded.last_seen_ms",
+                                   err);
+    if (!st)
+        return ERR_IO;
+    sql_bind_text(st, 1, m->id);
+    sql_bind_text(st, 2, m->format);
+    sql_bind_text(st, 3, m->model_type);
+    sql_bind_text(st, 4, m->name);
+    sql_bind_int(st, 5, (int64_t)m->n_tensors);
+    sql_bind_int(st, 6, (int64_t)m->n_params);
+    sql_bind_int(st, 7, (int64_t)m->nbytes);
+    sql_bind_int(st, 8, m->first_seen_ms);
+    sql_bind_int(st, 9, m->last_seen_ms);
+    return sql_run(&s->state, st, err);
+}
+
+int store_model_get(struct store *s, const char *id, struct model_record *out, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->state, "SELECT " MODEL_COLUMNS " FROM models WHERE id=?", err);
+    int r;
+
+    if (!st)
+        return ERR_IO;
+    sql_bind_text(st, 1, id);
+    r = sql_next(&s->state, st, err);
+    if (r == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no model %.40s", id);
+    if (r > 0)
+        read_model(st, out);
+    return r < 0 ? r : 0;
+}
+
+int store_model_list(struct store *s, const struct page_query *q, struct model_list *out,
+                     struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->state,
+                                   "SELECT " MODEL_COLUMNS " FROM models"
+                                   " WHERE (?1=0 OR (first_seen_ms, id) < (?1, ?2))"
+                                   " ORDER BY first_seen_ms DESC, id DESC LIMIT ?3",
+                                   err);
+    struct model_list l = {0};
+    int r;
+
+    if (!st)
+        return ERR_IO;
+    sql_bind_int(st, 1, q->before_ms);
+    sql_bind_text(st, 2, q->before_id);
+    sql_bind_int(st, 3, (int64_t)q->limit);
+    while ((r = sql_next(&s->state, st, err)) == 1) {
+        l.model = xrealloc(l.model, (l.count + 1) * sizeof *l.model);
+        read_model(st, &l.model[l.count++]);
+    }
+    if (r < 0)
+        model_list_done(&l);
+    else
+        *out = l;
+    return r;
+}
+
+static int read_analysis(sqlite3_stmt *st, struct analysis_record *a, struct err *err)
+{
+    if (sqlite3_column_bytes(st, 7) != DIGEST_LEN)
+        return err_set(err, ERR_INTERNAL, "a stored analysis has no rows key");
+    memset(a, 0, sizeof *a);
+    sql_id(st, 0, a->id);
+    sql_id(st, 1, a->job);
+    sql_id(st, 2, a->model);
+    a->owner = sql_text_or_empty(st, 3);
+    a->labels = sql_text_or_empty(st, 4);
+    a->params = sql_text_or_empty(st, 5);
+    a->summary = sql_text_or_empty(st, 6);
+    memcpy(a->rows.b, sqlite3_column_blob(st, 7), DIGEST_LEN);
+    a->n_layers = sql_u64(st, 8);
+    a->created_ms = sqlite3_column_int64(st, 9);
+    return 0;
+}
+
+int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->state,
+                                   "INSERT INTO analyses(" ANALYSIS_COLUMNS ")"
+                                   " VALUES(?,?,?,?,?,?,?,?,?,?)",
+                                   err);
+    if (!st)
+        return ERR_IO;
+    sql_bind_text(st, 1, a->id);
+    sql_bind_text(st, 2, a->job);
+    sql_bind_text(st, 3, a->model);
+    sql_bind_text(st, 4, a->owner);
+    sql_bind_text(st, 5, a->labels);
+    sql_bind_text(st, 6, a->params);
+    sql_bind_text(st, 7, a->summary);
+    sql_bind_blob(st, 8, a->rows.b, DIGEST_LEN);
+    sql_bind_int(st, 9, (int64_t)a->n_layers);
+    sql_bind_int(st, 10, a->created_ms);
+    return sql_run(&s->state, st, err);
+}
+
+int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,
+                       struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->state, "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE id=?", err);
+    int r;
+
+    if (!st)
+        return ERR_IO;
+    sql_bind_text(st, 1, id);
+    r = sql_next(&s->state, st, err);
+    if (r == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no analysis %.40s", id);
+    return r < 0 ? r : read_analysis(st, out, err);
+}
+
+int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,
+                        struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(
+        &s->state,
+        "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE (?1 IS NULL OR model=?1)"
+        " AND (?2 IS NULL OR EXISTS(SELECT 1 FROM json_each(labels) WHERE key=?2 AND value=?3))"
+        " AND (?4=0 OR (created_ms, id) < (?4, ?5))"
+        " ORDER BY created_ms DESC, id DESC LIMIT ?6",
+        err);
+    struct analysis_list l = {0};
+    int r;
+
+    if (!st)
+        return ERR_IO;
+    sql_bind_text(st, 1, q->model);
+    sql_bind_text(st, 2, q->label_key);
+    sql_bind_text(st, 3, q->label_value);
+    sql_bind_int(st, 4, q->before_ms);
+    sql_bind_text(st, 5, q->before_id);
+    sql_bind_int(st, 6, (int64_t)q->limit);
+    while ((r = sql_next(&s->state, st, err)) == 1) {
+        l.analysis = xrealloc(l.analysis, (l.count + 1) * sizeof *l.analysis);
+        r = read_analysis(st, &l.analysis[l.count], err);
+        if (r < 0)
+            break;
+        l.count++;
+    }
+    if (r < 0)
+        analysis_list_done(&l);
+    else
+        *out = l;
+    return r;
+}
