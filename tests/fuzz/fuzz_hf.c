@@ -1,0 +1,24 @@
+/* fuzz_hf.c: index and config of a model directory, as text and as parsed bytes. */
+#include "models/hf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct hf_index ix = HF_INDEX_INIT, again = HF_INDEX_INIT;
+    struct hf_config c;
+    struct buf b = BUF_INIT;
+
+    if (hf_index_parse((const char *)data, size, &ix, NULL) == 0) {
+        hf_index_write(&ix, &b);
+        ASSERT(hf_index_read(b.data, b.len, &again, NULL) == 0);
+        hf_index_done(&again);
+        hf_index_done(&ix);
+    }
+    if (hf_index_read(data, size, &ix, NULL) == 0)
+        hf_index_done(&ix);
+    (void)hf_config_parse((const char *)data, size, &c, NULL);
+    (void)hf_config_read(data, size, &c, NULL);
+    buf_done(&b);
+    return 0;
+}
