@@ -383,7 +383,7 @@ static void claim_done(void *arg, const struct err *group_err)
 
     s->claiming = false;
     if (c->recover) {
-        s->n_unfinished = c->counts[JOB_QUEUED] + c->counts[JOB_RUNNING];
+        s->n_unfinished += c->counts[JOB_QUEUED] + c->counts[JOB_RUNNING];
         if (c->recovered)
             log_info("%zu unfinished jobs of an earlier run go on", c->recovered);
     }

@@ -162,7 +162,7 @@ bool name_is_bias(const char *tensor)
 
 bool name_is_mask(const char *tensor)
 {
-    return ends_with(tensor, "attn.bias") || ends_with(tensor, "attention.bias") ||
+    return ends_with(tensor, ".attn.bias") || ends_with(tensor, ".attention.bias") ||
            ends_with(tensor, "masked_bias") || ends_with(tensor, "position_ids") ||
            ends_with(tensor, "inv_freq") || strstr(tensor, "rotary_emb") ||
            ends_with(tensor, "attention_mask");
