@@ -458,7 +458,7 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
     for (size_t i = 0; i < w->parts; i++)
         t->fd[t->n_fds++] = w->gram_fd[i];
     wire_put_matrix(&t->body, &m);
-    buf_put_u8(&t->body, a->params.precision);
+    buf_put_u8(&t->body, (uint8_t)a->params.precision);
     buf_put_u8(&t->body, a->params.compat);
     buf_put_f64(&t->body, analyze_scale(l));
     buf_put_u32(&t->body, (uint32_t)w->parts);

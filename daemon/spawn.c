@@ -24,7 +24,7 @@
 const char *spawn_blas_core(void)
 {
 #ifdef __x86_64__
-    unsigned a, b, c, d, max = __get_cpuid_max(0, &b);
+    unsigned a, b, c, d, max = (unsigned)__get_cpuid_max(0, &b);
     /* AVX512F, DQ, CD, BW, VL: what the SkylakeX kernels use. */
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;
     bool amd = b == 0x68747541; /* "Auth"enticAMD */

@@ -17,6 +17,11 @@ CLOSE = ["alpha", "D", "sigma", "xmin", "xmax", "norm", "log_norm", "spectral_no
          "lambda_max", "sv_max", "sv_min", "Q"]
 
 
+def model_path(tmp_path, name):
+    (tmp_path / "models").mkdir()
+    return str(tmp_path / "models" / name)
+
+
 def compare(tmp_path, path):
     tensors = {k: v.float() for k, v in load_file(path).items()}
     watcher = ww.WeightWatcher(model=tensors)
@@ -37,7 +42,7 @@ def compare(tmp_path, path):
 
 
 def test_whole_language_model(tmp_path):
-    path = str(tmp_path / "manlm.safetensors")
+    path = model_path(tmp_path, "manlm.safetensors")
     shutil.copy(os.path.join(TOP, "examples/manlm.safetensors"), path)
     compare(tmp_path, path)
 
@@ -45,14 +50,14 @@ def test_whole_language_model(tmp_path):
 def test_convolutions(tmp_path):
     torch.manual_seed(1)
     shapes = {"a": (32, 16, 3, 3), "b": (64, 32, 1, 1), "c": (64, 8, 5, 5), "d": (12, 40, 3, 3)}
-    path = str(tmp_path / "conv.safetensors")
+    path = model_path(tmp_path, "conv.safetensors")
     save_file({f"{k}.weight": torch.randn(s) for k, s in shapes.items()}, path)
     compare(tmp_path, path)
 
 
 def test_odd_shapes(tmp_path):
     torch.manual_seed(2)
-    path = str(tmp_path / "odd.safetensors")
+    path = model_path(tmp_path, "odd.safetensors")
     save_file({"wide.weight": torch.randn(20, 300), "square.weight": torch.randn(150, 150),
                "thin.weight": torch.randn(2000, 12),
                "heavy.weight": torch.from_numpy(np.random.default_rng(3).standard_t(2, (200, 90)))

@@ -55,8 +55,7 @@ static void test_bad_paths(void **state)
                                           "x",
                                           "?",
                                           "http://host",
-                                          "/a/b/c/d/e/f/g/h/i/"
-                                          "j/k/l/m/n/o/p/q"};
+                                          "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q"};
     struct path p;
 
     (void)state;
