@@ -2,7 +2,8 @@
  *
  * The library's timeout is for idle connections only: a client that sends one byte now and then
  * holds its connection for ever. So every connection also has a deadline by which the request
- * must be there, or the reply taken; a sweep each second shuts down those that missed it.
+ * must be there, or the reply taken; a sweep each second shuts down those that missed it, and
+ * those whose client has left.
  */
 #ifndef SPECTRALD_CONN_H
 #define SPECTRALD_CONN_H
@@ -11,8 +12,14 @@
 
 #include "common/base.h"
 
+#include <sys/socket.h>
+
 struct api;
 struct conn;
+
+/* The accept policy, with the struct api as argument: no more than config.per_ip_limit
+ * connections from one IPv4 address or IPv6 /64. Loopback and unix sockets are exempt. */
+enum MHD_Result conn_accept(void *cls, const struct sockaddr *address, socklen_t len);
 
 /* For MHD_OPTION_NOTIFY_CONNECTION, with the struct api as argument. */
 void conn_notify(void *cls, struct MHD_Connection *c, void **socket_context,
@@ -31,7 +38,6 @@ void conn_reply_queued(struct conn *c, size_t nbytes);
 void conn_request_done(struct conn *c);
 
 /* Socket address at which the connection arrived, or false. */
-struct sockaddr_storage;
 bool conn_local_address(const struct conn *c, struct sockaddr_storage *out);
 
 /* Stop sweeping. */

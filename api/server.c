@@ -70,14 +70,14 @@ static int start_library(struct api *api, struct err *err)
     const union MHD_DaemonInfo *info;
 
     api->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_access,
-        api, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        (MHD_socket)api->listener.fd, MHD_OPTION_CONNECTION_LIMIT, c->connection_limit,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, c->per_ip_limit, MHD_OPTION_CONNECTION_TIMEOUT,
-        c->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_URI_LOG_CALLBACK, request_open, api, MHD_OPTION_NOTIFY_COMPLETED,
-        request_completed, api, MHD_OPTION_NOTIFY_CONNECTION, conn_notify, api,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, conn_accept, api,
+        request_access, api, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+        MHD_OPTION_LISTEN_SOCKET, (MHD_socket)api->listener.fd, MHD_OPTION_CONNECTION_LIMIT,
+        c->connection_limit, MHD_OPTION_CONNECTION_TIMEOUT, c->idle_timeout_s,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_URI_LOG_CALLBACK,
+        request_open, api, MHD_OPTION_NOTIFY_COMPLETED, request_completed, api,
+        MHD_OPTION_NOTIFY_CONNECTION, conn_notify, api, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
     if (!api->mhd)
         return err_set(err, ERR_IO, "cannot start serving on %s", api->listener.shown);
     info = MHD_get_daemon_info(api->mhd, MHD_DAEMON_INFO_EPOLL_FD);

@@ -60,7 +60,7 @@ def test_layer_whose_worker_always_dies_fails_alone(big):
         if big.get(f"/v1/jobs/{job_id}").json["state"] in ("succeeded", "failed"):
             break
         for pid in big.children():
-            os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, signal.SIGABRT)
         time.sleep(0.1)
     job = big.wait_final(job_id)
     if job["state"] == "succeeded":
@@ -184,6 +184,7 @@ def test_layer_beyond_the_memory_budget_fails_alone(tmp_path):
         assert rows["small"]["status"] == "success"
 
 
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="sanitizers need address space")
 def test_worker_out_of_memory(big):
     big.analyze("manlm.safetensors")  # the workers have what BLAS allocates once
     for pid in big.children():

@@ -285,13 +285,11 @@ static void configure(struct server *sv, const char *listen)
                                      .body_limit = 1 << 20,
                                      .connection_limit = 100,
                                      .per_ip_limit = 64,
-                                     .request_timeout_s = 1,
-                                     .idle_timeout_s = 2,
                                      .allowed_hosts = (char *)(uintptr_t) "models.example"};
     sv->svc.health = (struct health){.store_ok = true, .workers_ok = true, .disk_ok = true};
 }
 
-void server_start(struct server *sv, const char *listen)
+void server_start(struct server *sv, const char *listen, unsigned request_s, unsigned idle_s)
 {
     const struct store_options options = {.dir = sv->dir};
     struct err err;
@@ -301,6 +299,8 @@ void server_start(struct server *sv, const char *listen)
     strcpy(sv->dir, "/tmp/test_api_XXXXXX");
     assert_non_null(mkdtemp(sv->dir));
     configure(sv, listen);
+    sv->svc.config.request_timeout_s = request_s;
+    sv->svc.config.idle_timeout_s = idle_s;
     assert_int_equal(loop_new(&sv->svc.loop, &err), 0);
     sv->svc.metrics = metrics_new();
     if (store_open_sqlite(&options, &sv->svc.store, &err) < 0)
@@ -359,7 +359,7 @@ int server_setup(void **state)
 {
     struct server *sv = xcalloc(1, sizeof *sv);
 
-    server_start(sv, "127.0.0.1:0");
+    server_start(sv, "127.0.0.1:0", 1, 2);
     *state = sv;
     return 0;
 }

@@ -68,11 +68,13 @@ struct server {
     char dir[64], address[128];
 };
 
-void server_start(struct server *sv, const char *listen);
+/* Both timeouts in seconds. */
+void server_start(struct server *sv, const char *listen, unsigned request_s, unsigned idle_s);
 /* Stop, and check that nothing was left behind: watches, callbacks, files. */
 void server_stop(struct server *sv);
 
-/* A server on a free loopback port and an empty store per test; *state is a struct server. */
+/* A server on a free loopback port and an empty store per test, with timeouts of 1 and 2 s;
+ * *state is a struct server. */
 int server_setup(void **state);
 int server_teardown(void **state);
 #define SERVER_TEST(fn) cmocka_unit_test_setup_teardown(fn, server_setup, server_teardown)

@@ -321,7 +321,7 @@ static void test_unix_socket(void **state)
     fd = socket(AF_UNIX, SOCK_STREAM, 0); /* a file left by a crash */
     assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
     close(fd);
-    server_start(&sv, listen);
+    server_start(&sv, listen, 1, 2);
     assert_string_equal(sv.address, listen);
     assert_int_equal(stat(sa.sun_path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0660);

@@ -313,6 +313,30 @@ static void test_slow_clients(void **state)
                                " "));
 }
 
+/* The end of the stream arrives with the last bytes: the connection must not be kept until the
+ * timeouts (here far away) notice. */
+static void test_leaves_early(void **state)
+{
+    static const char *const start[] = {"", "GET /li", "GET /livez HTTP/1.1\r\nHost: lo",
+                                        "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /"};
+    struct server sv;
+    struct got g;
+
+    (void)state;
+    server_start(&sv, "127.0.0.1:0", 100, 100);
+    for (int i = 0; i < 40; i++) {
+        int fd = dial(&sv);
+
+        say(fd, start[i % 4]);
+        close(fd);
+    }
+    sleep(3);
+    g = get(&sv, "/metrics", "");
+    assert_non_null(strstr(g.body, "spectrald_http_connections 1\n"));
+    got_done(&g);
+    server_stop(&sv);
+}
+
 static void test_half_a_request(void **state)
 {
     struct server *sv = *state;
@@ -400,6 +424,7 @@ int main(void)
         SERVER_TEST(test_framing),
         SERVER_TEST(test_refused_keeps_connection),
         SERVER_TEST(test_slow_clients),
+        cmocka_unit_test(test_leaves_early),
         SERVER_TEST(test_half_a_request),
         SERVER_TEST(test_ready),
         SERVER_TEST(test_metrics),
