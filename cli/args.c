@@ -141,8 +141,8 @@ void args_help_options(const struct arg_command *cmd, FILE *out)
     for (size_t i = 0; i < cmd->n_options; i++) {
         const struct arg_option *o = &cmd->options[i];
         const char *line = o->help;
-        int col = fprintf(out, "  --%s%s%s", o->name, o->value ? " " : "",
-                          o->value ? o->value : "");
+        int col =
+            fprintf(out, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
 
         if (col >= HELP_COLUMN) {
             (void)fputc('\n', out);

@@ -25,7 +25,7 @@ struct arg_list {
 };
 
 struct arg_option {
-    const char *name;  /* "max-evals", given as --max-evals */
+    const char *name; /* "max-evals", given as --max-evals */
     enum arg_type type;
     size_t offset;     /* in the settings struct */
     const char *value; /* placeholder of its value in the help, NULL for a flag */

@@ -37,8 +37,9 @@ static const struct arg_command args = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Analyse a safetensors file or a Hugging Face model directory.",
-    .notes = "PATH must lie under one of the server's model roots. A path that exists here is made\n"
-             "absolute; any other is taken relative to a model root.\n",
+    .notes =
+        "PATH must lie under one of the server's model roots. A path that exists here is made\n"
+        "absolute; any other is taken relative to a model root.\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
@@ -94,8 +95,8 @@ static json_t *labels_of(const struct analyze_settings *s, struct err *err)
             json_decref(o);
             return NULL;
         }
-        AUTO(freep) char *key = xasprintf("%.*s", (int)(eq - s->labels.value[i]),
-                                          s->labels.value[i]);
+        AUTO(freep)
+        char *key = xasprintf("%.*s", (int)(eq - s->labels.value[i]), s->labels.value[i]);
         json_object_set_new(o, key, json_string(eq + 1));
     }
     return o;

@@ -52,14 +52,15 @@ static enum colour state_colour(const char *state)
 static void print_jobs(const struct context *cx, const json_t *jobs)
 {
     static const struct table_column columns[] = {
-        {"job", false, false, 0},    {"state", false, false, 0},  {"layers", true, false, 1},
-        {"source", false, true, 0},  {"created", false, false, 2}, {"reason", false, false, 1},
+        {"job", false, false, 0},   {"state", false, false, 0},   {"layers", true, false, 1},
+        {"source", false, true, 0}, {"created", false, false, 2}, {"reason", false, false, 1},
     };
     AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
     const json_t *job;
     size_t i;
 
-    json_array_foreach(jobs, i, job) {
+    json_array_foreach(jobs, i, job)
+    {
         const json_t *p = json_object_get(job, "progress");
         const char *state = text_of(job, "state");
 
@@ -83,8 +84,9 @@ static int run_jobs(struct context *cx, const void *settings, const struct arg_o
     const struct jobs_settings *s = settings;
     AUTO(freep) char *state = http_escape(s->state ? s->state : "");
     AUTO(freep) char *label = http_escape(s->label ? s->label : "");
-    AUTO(freep) char *path = xasprintf("/v1/jobs?page_size=100%s%s%s%s", *state ? "&state=" : "",
-                                       state, *label ? "&label=" : "", label);
+    AUTO(freep)
+    char *path = xasprintf("/v1/jobs?page_size=100%s%s%s%s", *state ? "&state=" : "", state,
+                           *label ? "&label=" : "", label);
     json_t *page = NULL;
     int status = EXIT_DONE;
 

@@ -81,8 +81,7 @@ static int status_of(const struct context *cx, const json_t *job)
         return EXIT_JOB_CANCELLED;
     }
     fprintf(stderr, "%sjob %s failed (%s): %s%s\n", term_colour(&cx->err, COLOUR_RED),
-            text_of(job, "id"), text_of(job, "reason"), detail,
-            term_colour(&cx->err, COLOUR_NONE));
+            text_of(job, "id"), text_of(job, "reason"), detail, term_colour(&cx->err, COLOUR_NONE));
     return EXIT_JOB_FAILED;
 }
 
@@ -103,8 +102,9 @@ int follow_job(struct context *cx, json_t **job)
             return command_failed(cx, &err);
         if (reply.status == 0) {
             http_reply_done(&reply);
-            fprintf(stderr, "\nThe job goes on. See it with: spectralctl show %s\n"
-                            "Stop it with: spectralctl cancel %s\n",
+            fprintf(stderr,
+                    "\nThe job goes on. See it with: spectralctl show %s\n"
+                    "Stop it with: spectralctl cancel %s\n",
                     text_of(*job, "id"), text_of(*job, "id"));
             return EXIT_INTERRUPTED;
         }

@@ -250,10 +250,10 @@ static int refused(long status, const json_t *problem, struct err *err)
     const json_t *first = json_array_get(json_object_get(problem, "errors"), 0);
     const char *pointer = text_at(first, "pointer");
     const char *field = text_at(first, "detail");
-    int code = status == 404                      ? ERR_NOT_FOUND
-               : status == 409                    ? ERR_CONFLICT
-               : status == 429 || status == 503   ? ERR_BUSY
-                                                  : ERR_INVALID;
+    int code = status == 404                    ? ERR_NOT_FOUND
+               : status == 409                  ? ERR_CONFLICT
+               : status == 429 || status == 503 ? ERR_BUSY
+                                                : ERR_INVALID;
 
     if (!*detail)
         detail = *text_at(problem, "title") ? text_at(problem, "title") : "no reason given";
@@ -274,8 +274,8 @@ static int read_reply(struct http_client *c, const struct inbox *in, struct http
     if (status >= 400)
         return refused(status, body, err);
     if (status < 200 || (status >= 300 && status != 304) || (in->body.len > 0 && !body))
-        return err_set(err, ERR_UNSUPPORTED,
-                       "%s answers (HTTP %ld), but not as spectrald does", c->shown, status);
+        return err_set(err, ERR_UNSUPPORTED, "%s answers (HTTP %ld), but not as spectrald does",
+                       c->shown, status);
     out->status = status;
     out->body = TAKE(body);
     memcpy(out->etag, in->etag, sizeof(out->etag));

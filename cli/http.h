@@ -29,11 +29,14 @@ struct http_request {
 };
 
 struct http_reply {
-    long status;     /* 2xx or 304; 0 = interrupted */
-    json_t *body;    /* owned; NULL when there was none */
+    long status;  /* 2xx or 304; 0 = interrupted */
+    json_t *body; /* owned; NULL when there was none */
     char etag[HTTP_ETAG_MAX];
 };
-#define HTTP_REPLY_INIT {0, NULL, ""}
+#define HTTP_REPLY_INIT                                                                            \
+    {                                                                                              \
+        0, NULL, ""                                                                                \
+    }
 
 void http_reply_done(struct http_reply *r);
 

@@ -55,8 +55,9 @@ static json_t *load_layers(struct context *cx, const char *id, int *status)
 /* --- the table ----------------------------------------------------------------------------- */
 
 static const struct table_column columns[] = {
-    {"id", true, false, 0},        {"layer", false, true, 0},     {"type", false, false, 4},
-    {"shape", true, false, 2},     {"alpha", true, false, 0},     {"D", true, false, 0},
+    {"id", true, false, 0},        {"layer", false, true, 0},
+    {"type", false, false, 4},     {"shape", true, false, 2},
+    {"alpha", true, false, 0},     {"D", true, false, 0},
     {"tail", true, false, 3},      {"alpha_weighted", true, false, 5},
     {"log_norm", true, false, 3},  {"stable_rank", true, false, 2},
     {"rank_loss", true, false, 5}, {"note", false, false, 1},
@@ -108,7 +109,8 @@ static void print_table(const struct context *cx, const json_t *layers)
     size_t i, shown = 0;
     const json_t *row;
 
-    json_array_foreach(layers, i, row) {
+    json_array_foreach(layers, i, row)
+    {
         if (strcmp(text_of(row, "status"), "skipped") == 0)
             continue;
         add_row(t, row);
@@ -145,7 +147,8 @@ static void print_skipped(const json_t *s)
     if (count_of(s, "rows_skipped") == 0)
         return;
     printf(", %lld skipped", count_of(s, "rows_skipped"));
-    json_object_foreach(json_object_get(s, "skipped_by_reason"), key, v) {
+    json_object_foreach(json_object_get(s, "skipped_by_reason"), key, v)
+    {
         AUTO(freep) char *clean = text_clean(key);
 
         printf("%s%lld %s", sep, (long long)json_integer_value(v), clean);
@@ -171,8 +174,8 @@ static void print_summary(const json_t *analysis, const json_t *job)
 {
     const json_t *s = json_object_get(analysis, "summary");
     const json_t *cache = json_object_get(job, "cache");
-    static const char *const means[] = {"alpha", "alpha_weighted", "log_alpha_norm", "log_norm",
-                                        "log_spectral_norm", "stable_rank"};
+    static const char *const means[] = {"alpha",    "alpha_weighted",    "log_alpha_norm",
+                                        "log_norm", "log_spectral_norm", "stable_rank"};
     AUTO(freep) char *rule = text_clean(text_of(s, "rows_averaged_rule"));
 
     printf("\nsummary: %lld rows averaged (%s)", count_of(s, "rows_averaged"), rule);

@@ -37,9 +37,9 @@ static size_t decode(const char *s, int32_t *out)
 
 static bool dangerous(int32_t cp)
 {
-    return cp < 0x20 || (cp >= 0x7F && cp < 0xA0) ||  /* C0, DEL, C1 */
-           (cp >= 0x200B && cp <= 0x200F) ||          /* zero width, direction marks */
-           (cp >= 0x2028 && cp <= 0x202E) ||          /* line separators, overrides */
+    return cp < 0x20 || (cp >= 0x7F && cp < 0xA0) || /* C0, DEL, C1 */
+           (cp >= 0x200B && cp <= 0x200F) ||         /* zero width, direction marks */
+           (cp >= 0x2028 && cp <= 0x202E) ||         /* line separators, overrides */
            (cp >= 0x2060 && cp <= 0x206F) || cp == 0xFEFF;
 }
 

@@ -34,7 +34,8 @@ enum err_code {
 
 struct err {
     int code;                      /* enum err_code; 0 when nothing was set */
-    char pointer[ERR_POINTER_MAX]; /* JSON pointer of the field at fault ("/params/min_evals"), or "" */
+    char pointer[ERR_POINTER_MAX]; /* JSON pointer of the field at fault ("/params/min_evals"), or
+                                      "" */
     char text[ERR_TEXT_MAX];       /* one English sentence without a final stop */
 };
 

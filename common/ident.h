@@ -17,8 +17,8 @@ void ident_of_bytes(char out[IDENT_MAX], const char *prefix, const uint8_t bytes
 /* True when `s` is `prefix` followed by 26 base-32 digits. */
 bool ident_valid(const char *s, const char *prefix);
 
-int64_t wall_ms(void);       /* Unix time in milliseconds */
-int64_t mono_ns(void);       /* CLOCK_MONOTONIC in nanoseconds */
+int64_t wall_ms(void); /* Unix time in milliseconds */
+int64_t mono_ns(void); /* CLOCK_MONOTONIC in nanoseconds */
 
 #define TIME_TEXT_MAX 32
 /* RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.123Z */

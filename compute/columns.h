@@ -37,8 +37,8 @@ enum column {
 };
 
 struct column_info {
-    const char *name; /* JSON key, as WeightWatcher names it */
-    bool integer;     /* printed without a fraction */
+    const char *name;    /* JSON key, as WeightWatcher names it */
+    bool integer;        /* printed without a fraction */
     const char *meaning; /* one line, with unit, for documentation */
 };
 

@@ -157,8 +157,7 @@ static void norm_columns(const double *lambda, size_t n, bool compat, struct lay
     out->v[COL_STABLE_RANK] = sum / max;
     out->v[COL_ALPHA_WEIGHTED] = alpha * log10(max);
     out->v[COL_LOG_ALPHA_NORM] = log_alpha_norm(lambda, n, alpha);
-    out->v[COL_ENTROPY] =
-        finite_or_nan(entropy(lambda, n, sum, out->v[COL_MATRIX_RANK], compat));
+    out->v[COL_ENTROPY] = finite_or_nan(entropy(lambda, n, sum, out->v[COL_MATRIX_RANK], compat));
 }
 
 /* --- fit ----------------------------------------------------------------------------------- */

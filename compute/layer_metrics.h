@@ -32,20 +32,20 @@ enum layer_reason {
 const char *layer_reason_name(enum layer_reason r);
 
 struct layer_spectrum {
-    size_t n_slices;       /* kernel positions of a convolution, else 1 */
-    size_t n_per_slice;    /* eigenvalues per slice = short side */
-    size_t n_long;         /* N of one slice */
-    double scale;          /* factor on every eigenvalue: 0.5 for pooled conv2d, else 1 */
-    const double *lambda;  /* n_slices * n_per_slice, each slice ascending, unscaled; borrowed */
-    double error_bound;    /* of the unscaled eigenvalues */
-    bool gram;             /* computed through a Gram matrix: values below error_bound are noise */
+    size_t n_slices;      /* kernel positions of a convolution, else 1 */
+    size_t n_per_slice;   /* eigenvalues per slice = short side */
+    size_t n_long;        /* N of one slice */
+    double scale;         /* factor on every eigenvalue: 0.5 for pooled conv2d, else 1 */
+    const double *lambda; /* n_slices * n_per_slice, each slice ascending, unscaled; borrowed */
+    double error_bound;   /* of the unscaled eigenvalues */
+    bool gram;            /* computed through a Gram matrix: values below error_bound are noise */
     enum precision precision;
 };
 
 struct layer_values {
     double v[COLUMN_COUNT]; /* NaN = not available */
     enum layer_reason reason;
-    bool rank_unresolved;   /* rank columns and sv_min left out: single precision could not tell */
+    bool rank_unresolved; /* rank columns and sv_min left out: single precision could not tell */
 };
 
 /* Fill *out. Returns 0 also when the fit failed (see out->reason), ERR_NOMEM otherwise. */

@@ -108,8 +108,7 @@ static int fit(const double *x, size_t m, double *work, bool early, struct power
     return 0;
 }
 
-int powerlaw_fit(const double *x, size_t m, double *work, struct powerlaw_fit *out,
-                 struct err *err)
+int powerlaw_fit(const double *x, size_t m, double *work, struct powerlaw_fit *out, struct err *err)
 {
     return fit(x, m, work, true, out, err);
 }

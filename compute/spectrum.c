@@ -27,11 +27,11 @@
 /* Measured crossover: below it the two-stage driver's overhead exceeds what it saves. */
 #define TWO_STAGE_MIN 1024
 
-#define BLOCK_BYTES   (16u << 20)
-#define BLOCK_LINES   512 /* at most; enough for dsyrk to reach its speed */
-#define PART_FLOPS    4e11
-#define PARTS_FLOPS   6e11
-#define PARTS_N_MIN   2048
+#define BLOCK_BYTES (16u << 20)
+#define BLOCK_LINES 512 /* at most; enough for dsyrk to reach its speed */
+#define PART_FLOPS  4e11
+#define PARTS_FLOPS 6e11
+#define PARTS_N_MIN 2048
 
 /* Largest |w| whose square times n stays finite, and smallest that keeps its digits. */
 #define SAFE_MAX 1e140
@@ -516,9 +516,9 @@ int spectrum_compute(const struct matrix_source *src, const struct spectrum_opti
     return r;
 }
 
-int spectrum_from_parts(const double *const *parts, size_t n_parts,
-                        const struct matrix_source *src, const struct spectrum_options *opt,
-                        double *lambda, struct spectrum_info *info, struct err *err)
+int spectrum_from_parts(const double *const *parts, size_t n_parts, const struct matrix_source *src,
+                        const struct spectrum_options *opt, double *lambda,
+                        struct spectrum_info *info, struct err *err)
 {
     struct spectrum_info i = {.precision = PRECISION_DOUBLE};
     size_t n = src->n_short;

@@ -68,9 +68,9 @@ int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t cou
 /* Finish from partial Gram matrices, summed in order. `parts[i]` are borrowed and unchanged.
  * `src` is needed for the TSQR fall-back only. Bitwise the same as spectrum_compute() on the
  * same matrix with the same spectrum_parts(). */
-int spectrum_from_parts(const double *const *parts, size_t n_parts,
-                        const struct matrix_source *src, const struct spectrum_options *opt,
-                        double *lambda, struct spectrum_info *info, struct err *err);
+int spectrum_from_parts(const double *const *parts, size_t n_parts, const struct matrix_source *src,
+                        const struct spectrum_options *opt, double *lambda,
+                        struct spectrum_info *info, struct err *err);
 
 /* Estimates for the scheduler: floating-point operations n^2 m + 4/3 n^3, and peak bytes. */
 double spectrum_flops(size_t n_long, size_t n_short);

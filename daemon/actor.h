@@ -27,8 +27,7 @@ struct actor *actor_new(struct loop *loop, const char *name, void *state,
                         const struct actor_group *group);
 
 /* Queue `run(arg, state)` on the actor, then `done(arg)` on the loop; `done` may be NULL. */
-void actor_send(struct actor *a, void (*run)(void *arg, void *state), actor_done *done,
-                void *arg);
+void actor_send(struct actor *a, void (*run)(void *arg, void *state), actor_done *done, void *arg);
 
 /* Run what is queued, stop the thread and release the actor. The loop must still be there, but
  * `done` of the last messages is only called if it runs again. */

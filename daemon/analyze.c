@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stage_name[] = {"opening",     "reading headers", "opening",
-                                         "reading headers", "reading headers", "hashing",
-                                         "hashing",     "looking up",      "computing",
-                                         "storing",     "storing"};
+static const char *const stage_name[] = {
+    "opening", "reading headers", "opening",   "reading headers", "reading headers", "hashing",
+    "hashing", "looking up",      "computing", "storing",         "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {

@@ -51,9 +51,9 @@ struct layer_work {
     enum layer_outcome outcome;
     struct digest spectrum_key, fit_key;
     struct digest content;
-    int64_t leader;         /* an earlier row with the same fit key, or -1 */
-    bool hit;               /* no eigen-solve was needed */
-    struct buf spectrum;    /* cached record, while only the fit is missing */
+    int64_t leader;      /* an earlier row with the same fit key, or -1 */
+    bool hit;            /* no eigen-solve was needed */
+    struct buf spectrum; /* cached record, while only the fit is missing */
     struct layer_values values;
     enum spectrum_method method;
     enum precision precision;
@@ -88,26 +88,26 @@ struct analyze {
     enum stage stage;
     struct input *input; /* [0] index, [1] config when there; then the tensors' files */
     size_t n_inputs, n_side, load_first;
-    size_t waiting;      /* tasks or messages of the stage under way */
+    size_t waiting; /* tasks or messages of the stage under way */
 
     struct hf_index index;
     struct hf_config config;
     bool have_index, have_config;
     struct tensor_table *table; /* one per tensor file */
     size_t n_tables;
-    size_t **unit_of;           /* [file][tensor] -> first unit */
+    size_t **unit_of; /* [file][tensor] -> first unit */
     struct unit *unit;
     size_t n_units;
     struct digest *leaf;
     size_t n_leaves;
-    uint64_t unmapped;          /* tensors that the index does not name */
+    uint64_t unmapped; /* tensors that the index does not name */
     struct layer_list layers;
     struct layer_work *lw;
     int64_t hash_start_ms;
     struct digest model;
     uint64_t n_params, nbytes, n_tensors;
-    bool need_work;             /* a worker was needed */
-    struct err err;             /* of the message under way */
+    bool need_work; /* a worker was needed */
+    struct err err; /* of the message under way */
     char analysis_id[IDENT_MAX], model_id[IDENT_MAX];
     char *summary;
     struct digest rows_key;
@@ -130,7 +130,8 @@ void analyze_lookup(struct analyze *a);
 void analyze_compute(struct analyze *a);
 void analyze_report(struct analyze *a);
 
-/* --- shared pieces ----------------------------------------------------------------------------- */
+/* --- shared pieces -----------------------------------------------------------------------------
+ */
 
 /* The unit that holds row `l`'s bytes. */
 const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l);

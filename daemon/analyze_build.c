@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAF_BYTES      (64ull << 20)
-#define STACK_MAX       65536          /* longest first dimension taken for a stack */
-#define TASK_BYTES_MIN  (1ull << 20)   /* of one digest task: many small tensors share one */
-#define TASK_BYTES_MAX  (64ull << 20)
-#define TASK_ITEMS_MAX  1024
-#define DIGEST_COST     20.0           /* operations per byte, for estimates */
+#define LEAF_BYTES     (64ull << 20)
+#define STACK_MAX      65536        /* longest first dimension taken for a stack */
+#define TASK_BYTES_MIN (1ull << 20) /* of one digest task: many small tensors share one */
+#define TASK_BYTES_MAX (64ull << 20)
+#define TASK_ITEMS_MAX 1024
+#define DIGEST_COST    20.0 /* operations per byte, for estimates */
 
 /* --- tables to rows ------------------------------------------------------------------------ */
 
@@ -49,7 +49,8 @@ static int by_tensor_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Every name the index gives to shard `file` must be there; tensors it does not name are counted. */
+/* Every name the index gives to shard `file` must be there; tensors it does not name are counted.
+ */
 static int check_shard(struct analyze *a, uint32_t file)
 {
     const struct tensor_table *tt = &a->table[file];
@@ -273,8 +274,7 @@ static void add_leaf(struct batch *b, const struct unit *u, size_t k)
     uint64_t at = k * LEAF_BYTES;
     uint64_t n = u->nbytes - at < LEAF_BYTES ? u->nbytes - at : LEAF_BYTES;
 
-    if (b->task && (b->file != u->file || b->items == TASK_ITEMS_MAX ||
-                    b->nbytes + n > b->target))
+    if (b->task && (b->file != u->file || b->items == TASK_ITEMS_MAX || b->nbytes + n > b->target))
         flush(b);
     if (!b->task) {
         b->task = task_new(WORKER_COMPUTE, WIRE_DIGEST, digested, b->a);

@@ -230,7 +230,7 @@ void analyze_lookup(struct analyze *a)
 struct result {
     struct analyze *a;
     size_t row;
-    int spectrum_fd;  /* sealed memory file, or -1 */
+    int spectrum_fd; /* sealed memory file, or -1 */
     size_t spectrum_len;
     struct buf fit;
     uint64_t layers_done, hits, misses;
@@ -584,7 +584,8 @@ static void start_row(struct analyze *a, size_t row)
     }
     a->waiting++;
     if (w->bytes > budget) {
-        err_set(&err, ERR_LIMIT, "needs about %.0f MB of memory, the limit for all workers is %.0f MB",
+        err_set(&err, ERR_LIMIT,
+                "needs about %.0f MB of memory, the limit for all workers is %.0f MB",
                 w->bytes / 1e6, budget / 1e6);
         row_failed(a, row, &err);
         return;

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIN_EVALS_DEFAULT   10    /* as upstream */
-#define COMPAT_MAX_EVALS    15000 /* upstream's defaults, which it cannot lift */
-#define COMPAT_MAX_N        50000
+#define MIN_EVALS_DEFAULT 10    /* as upstream */
+#define COMPAT_MAX_EVALS  15000 /* upstream's defaults, which it cannot lift */
+#define COMPAT_MAX_N      50000
 
 void analyze_params_done(struct analyze_params *p)
 {
@@ -69,7 +69,8 @@ static int get_layers(const json_t *v, struct layer_filter *f, struct err *err)
         return wrong(err, "layers", "an array of at most 100000 layer ids and names");
     f->ids = xcalloc(n, sizeof *f->ids);
     f->names = xcalloc(n, sizeof *f->names);
-    json_array_foreach(v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         if (json_is_integer(item) && json_integer_value(item) >= 0)
             f->ids[f->n_ids++] = json_integer_value(item);
         else if (json_is_string(item))
@@ -89,11 +90,13 @@ static int get_types(const json_t *v, struct layer_filter *f, struct err *err)
         return 0;
     if (!json_is_array(v))
         return wrong(err, "types", "an array of layer types");
-    json_array_foreach(v, i, item) {
+    json_array_foreach(v, i, item)
+    {
         int t = json_is_string(item) ? layer_type_from_name(json_string_value(item)) : -1;
 
         if (t < 0)
-            return wrong(err, "types", "an array of \"dense\", \"embedding\", \"conv1d\", \"conv2d\"");
+            return wrong(err, "types",
+                         "an array of \"dense\", \"embedding\", \"conv1d\", \"conv2d\"");
         f->types |= 1u << t;
     }
     return 0;
@@ -155,8 +158,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
 
 int analyze_params_parse(const json_t *params, struct analyze_params *out, struct err *err)
 {
-    struct analyze_params p = {.filter = {.min_evals = MIN_EVALS_DEFAULT,
-                                          .n_limit = SPECTRUM_N_MAX}};
+    struct analyze_params p = {
+        .filter = {.min_evals = MIN_EVALS_DEFAULT, .n_limit = SPECTRUM_N_MAX}};
     const json_t *compat = json_object_get(params, "compat");
     const char *key;
     json_t *v;
@@ -167,7 +170,8 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
         p.filter.max_evals = COMPAT_MAX_EVALS;
         p.filter.max_n = COMPAT_MAX_N;
     }
-    json_object_foreach((json_t *)(uintptr_t)params, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)params, key, v)
+    {
         if (r == 0)
             r = get_field(key, v, &p, err);
     }
@@ -214,13 +218,13 @@ static json_t *types_json(unsigned types)
 char *analyze_params_text(const struct analyze_params *p)
 {
     const struct layer_filter *f = &p->filter;
-    json_t *o = json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:b,s:s,s:o}", "layers", layers_json(f),
-                          "types", types_json(f->types), "include", string_or_null(f->include),
-                          "exclude", string_or_null(f->exclude), "min_evals",
-                          (json_int_t)f->min_evals, "max_evals", count_or_null(f->max_evals),
-                          "max_N", count_or_null(f->max_n), "integers", f->integers, "precision",
-                          p->precision == PRECISION_SINGLE ? "single" : "double", "compat",
-                          string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL));
+    json_t *o =
+        json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:b,s:s,s:o}", "layers", layers_json(f), "types",
+                  types_json(f->types), "include", string_or_null(f->include), "exclude",
+                  string_or_null(f->exclude), "min_evals", (json_int_t)f->min_evals, "max_evals",
+                  count_or_null(f->max_evals), "max_N", count_or_null(f->max_n), "integers",
+                  f->integers, "precision", p->precision == PRECISION_SINGLE ? "single" : "double",
+                  "compat", string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL));
     char *text;
 
     ASSERT(o != NULL);

@@ -145,9 +145,8 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
     put_dims(b, l);
     json_text_key_string(b, "status", status_of(w));
     put_reason(b, a, i);
-    json_text_key_string(
-        b, "warning",
-        w->outcome == OUT_DONE ? layer_warning(w->values.v[COL_ALPHA]) : "");
+    json_text_key_string(b, "warning",
+                         w->outcome == OUT_DONE ? layer_warning(w->values.v[COL_ALPHA]) : "");
     json_text_key(b, "has_esd");
     buf_printf(b, "%s", w->outcome == OUT_DONE ? "true" : "false");
     json_text_key(b, "num_nonfinite");
@@ -164,8 +163,8 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
 /* --- summary ------------------------------------------------------------------------------- */
 
 /* What upstream's get_summary() averages. */
-static const enum column summary_columns[] = {COL_LOG_NORM,         COL_ALPHA,
-                                              COL_ALPHA_WEIGHTED,   COL_LOG_ALPHA_NORM,
+static const enum column summary_columns[] = {COL_LOG_NORM,          COL_ALPHA,
+                                              COL_ALPHA_WEIGHTED,    COL_LOG_ALPHA_NORM,
                                               COL_LOG_SPECTRAL_NORM, COL_STABLE_RANK};
 
 struct counts {
@@ -273,12 +272,12 @@ char *analyze_summary_json(const struct analyze *a)
     buf_printf(&medians, "}");
     json_text_key(&b, "median");
     buf_put(&b, medians.data, medians.len);
-    json_text_key_int(&b, "rows_averaged", (int64_t)(a->params.compat ? n.success + n.failed
-                                                                      : n.success));
-    json_text_key_string(&b, "rows_averaged_rule",
-                         a->params.compat
-                             ? "every row with a spectrum; failed fits count as -1, as upstream does"
-                             : "rows with status success");
+    json_text_key_int(&b, "rows_averaged",
+                      (int64_t)(a->params.compat ? n.success + n.failed : n.success));
+    json_text_key_string(
+        &b, "rows_averaged_rule",
+        a->params.compat ? "every row with a spectrum; failed fits count as -1, as upstream does"
+                         : "rows with status success");
     put_counts(&b, &n, a->layers.count);
     json_text_key_int(&b, "params", (int64_t)a->n_params);
     json_text_key_int(&b, "tensors_not_in_index", (int64_t)a->unmapped);
@@ -342,8 +341,8 @@ static void make_rows_key(struct analyze *a)
 static int put_model(struct analyze *a, struct store *st)
 {
     struct model_record m = {.format = (char *)(uintptr_t) "safetensors",
-                             .model_type = a->have_config ? a->config.model_type
-                                                          : (char *)(uintptr_t) "",
+                             .model_type =
+                                 a->have_config ? a->config.model_type : (char *)(uintptr_t) "",
                              .name = a->source->name,
                              .n_tensors = a->n_tensors,
                              .n_params = a->n_params,
@@ -413,6 +412,6 @@ static void report_done(void *arg, const struct err *group_err)
 void analyze_report(struct analyze *a)
 {
     job_record_copy(&a->final, &a->job->rec); /* the store thread must not touch the live one */
-    a->job->ended = true; /* a cancel from here on comes too late */
+    a->job->ended = true;                     /* a cancel from here on comes too late */
     job_call_store(a->job, report_run, report_done, a);
 }

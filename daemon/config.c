@@ -11,10 +11,10 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#define WORKERS_MAX       256
-#define MEMORY_MIN        (64ull << 20)
-#define CONFIG_LINE_MAX   4096
-#define CONFIG_BYTES_MAX  (1 << 20)
+#define WORKERS_MAX      256
+#define MEMORY_MIN       (64ull << 20)
+#define CONFIG_LINE_MAX  4096
+#define CONFIG_BYTES_MAX (1 << 20)
 
 enum setting_type { SET_STRING, SET_ROOT, SET_UINT, SET_BYTES, SET_AUTH };
 
@@ -158,8 +158,10 @@ static int apply(struct config *c, const struct setting *s, const char *value, c
     case SET_AUTH:
         if (strcmp(value, "none") == 0)
             return 0;
-        return err_set(err, ERR_INVALID, "%s: --auth %.50s is not available in this version; "
-                                         "bind to loopback or a unix socket", where, value);
+        return err_set(err, ERR_INVALID,
+                       "%s: --auth %.50s is not available in this version; "
+                       "bind to loopback or a unix socket",
+                       where, value);
     case SET_UINT:
         r = parse_number(s, value, where, &v, err);
         if (r < 0)
@@ -241,9 +243,10 @@ static void print_help(void)
         snprintf(head, sizeof head, "--%s %s", settings[i].name, settings[i].arg);
         printf("  %-32s %s\n", head, settings[i].help);
     }
-    printf("  %-32s %s\n", "--config FILE", "read settings from FILE, one \"key = value\" a line,\n"
-                                            "                                   keys as above; "
-                                            "flags win");
+    printf("  %-32s %s\n", "--config FILE",
+           "read settings from FILE, one \"key = value\" a line,\n"
+           "                                   keys as above; "
+           "flags win");
     printf("  %-32s %s\n  %-32s %s\n", "--help", "print this and exit", "--version",
            "print the version and exit");
 }

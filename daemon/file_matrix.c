@@ -45,8 +45,8 @@ static int read_run(struct file_matrix *fm, uint64_t first, size_t count, enum p
 
     while (count > 0) {
         size_t n = count < chunk ? count : chunk;
-        int r = fd_pread_all(fm->fd, fm->bytes, n * fm->element,
-                             fm->m.offset + first * fm->element, err);
+        int r = fd_pread_all(fm->fd, fm->bytes, n * fm->element, fm->m.offset + first * fm->element,
+                             err);
 
         if (r < 0)
             return r;
@@ -72,8 +72,8 @@ static int read_columns(void *arg, size_t first, size_t count, enum precision p,
     struct file_matrix *fm = arg;
 
     for (uint64_t row = 0; row < fm->m.rows; row++) {
-        int r = read_run(fm, row * fm->m.cols + first, count, p, out, row * count, n_nonfinite,
-                         err);
+        int r =
+            read_run(fm, row * fm->m.cols + first, count, p, out, row * count, n_nonfinite, err);
 
         if (r < 0)
             return r;
@@ -96,8 +96,8 @@ static int read_loaded(void *arg, size_t first, size_t count, enum precision p, 
     for (size_t i = 0; i < count; i++) {
         uint64_t start = fm->slice * m->slice_stride + (first + i) * line_stride;
 
-        *n_nonfinite += decode(fm, fm->bytes + start * fm->element, n_short, along, p, out,
-                               i * n_short);
+        *n_nonfinite +=
+            decode(fm, fm->bytes + start * fm->element, n_short, along, p, out, i * n_short);
     }
     return 0;
 }
@@ -118,8 +118,7 @@ static void set_source(struct file_matrix *fm)
         fm->source.order = BLOCK_LINES_STRIDED;
 }
 
-int file_matrix_open(int fd, const struct wire_matrix *m, struct file_matrix **out,
-                     struct err *err)
+int file_matrix_open(int fd, const struct wire_matrix *m, struct file_matrix **out, struct err *err)
 {
     AUTO(file_matrix_freep) struct file_matrix *fm = calloc(1, sizeof *fm);
     size_t nbytes = file_matrix_loads(m) ? m->nbytes : SCRATCH_BYTES;

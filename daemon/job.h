@@ -23,12 +23,12 @@ struct job {
     struct lane *lane;
     struct analyze *work;
     struct job_watch *watches;
-    uint64_t change;      /* raised by every visible change */
+    uint64_t change; /* raised by every visible change */
     double flops_total, flops_done;
-    const char *stage;    /* literal; shown while no layer is in work */
-    unsigned refs;        /* the registry, and every message under way */
-    bool ended;           /* finish under way or done: late results are dropped */
-    job_cb *submit_cb;    /* NULL once the submitter was told */
+    const char *stage; /* literal; shown while no layer is in work */
+    unsigned refs;     /* the registry, and every message under way */
+    bool ended;        /* finish under way or done: late results are dropped */
+    job_cb *submit_cb; /* NULL once the submitter was told */
     void *submit_arg;
 };
 
@@ -36,18 +36,18 @@ struct service {
     struct loop *loop;
     const struct config *config;
     struct metrics *metrics;
-    struct store *store;            /* touched by the store thread only */
+    struct store *store; /* touched by the store thread only */
     struct actor *store_actor, *file_actor;
     struct sched *sched;
-    struct job *jobs;               /* active ones */
+    struct job *jobs; /* active ones */
     size_t n_jobs;
-    uint64_t n_unfinished;          /* queued ones in the store included */
+    uint64_t n_unfinished; /* queued ones in the store included */
     bool draining, claiming;
     struct health health;
     struct loop_timer *tick;
     struct metric *m_finished, *m_hits, *m_misses, *m_layers, *m_run_s, *m_stall, *m_active,
         *m_nonfinite, *m_turn, *m_build, *m_store_bytes;
-    void *store_state;              /* of the store thread */
+    void *store_state; /* of the store thread */
     int64_t renewed_ms;
 };
 

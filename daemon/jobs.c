@@ -568,7 +568,8 @@ static int check_source(const json_t *source, char **path, struct err *err)
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)(uintptr_t)source, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)source, key, v)
+    {
         char pointer[ERR_POINTER_MAX];
 
         if (strcmp(key, "path") == 0)

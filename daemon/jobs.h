@@ -5,7 +5,7 @@
 #include "daemon/job.h"
 
 #define JOBS_NODE       "local"
-#define JOBS_ACTIVE_MAX 64     /* worked on at once; others wait in the store */
+#define JOBS_ACTIVE_MAX 64 /* worked on at once; others wait in the store */
 #define JOBS_LEASE_MS   60000
 
 /* At start: put back what an earlier run left, and claim up to JOBS_ACTIVE_MAX jobs. */

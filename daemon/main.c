@@ -72,6 +72,7 @@ static int block_signals(int *fd, struct err *err)
     sigset_t set;
 
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not a reason to die */
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -22,9 +22,9 @@ struct metric *metrics_add(struct metrics *m, enum metric_type type, const char 
                            const char *labels, const char *help);
 
 /* `values`: label values in the order of registration, comma-separated, or "". */
-void metric_inc(struct metric *f, const char *values, double by);      /* counter, gauge */
-void metric_set(struct metric *f, const char *values, double to);      /* gauge */
-void metric_observe(struct metric *f, const char *values, double x);   /* histogram */
+void metric_inc(struct metric *f, const char *values, double by);    /* counter, gauge */
+void metric_set(struct metric *f, const char *values, double to);    /* gauge */
+void metric_observe(struct metric *f, const char *values, double x); /* histogram */
 double metric_get(const struct metric *f, const char *values);
 
 /* The whole exposition. */

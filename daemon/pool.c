@@ -54,8 +54,8 @@ struct pool {
 };
 
 static const char *const role_name[] = {"reader", "compute"};
-static const char *const cause_name[] = {"none",   "exit",     "crash",    "oom", "deadline",
-                                         "cancel", "protocol", "shutdown"};
+static const char *const cause_name[] = {"none",     "exit",   "crash",    "oom",
+                                         "deadline", "cancel", "protocol", "shutdown"};
 _Static_assert(ARRAY_LEN(cause_name) == CAUSE_COUNT, "a name for every cause");
 
 static unsigned count_role(const struct pool *p, enum worker_role role)

@@ -11,14 +11,14 @@
 struct spectrum_record {
     enum spectrum_method method;
     enum precision precision;
-    double error_bound;      /* absolute, of the unscaled eigenvalues */
-    uint64_t n_nonfinite;    /* weights that are NaN or infinite; then there are no eigenvalues */
-    uint64_t n_long;         /* N of one slice */
-    uint64_t n_per_slice;    /* M */
+    double error_bound;   /* absolute, of the unscaled eigenvalues */
+    uint64_t n_nonfinite; /* weights that are NaN or infinite; then there are no eigenvalues */
+    uint64_t n_long;      /* N of one slice */
+    uint64_t n_per_slice; /* M */
     uint64_t n_slices;
-    char core[32];           /* BLAS kernel, e.g. "SkylakeX" */
-    char config[128];        /* BLAS version and build */
-    const double *lambda;    /* n_slices * n_per_slice, each slice ascending; borrowed */
+    char core[32];        /* BLAS kernel, e.g. "SkylakeX" */
+    char config[128];     /* BLAS version and build */
+    const double *lambda; /* n_slices * n_per_slice, each slice ascending; borrowed */
 };
 
 /* Bytes needed for a record with `count` eigenvalues (8-byte aligned throughout). */

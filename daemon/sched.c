@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RATE_START      8e9  /* operations per second and worker, before anything is measured */
-#define RATE_WEIGHT     0.2  /* of a new measurement */
-#define RATE_FLOPS_MIN  2e8  /* shorter tasks say little about speed */
-#define COST_MIN        1e6  /* what handing out any task costs, in operations */
+#define RATE_START      8e9 /* operations per second and worker, before anything is measured */
+#define RATE_WEIGHT     0.2 /* of a new measurement */
+#define RATE_FLOPS_MIN  2e8 /* shorter tasks say little about speed */
+#define COST_MIN        1e6 /* what handing out any task costs, in operations */
 #define DEADLINE_FACTOR 20.0
 
 struct owner {

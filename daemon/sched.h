@@ -24,16 +24,16 @@ typedef void task_done(void *arg, struct task *t, struct wire_message *m, const 
 struct task {
     enum worker_role role;
     enum wire_type type;
-    struct buf body;          /* owned by the task */
-    int fd[WIRE_FDS_MAX];     /* borrowed: open until done, or until the lane is closed */
+    struct buf body;      /* owned by the task */
+    int fd[WIRE_FDS_MAX]; /* borrowed: open until done, or until the lane is closed */
     size_t n_fds;
-    double flops, bytes;      /* estimates */
-    const char *label;        /* for people, borrowed like the descriptors; or NULL */
+    double flops, bytes; /* estimates */
+    const char *label;   /* for people, borrowed like the descriptors; or NULL */
     task_done *done;
     void *arg;
-    uint64_t tag[2];          /* the caller's */
+    uint64_t tag[2]; /* the caller's */
     /* private to the scheduler */
-    struct lane *lane;        /* NULL once the lane is closed: nobody waits for the task */
+    struct lane *lane; /* NULL once the lane is closed: nobody waits for the task */
     struct task *next;
     uint64_t sequence;
     unsigned attempts;

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#define TICK_NS 2000000000ll
+#define TICK_NS       2000000000ll
+#define TIDY_EVERY_MS 5000
 
 /* --- the store thread ---------------------------------------------------------------------- */
 
@@ -19,6 +20,7 @@
 struct store_state {
     struct store *store;
     struct err begin_err;
+    int64_t tidied_ms; /* when the write-ahead logs were last moved into the databases */
 };
 
 struct store *job_store(void *state)
@@ -38,11 +40,19 @@ static int group_commit(void *state, struct err *err)
 {
     struct store_state *s = state;
 
+    int64_t now = wall_ms();
+    int r;
+
     if (s->begin_err.code) {
         *err = s->begin_err;
         return err->code;
     }
-    return store_commit(s->store, err);
+    r = store_commit(s->store, err);
+    if (r == 0 && now - s->tidied_ms > TIDY_EVERY_MS) {
+        s->tidied_ms = now;
+        (void)store_idle(s->store, NULL); /* next time, if it cannot be done now */
+    }
+    return r;
 }
 
 /* --- small accessors ----------------------------------------------------------------------- */
@@ -140,7 +150,9 @@ static void check_done(void *arg, const struct err *group_err)
 
     h->store_ok = !group_err && c->store_err.code == 0;
     snprintf(h->store_detail, sizeof h->store_detail, "%.120s",
-             h->store_ok ? "writable" : group_err ? group_err->text : c->store_err.text);
+             h->store_ok ? "writable"
+             : group_err ? group_err->text
+                         : c->store_err.text);
     if (was_ok && !h->store_ok)
         log_error("the store fails: %s", h->store_detail);
     h->disk_ok = c->statvfs_ok && c->free_bytes >= s->config->disk_low_bytes;
@@ -196,8 +208,8 @@ static void add_metrics(struct service *s)
     s->m_build = metrics_add(m, METRIC_GAUGE, "spectrald_build_info", "version", "Always 1.");
     s->m_finished = metrics_add(m, METRIC_COUNTER, "spectrald_jobs_finished_total",
                                 "kind,outcome,reason", "Jobs that ended.");
-    s->m_active = metrics_add(m, METRIC_GAUGE, "spectrald_jobs_active", "",
-                              "Jobs being worked on.");
+    s->m_active =
+        metrics_add(m, METRIC_GAUGE, "spectrald_jobs_active", "", "Jobs being worked on.");
     s->m_hits = metrics_add(m, METRIC_COUNTER, "spectrald_cache_hits_total", "kind",
                             "Layers answered from the cache: a fit, or a spectrum with a new fit.");
     s->m_misses = metrics_add(m, METRIC_COUNTER, "spectrald_cache_misses_total", "kind",

@@ -29,21 +29,21 @@ bool service_draining(const struct service *s);
 /* A job as clients see it: the stored record, and what is known only while it runs. */
 struct job_view {
     const struct job_record *job;
-    double fraction;        /* 0 … 1, by estimated floating-point operations */
-    double eta_s;           /* seconds left, or < 0 when unknown */
-    const char *message;    /* longname of the layer in work, a stage ("reading"), or "" */
-    uint64_t change;        /* raised by every visible change since the record was loaded */
+    double fraction;     /* 0 … 1, by estimated floating-point operations */
+    double eta_s;        /* seconds left, or < 0 when unknown */
+    const char *message; /* longname of the layer in work, a stage ("reading"), or "" */
+    uint64_t change;     /* raised by every visible change since the record was loaded */
 };
 
 /* `err` set: the request failed and view is NULL. */
 typedef void job_cb(void *arg, const struct err *err, const struct job_view *view);
 
 struct job_request {
-    const char *kind;       /* required */
-    const char *owner;      /* required */
-    const json_t *source;   /* required, object */
-    const json_t *params;   /* object or NULL */
-    const json_t *labels;   /* object of strings or NULL */
+    const char *kind;     /* required */
+    const char *owner;    /* required */
+    const json_t *source; /* required, object */
+    const json_t *params; /* object or NULL */
+    const json_t *labels; /* object of strings or NULL */
 };
 
 /* Validate, store, start. The callback comes once the job is durable and either finished (all

@@ -234,9 +234,9 @@ static int choose_files(struct source *s, const struct listing *l, struct err *e
     for (size_t i = 0; i < l->n; i++)
         series += strncmp(l->name[i], "model-", 6) == 0;
     if (series == 0)
-        return err_set_at(err, ERR_INVALID, POINTER,
-                          "the directory has %zu *.safetensors files and no index; name one of them",
-                          l->n);
+        return err_set_at(
+            err, ERR_INVALID, POINTER,
+            "the directory has %zu *.safetensors files and no index; name one of them", l->n);
     if (series > SOURCE_FILES_MAX)
         return err_set_at(err, ERR_LIMIT, POINTER, "%zu shards, the limit is %d", series,
                           SOURCE_FILES_MAX);
@@ -365,7 +365,8 @@ int source_open(const struct config *c, const char *path, struct source **out, s
     if (*path == '/') {
         root = root_of(c, path, &rel);
         if (!root)
-            return err_set_at(err, ERR_FORBIDDEN, POINTER, "the path lies outside every model root");
+            return err_set_at(err, ERR_FORBIDDEN, POINTER,
+                              "the path lies outside every model root");
         return open_under(root, rel, out, err);
     }
     for (size_t i = 0; i < c->n_model_roots; i++) {

@@ -21,9 +21,9 @@ struct source_file {
 };
 
 struct source {
-    char *root;        /* model root */
-    char *path;        /* beneath it: the file, or the directory */
-    char *name;        /* last component, a name for people */
+    char *root; /* model root */
+    char *path; /* beneath it: the file, or the directory */
+    char *name; /* last component, a name for people */
     bool is_dir;
     struct source_file *file; /* the tensors' files, in order of name */
     size_t n_files;

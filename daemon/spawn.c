@@ -38,8 +38,8 @@ const char *spawn_blas_core(void)
 
 static bool overridden(const char *entry)
 {
-    static const char *const names[] = {"OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS=",
-                                        "GOTO_NUM_THREADS=", "OPENBLAS_CORETYPE="};
+    static const char *const names[] = {
+        "OPENBLAS_NUM_THREADS=", "OMP_NUM_THREADS=", "GOTO_NUM_THREADS=", "OPENBLAS_CORETYPE="};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (strncmp(entry, names[i], strlen(names[i])) == 0)

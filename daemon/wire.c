@@ -72,10 +72,8 @@ int wire_receive(int sock, struct wire_message *out, struct err *err)
     uint8_t bytes[WIRE_BYTES_MAX];
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * WIRE_FDS_MAX)];
     struct iovec iov = {bytes, sizeof bytes};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control,
-                         .msg_controllen = sizeof control};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     struct wire_message m = {.body = BUF_INIT};
     struct wire_header h;
     ssize_t n;

@@ -33,7 +33,7 @@ enum inspect_kind { INSPECT_SAFETENSORS = 0, INSPECT_HF_INDEX, INSPECT_HF_CONFIG
 struct wire_message {
     uint32_t type;
     uint64_t task;
-    struct buf body; /* owned */
+    struct buf body;      /* owned */
     int fd[WIRE_FDS_MAX]; /* owned */
     size_t n_fds;
 };

@@ -35,7 +35,8 @@ static int answer(worker_handler *handle, void *state, const struct wire_message
         buf_reset(&reply.body);
         buf_put_u32(&reply.body, (uint32_t)-r);
         buf_put_str(&reply.body, err.text, strnlen(err.text, sizeof err.text));
-        r = wire_send(WIRE_FD, WIRE_FAILED, m->task, reply.body.data, reply.body.len, NULL, 0, NULL);
+        r = wire_send(WIRE_FD, WIRE_FAILED, m->task, reply.body.data, reply.body.len, NULL, 0,
+                      NULL);
     } else {
         r = wire_send(WIRE_FD, WIRE_DONE, m->task, reply.body.data, reply.body.len, reply.fd,
                       reply.n_fds, NULL);

@@ -7,18 +7,31 @@
 /* Append-only: the numbers are part of content digests. Names are those of safetensors. */
 enum dtype {
     DTYPE_BOOL = 0,
-    DTYPE_U8, DTYPE_I8,
-    DTYPE_F8_E5M2, DTYPE_F8_E4M3,
-    DTYPE_F8_E8M0, DTYPE_F8_E4M3FNUZ, DTYPE_F8_E5M2FNUZ,
-    DTYPE_I16, DTYPE_U16, DTYPE_F16, DTYPE_BF16,
-    DTYPE_I32, DTYPE_U32, DTYPE_F32,
-    DTYPE_F64, DTYPE_I64, DTYPE_U64,
+    DTYPE_U8,
+    DTYPE_I8,
+    DTYPE_F8_E5M2,
+    DTYPE_F8_E4M3,
+    DTYPE_F8_E8M0,
+    DTYPE_F8_E4M3FNUZ,
+    DTYPE_F8_E5M2FNUZ,
+    DTYPE_I16,
+    DTYPE_U16,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I32,
+    DTYPE_U32,
+    DTYPE_F32,
+    DTYPE_F64,
+    DTYPE_I64,
+    DTYPE_U64,
     DTYPE_C64,
-    DTYPE_F4, DTYPE_F6_E2M3, DTYPE_F6_E3M2,
+    DTYPE_F4,
+    DTYPE_F6_E2M3,
+    DTYPE_F6_E3M2,
     DTYPE_COUNT
 };
 
-const char *dtype_name(enum dtype t); /* "BF16"; NULL for an unknown value */
+const char *dtype_name(enum dtype t);              /* "BF16"; NULL for an unknown value */
 int dtype_from_name(const char *name, size_t len); /* the dtype, or -1 */
 unsigned dtype_bits(enum dtype t);
 

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX   32
-#define ENTRIES_MAX 4000000
-#define NAME_MAX_HF 65536
-#define INDEX_MAGIC 0x31584948u
+#define DEPTH_MAX    32
+#define ENTRIES_MAX  4000000
+#define NAME_MAX_HF  65536
+#define INDEX_MAGIC  0x31584948u
 #define CONFIG_MAGIC 0x31464348u
 
 /* Nesting is checked before the parser recurses. */
@@ -94,7 +94,8 @@ static int check_shards(const json_t *map, struct err *err)
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)(uintptr_t)map, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)map, key, v)
+    {
         const char *s = json_string_value(v);
 
         if (!s)
@@ -114,8 +115,7 @@ static int collect_shards(const json_t *map, struct hf_index *ix, struct err *er
     const char *key;
     json_t *v;
 
-    json_object_foreach((json_t *)(uintptr_t)map, key, v)
-        all[k++] = json_string_value(v);
+    json_object_foreach((json_t *)(uintptr_t)map, key, v) all[k++] = json_string_value(v);
     qsort(all, n, sizeof *all, by_text);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && strcmp(all[i - 1], all[i]) == 0)
@@ -134,7 +134,8 @@ static void collect_entries(const json_t *map, struct hf_index *ix)
     json_t *v;
 
     ix->entry = xcalloc(json_object_size(map), sizeof *ix->entry);
-    json_object_foreach((json_t *)(uintptr_t)map, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)map, key, v)
+    {
         const char *s = json_string_value(v);
         char **at = bsearch(&s, ix->shard, ix->n_shards, sizeof *ix->shard, by_text);
 
@@ -219,8 +220,7 @@ static bool read_entries(struct reader *r, struct hf_index *ix)
             cap = cap ? 2 * cap : 256;
             ix->entry = xrealloc(ix->entry, cap * sizeof *ix->entry);
         }
-        ix->entry[ix->n_entries++] =
-            (struct hf_index_entry){xasprintf("%.*s", (int)len, s), shard};
+        ix->entry[ix->n_entries++] = (struct hf_index_entry){xasprintf("%.*s", (int)len, s), shard};
     }
     return !r->fault;
 }

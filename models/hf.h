@@ -16,10 +16,13 @@ struct hf_index {
     struct hf_index_entry {
         char *tensor;   /* owned */
         uint32_t shard; /* index into shard[] */
-    } *entry;           /* ascending by tensor name */
+    } * entry;          /* ascending by tensor name */
     size_t n_entries;
 };
-#define HF_INDEX_INIT {NULL, 0, NULL, 0}
+#define HF_INDEX_INIT                                                                              \
+    {                                                                                              \
+        NULL, 0, NULL, 0                                                                           \
+    }
 
 void hf_index_done(struct hf_index *ix);
 /* Parse the JSON text. ERR_FORMAT when it is not an index or a shard name is unsafe (not a
@@ -34,10 +37,10 @@ bool hf_shard_name_ok(const char *name, size_t len);
 
 /* config.json: hints only; names and shapes decide. */
 struct hf_config {
-    char model_type[64];             /* "" when absent; plain characters only */
-    uint64_t hidden_size;            /* 0 when absent; also n_embd, d_model; text_config too */
-    uint64_t num_layers;             /* num_hidden_layers, n_layer */
-    uint64_t num_experts;            /* num_local_experts, num_experts, n_routed_experts */
+    char model_type[64];  /* "" when absent; plain characters only */
+    uint64_t hidden_size; /* 0 when absent; also n_embd, d_model; text_config too */
+    uint64_t num_layers;  /* num_hidden_layers, n_layer */
+    uint64_t num_experts; /* num_local_experts, num_experts, n_routed_experts */
     uint64_t vocab_size;
     bool tie_word_embeddings;
 };

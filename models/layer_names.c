@@ -37,8 +37,10 @@ static bool word_is(const char *s, size_t n, const char *const *words)
 /* "layer1" … "layer4" of torchvision's ResNets count as block words too. */
 static bool is_block_word(const char *s, size_t n)
 {
-    static const char *const words[] = {"layers", "layer", "h",      "blocks",       "block",
-                                        "stages", "stage", "resblocks", "transformer_blocks", NULL};
+    static const char *const words[] = {"layers", "layer",     "h",
+                                        "blocks", "block",     "stages",
+                                        "stage",  "resblocks", "transformer_blocks",
+                                        NULL};
 
     if (word_is(s, n, words))
         return true;
@@ -71,40 +73,74 @@ struct role_name {
 };
 
 static const struct role_name roles[] = {
-    {"q_proj", NULL, ROLE_Q},          {"k_proj", NULL, ROLE_K},
-    {"v_proj", NULL, ROLE_V},          {"o_proj", NULL, ROLE_O},
-    {"out_proj", NULL, ROLE_O},        {"wq", NULL, ROLE_Q},
-    {"wk", NULL, ROLE_K},              {"wv", NULL, ROLE_V},
-    {"wo", "attention", ROLE_O},       {"query", NULL, ROLE_Q},
-    {"key", NULL, ROLE_K},             {"value", NULL, ROLE_V},
-    {"q_lin", NULL, ROLE_Q},           {"k_lin", NULL, ROLE_K},
-    {"v_lin", NULL, ROLE_V},           {"out_lin", NULL, ROLE_O},
-    {"q", "Attention", ROLE_Q},        {"k", "Attention", ROLE_K},
-    {"v", "Attention", ROLE_V},        {"o", "Attention", ROLE_O},
-    {"to_q", NULL, ROLE_Q},            {"to_k", NULL, ROLE_K},
-    {"to_v", NULL, ROLE_V},            {"to_out.0", NULL, ROLE_O},
-    {"qkv_proj", NULL, ROLE_QKV},      {"query_key_value", NULL, ROLE_QKV},
-    {"c_attn", NULL, ROLE_QKV},        {"Wqkv", NULL, ROLE_QKV},
-    {"wqkv", NULL, ROLE_QKV},          {"W_pack", NULL, ROLE_QKV},
-    {"qkv", NULL, ROLE_QKV},           {"in_proj_weight", NULL, ROLE_QKV},
-    {"in_proj_qkvz", NULL, ROLE_QKV},  {"gate_up_proj", NULL, ROLE_GATE_UP},
-    {"Wi", NULL, ROLE_GATE_UP},        {"gate_proj", NULL, ROLE_GATE},
-    {"up_proj", NULL, ROLE_UP},        {"down_proj", NULL, ROLE_DOWN},
-    {"w1", NULL, ROLE_GATE},           {"w2", NULL, ROLE_DOWN},
-    {"w3", NULL, ROLE_UP},             {"fc1", NULL, ROLE_UP},
-    {"fc2", NULL, ROLE_DOWN},          {"c_fc", NULL, ROLE_UP},
-    {"c_proj", "mlp", ROLE_DOWN},      {"c_proj", "attn", ROLE_O},
-    {"dense_h_to_4h", NULL, ROLE_UP},  {"dense_4h_to_h", NULL, ROLE_DOWN},
-    {"fc_in", NULL, ROLE_UP},          {"fc_out", NULL, ROLE_DOWN},
-    {"lin1", NULL, ROLE_UP},           {"lin2", NULL, ROLE_DOWN},
-    {"wi", NULL, ROLE_UP},             {"wi_0", NULL, ROLE_GATE},
-    {"wi_1", NULL, ROLE_UP},           {"wo", NULL, ROLE_DOWN},
-    {"Wo", "mlp", ROLE_DOWN},          {"Wo", NULL, ROLE_O},
-    {"dense", "attention", ROLE_O},    {"dense", "attn", ROLE_O},
-    {"dense", "intermediate", ROLE_UP}, {"dense", "output", ROLE_DOWN},
-    {"proj", "attn", ROLE_O},          {"lm_head", NULL, ROLE_HEAD},
-    {"embed_out", NULL, ROLE_HEAD},    {"output", NULL, ROLE_HEAD},
-    {"gate", NULL, ROLE_ROUTER},       {"router", NULL, ROLE_ROUTER},
+    {"q_proj", NULL, ROLE_Q},
+    {"k_proj", NULL, ROLE_K},
+    {"v_proj", NULL, ROLE_V},
+    {"o_proj", NULL, ROLE_O},
+    {"out_proj", NULL, ROLE_O},
+    {"wq", NULL, ROLE_Q},
+    {"wk", NULL, ROLE_K},
+    {"wv", NULL, ROLE_V},
+    {"wo", "attention", ROLE_O},
+    {"query", NULL, ROLE_Q},
+    {"key", NULL, ROLE_K},
+    {"value", NULL, ROLE_V},
+    {"q_lin", NULL, ROLE_Q},
+    {"k_lin", NULL, ROLE_K},
+    {"v_lin", NULL, ROLE_V},
+    {"out_lin", NULL, ROLE_O},
+    {"q", "Attention", ROLE_Q},
+    {"k", "Attention", ROLE_K},
+    {"v", "Attention", ROLE_V},
+    {"o", "Attention", ROLE_O},
+    {"to_q", NULL, ROLE_Q},
+    {"to_k", NULL, ROLE_K},
+    {"to_v", NULL, ROLE_V},
+    {"to_out.0", NULL, ROLE_O},
+    {"qkv_proj", NULL, ROLE_QKV},
+    {"query_key_value", NULL, ROLE_QKV},
+    {"c_attn", NULL, ROLE_QKV},
+    {"Wqkv", NULL, ROLE_QKV},
+    {"wqkv", NULL, ROLE_QKV},
+    {"W_pack", NULL, ROLE_QKV},
+    {"qkv", NULL, ROLE_QKV},
+    {"in_proj_weight", NULL, ROLE_QKV},
+    {"in_proj_qkvz", NULL, ROLE_QKV},
+    {"gate_up_proj", NULL, ROLE_GATE_UP},
+    {"Wi", NULL, ROLE_GATE_UP},
+    {"gate_proj", NULL, ROLE_GATE},
+    {"up_proj", NULL, ROLE_UP},
+    {"down_proj", NULL, ROLE_DOWN},
+    {"w1", NULL, ROLE_GATE},
+    {"w2", NULL, ROLE_DOWN},
+    {"w3", NULL, ROLE_UP},
+    {"fc1", NULL, ROLE_UP},
+    {"fc2", NULL, ROLE_DOWN},
+    {"c_fc", NULL, ROLE_UP},
+    {"c_proj", "mlp", ROLE_DOWN},
+    {"c_proj", "attn", ROLE_O},
+    {"dense_h_to_4h", NULL, ROLE_UP},
+    {"dense_4h_to_h", NULL, ROLE_DOWN},
+    {"fc_in", NULL, ROLE_UP},
+    {"fc_out", NULL, ROLE_DOWN},
+    {"lin1", NULL, ROLE_UP},
+    {"lin2", NULL, ROLE_DOWN},
+    {"wi", NULL, ROLE_UP},
+    {"wi_0", NULL, ROLE_GATE},
+    {"wi_1", NULL, ROLE_UP},
+    {"wo", NULL, ROLE_DOWN},
+    {"Wo", "mlp", ROLE_DOWN},
+    {"Wo", NULL, ROLE_O},
+    {"dense", "attention", ROLE_O},
+    {"dense", "attn", ROLE_O},
+    {"dense", "intermediate", ROLE_UP},
+    {"dense", "output", ROLE_DOWN},
+    {"proj", "attn", ROLE_O},
+    {"lm_head", NULL, ROLE_HEAD},
+    {"embed_out", NULL, ROLE_HEAD},
+    {"output", NULL, ROLE_HEAD},
+    {"gate", NULL, ROLE_ROUTER},
+    {"router", NULL, ROLE_ROUTER},
 };
 
 enum layer_role name_role(const char *longname)
@@ -114,8 +150,7 @@ enum layer_role name_role(const char *longname)
     if (name_is_embedding(longname))
         return ROLE_EMBEDDING;
     for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (strcmp(last, roles[i].last) == 0 &&
-            (!roles[i].path || strstr(longname, roles[i].path)))
+        if (strcmp(last, roles[i].last) == 0 && (!roles[i].path || strstr(longname, roles[i].path)))
             return roles[i].role;
     return ROLE_OTHER;
 }
@@ -129,9 +164,16 @@ static bool ends_with(const char *s, const char *end)
 
 bool name_is_embedding(const char *longname)
 {
-    static const char *const last[] = {"embed_tokens", "wte",    "wpe",      "tok_embeddings",
-                                       "embed_in",     "shared", "word_embeddings",
-                                       "embed_positions", "relative_attention_bias", NULL};
+    static const char *const last[] = {"embed_tokens",
+                                       "wte",
+                                       "wpe",
+                                       "tok_embeddings",
+                                       "embed_in",
+                                       "shared",
+                                       "word_embeddings",
+                                       "embed_positions",
+                                       "relative_attention_bias",
+                                       NULL};
     const char *l = name_last(longname);
 
     return word_is(l, strlen(l), last) || ends_with(l, "_embeddings") || ends_with(l, "_embedding");
@@ -145,8 +187,8 @@ bool name_is_expert(const char *longname)
 
 bool name_is_norm(const char *longname)
 {
-    static const char *const parts[] = {"norm", "Norm", "ln_", "running_mean", "running_var",
-                                        "num_batches_tracked", ".bn", NULL};
+    static const char *const parts[] = {
+        "norm", "Norm", "ln_", "running_mean", "running_var", "num_batches_tracked", ".bn", NULL};
     const char *l = name_last(longname);
 
     for (size_t i = 0; parts[i]; i++)

@@ -10,9 +10,9 @@ static const char *const type_name[] = {"dense", "embedding", "conv1d", "conv2d"
                                         "norm",  "bias",      "other"};
 _Static_assert(ARRAY_LEN(type_name) == TYPE_COUNT, "a name for every type");
 
-static const char *const role_name[] = {
-    "other", "q",    "k",      "v",      "o",    "qkv",  "gate", "up",  "gate_up",
-    "down",  "embedding", "head", "router", "expert", "conv", "norm", "bias"};
+static const char *const role_name[] = {"other",  "q",      "k",       "v",    "o",         "qkv",
+                                        "gate",   "up",     "gate_up", "down", "embedding", "head",
+                                        "router", "expert", "conv",    "norm", "bias"};
 _Static_assert(ARRAY_LEN(role_name) == ROLE_COUNT, "a name for every role");
 
 static const struct {
@@ -22,7 +22,8 @@ static const struct {
     [SKIP_NORM] = {"norm", "normalisation weights and statistics have no spectrum"},
     [SKIP_BIAS] = {"bias", "biases have no spectrum"},
     [SKIP_ONE_DIMENSION] = {"one_dimension", "the tensor has fewer than two dimensions"},
-    [SKIP_RANK] = {"rank", "the tensor is no matrix, no convolution and no known stack of matrices"},
+    [SKIP_RANK] = {"rank",
+                   "the tensor is no matrix, no convolution and no known stack of matrices"},
     [SKIP_EMPTY] = {"empty", "a dimension of the tensor is zero"},
     [SKIP_DTYPE] = {"dtype", "the element type holds no real numbers, or codes of a quantisation; "
                              "params.integers takes integers as numbers"},
@@ -31,7 +32,8 @@ static const struct {
     [SKIP_MAX_EVALS] = {"max_evals", "more eigenvalues than params.max_evals"},
     [SKIP_MAX_N] = {"max_N", "the long side exceeds params.max_N"},
     [SKIP_FILTERED] = {"filtered", "not selected by params.layers, types, include or exclude"},
-    [SKIP_LIMIT] = {"limit", "the short side has more than 46340 elements, the limit of LAPACK here"},
+    [SKIP_LIMIT] = {"limit",
+                    "the short side has more than 46340 elements, the limit of LAPACK here"},
     [SKIP_COMPAT] = {"compat", "WeightWatcher 0.7.5.5 does not see this tensor"},
 };
 _Static_assert(ARRAY_LEN(skip) == SKIP_COUNT, "a name for every reason");
@@ -261,8 +263,7 @@ static int add_layer(struct build *b, const struct tensor *t, const char *longna
 static int add_tensor(struct build *b, const struct tensor *t, struct err *err)
 {
     AUTO(freep) char *base = long_name(t->name);
-    bool stack = t->rank == 3 && t->nbytes > 0 && t->dims[0] <= STACK_MAX &&
-                 name_is_expert(base);
+    bool stack = t->rank == 3 && t->nbytes > 0 && t->dims[0] <= STACK_MAX && name_is_expert(base);
     int r = 0;
 
     if (!stack)

@@ -10,9 +10,9 @@
 #include "models/tensor_table.h"
 
 enum layer_type {
-    TYPE_DENSE = 0,  /* 2-D weight, experts too */
+    TYPE_DENSE = 0, /* 2-D weight, experts too */
     TYPE_EMBEDDING,
-    TYPE_CONV1D,     /* GPT-2 style Conv1D: 2-D, stored (in, out) */
+    TYPE_CONV1D, /* GPT-2 style Conv1D: 2-D, stored (in, out) */
     TYPE_CONV2D,
     TYPE_NORM,
     TYPE_BIAS,
@@ -23,8 +23,23 @@ const char *layer_type_name(enum layer_type t); /* "dense", "embedding", "conv1d
 int layer_type_from_name(const char *name);     /* or -1 */
 
 enum layer_role {
-    ROLE_OTHER = 0, ROLE_Q, ROLE_K, ROLE_V, ROLE_O, ROLE_QKV, ROLE_GATE, ROLE_UP, ROLE_GATE_UP,
-    ROLE_DOWN, ROLE_EMBEDDING, ROLE_HEAD, ROLE_ROUTER, ROLE_EXPERT, ROLE_CONV, ROLE_NORM, ROLE_BIAS,
+    ROLE_OTHER = 0,
+    ROLE_Q,
+    ROLE_K,
+    ROLE_V,
+    ROLE_O,
+    ROLE_QKV,
+    ROLE_GATE,
+    ROLE_UP,
+    ROLE_GATE_UP,
+    ROLE_DOWN,
+    ROLE_EMBEDDING,
+    ROLE_HEAD,
+    ROLE_ROUTER,
+    ROLE_EXPERT,
+    ROLE_CONV,
+    ROLE_NORM,
+    ROLE_BIAS,
     ROLE_COUNT
 };
 const char *layer_role_name(enum layer_role r); /* "q", "gate_up", … */
@@ -32,7 +47,7 @@ const char *layer_role_name(enum layer_role r); /* "q", "gate_up", … */
 /* Why a row is not analysed. Append-only. */
 enum skip_reason {
     SKIP_NONE = 0,
-    SKIP_NORM,          /* normalisation weights have no spectrum */
+    SKIP_NORM, /* normalisation weights have no spectrum */
     SKIP_BIAS,
     SKIP_ONE_DIMENSION, /* other 1-D or 0-D tensor */
     SKIP_RANK,          /* 3-D, 5-D … that is no known stack of matrices */
@@ -42,9 +57,9 @@ enum skip_reason {
     SKIP_MIN_EVALS,
     SKIP_MAX_EVALS,
     SKIP_MAX_N,
-    SKIP_FILTERED,      /* by the request's layers / types / regex */
-    SKIP_LIMIT,         /* n_short > SPECTRUM_N_MAX */
-    SKIP_COMPAT,        /* upstream would not see this tensor */
+    SKIP_FILTERED, /* by the request's layers / types / regex */
+    SKIP_LIMIT,    /* n_short > SPECTRUM_N_MAX */
+    SKIP_COMPAT,   /* upstream would not see this tensor */
     SKIP_COUNT
 };
 const char *skip_reason_name(enum skip_reason r); /* "min_evals", … ; "" for SKIP_NONE */
@@ -53,23 +68,23 @@ const char *skip_reason_text(enum skip_reason r);
 
 /* Notes, a bit set. */
 enum layer_note {
-    NOTE_FUSED_QKV = 1 << 0,     /* analysed whole: q, k and v share one matrix */
+    NOTE_FUSED_QKV = 1 << 0, /* analysed whole: q, k and v share one matrix */
     NOTE_FUSED_GATE_UP = 1 << 1,
-    NOTE_TRANSPOSED = 1 << 2,    /* stored (in, out) */
-    NOTE_INTEGER = 1 << 3,       /* integer codes taken as numbers, without scales */
-    NOTE_TIED = 1 << 4,          /* reserved: same bytes as another row */
+    NOTE_TRANSPOSED = 1 << 2, /* stored (in, out) */
+    NOTE_INTEGER = 1 << 3,    /* integer codes taken as numbers, without scales */
+    NOTE_TIED = 1 << 4,       /* reserved: same bytes as another row */
 };
 #define NOTE_BITS 5
 const char *layer_note_name(unsigned bit); /* of one bit: "fused_qkv", … */
 
 struct layer {
-    const char *longname;  /* tensor name without ".weight"; "name[3]" for expert 3 of a stack */
-    const char *name;      /* last component of longname that says something ("q_proj") */
-    const char *block;     /* "model.layers.3", or "" outside any block */
-    const char *tensor;    /* full tensor name */
-    uint32_t file;         /* which table */
-    uint32_t index;        /* which tensor in it */
-    int64_t expert;        /* index in a stack, or -1 */
+    const char *longname; /* tensor name without ".weight"; "name[3]" for expert 3 of a stack */
+    const char *name;     /* last component of longname that says something ("q_proj") */
+    const char *block;    /* "model.layers.3", or "" outside any block */
+    const char *tensor;   /* full tensor name */
+    uint32_t file;        /* which table */
+    uint32_t index;       /* which tensor in it */
+    int64_t expert;       /* index in a stack, or -1 */
     enum layer_type type;
     enum layer_role role;
     enum skip_reason skip;
@@ -77,8 +92,8 @@ struct layer {
     enum dtype dtype;
     uint32_t rank;
     uint64_t dims[TENSOR_RANK_MAX]; /* of the tensor; for an expert, of its matrix */
-    uint64_t rows, cols;   /* stored matrix (of one slice); 0 when there is none */
-    uint64_t n_slices;     /* rf: kernel positions, 1 for dense */
+    uint64_t rows, cols;            /* stored matrix (of one slice); 0 when there is none */
+    uint64_t n_slices;              /* rf: kernel positions, 1 for dense */
     /* Element (slice s, row r, column c) is at offset + (s * slice_stride + r * row_stride +
      * c * col_stride) * bits / 8. */
     uint64_t row_stride, col_stride, slice_stride;
@@ -86,13 +101,16 @@ struct layer {
 };
 
 struct layer_list {
-    struct layer *l;       /* natural order of names ("layers.2" before "layers.10") */
+    struct layer *l; /* natural order of names ("layers.2" before "layers.10") */
     size_t count;
     /* private */
     char **strings;
     size_t n_strings, cap_strings;
 };
-#define LAYER_LIST_INIT {NULL, 0, NULL, 0, 0}
+#define LAYER_LIST_INIT                                                                            \
+    {                                                                                              \
+        NULL, 0, NULL, 0, 0                                                                        \
+    }
 #define LAYERS_MAX 4000000
 
 void layer_list_done(struct layer_list *ll);
@@ -104,19 +122,19 @@ int layers_build(const struct tensor_table *const *tables, size_t n_tables,
 
 /* What an analyze request selects. All kinds of filter must agree (AND); an empty one agrees. */
 struct layer_filter {
-    int64_t *ids;          /* keep these layer ids (row numbers) */
+    int64_t *ids; /* keep these layer ids (row numbers) */
     size_t n_ids;
-    char **names;          /* keep these longnames (or full tensor names), exact */
+    char **names; /* keep these longnames (or full tensor names), exact */
     size_t n_names;
-    unsigned types;        /* bit set of 1 << enum layer_type; 0 = all */
-    char *include;         /* POSIX extended regex searched in longname; NULL = all */
-    char *exclude;         /* the same, dropping */
-    uint64_t min_evals;    /* n_slices * min(rows, cols) below: SKIP_MIN_EVALS; 0 = off */
-    uint64_t max_evals;    /* above: SKIP_MAX_EVALS; 0 = off */
-    uint64_t max_n;        /* long side above: SKIP_MAX_N; 0 = off */
-    uint64_t n_limit;      /* short side above: SKIP_LIMIT */
-    bool integers;         /* analyse integer tensors as numbers instead of skipping them */
-    bool compat;           /* also skip what upstream cannot see: stacks, names without .weight */
+    unsigned types;     /* bit set of 1 << enum layer_type; 0 = all */
+    char *include;      /* POSIX extended regex searched in longname; NULL = all */
+    char *exclude;      /* the same, dropping */
+    uint64_t min_evals; /* n_slices * min(rows, cols) below: SKIP_MIN_EVALS; 0 = off */
+    uint64_t max_evals; /* above: SKIP_MAX_EVALS; 0 = off */
+    uint64_t max_n;     /* long side above: SKIP_MAX_N; 0 = off */
+    uint64_t n_limit;   /* short side above: SKIP_LIMIT */
+    bool integers;      /* analyse integer tensors as numbers instead of skipping them */
+    bool compat;        /* also skip what upstream cannot see: stacks, names without .weight */
 };
 #define LAYER_REGEX_MAX 1024
 void layer_filter_done(struct layer_filter *f);

@@ -111,8 +111,8 @@ static int read_field(struct header *h, struct entry *e)
 
 static int check_entry(struct header *h, const struct entry *e)
 {
-    const char *missing = !e->has_dtype   ? "dtype"
-                          : !e->has_shape ? "shape"
+    const char *missing = !e->has_dtype     ? "dtype"
+                          : !e->has_shape   ? "shape"
                           : !e->has_offsets ? "data_offsets"
                                             : NULL;
     uint64_t room = h->file_size - h->data_start;
@@ -121,8 +121,7 @@ static int check_entry(struct header *h, const struct entry *e)
         return json_scan_fail(&h->scan, "tensor \"%.100s\" has no \"%s\"", name_of(e), missing);
     if (e->end < e->begin)
         return json_scan_fail(&h->scan, "tensor \"%.100s\" ends (%llu) before it begins (%llu)",
-                              name_of(e), (unsigned long long)e->end,
-                              (unsigned long long)e->begin);
+                              name_of(e), (unsigned long long)e->end, (unsigned long long)e->begin);
     if (e->end > room)
         return json_scan_fail(&h->scan,
                               "tensor \"%.100s\" ends at %llu, the data section has %llu bytes: "
@@ -247,8 +246,8 @@ static int check_layout(const struct header *h, struct err *err)
     return 0;
 }
 
-int safetensors_parse(const char *header, size_t len, uint64_t file_size,
-                      struct tensor_table *out, struct err *err)
+int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct tensor_table *out,
+                      struct err *err)
 {
     struct tensor_table tt = TENSOR_TABLE_INIT;
     struct header h = {.out = &tt, .file_size = file_size};

@@ -13,8 +13,8 @@
 
 /* Parse a header of `len` bytes that starts at byte 8 of a file of `file_size` bytes.
  * ERR_FORMAT or ERR_LIMIT with a text of its own for each fault. */
-int safetensors_parse(const char *header, size_t len, uint64_t file_size,
-                      struct tensor_table *out, struct err *err);
+int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct tensor_table *out,
+                      struct err *err);
 
 /* Read the header of an open regular file with pread and parse it. */
 int safetensors_read(int fd, uint64_t file_size, struct tensor_table *out, struct err *err);

@@ -151,9 +151,8 @@ int tensor_table_validate(struct tensor_table *tt, uint64_t file_size, struct er
         const struct tensor *t = &tt->t[i];
 
         if (t->offset > file_size || t->nbytes > file_size - t->offset)
-            return err_set(err, ERR_FORMAT,
-                           "tensor \"%.100s\" lies outside the file of %llu bytes", t->name,
-                           (unsigned long long)file_size);
+            return err_set(err, ERR_FORMAT, "tensor \"%.100s\" lies outside the file of %llu bytes",
+                           t->name, (unsigned long long)file_size);
         if (i > 0 && t->offset < tt->t[i - 1].offset + tt->t[i - 1].nbytes)
             return err_set(err, ERR_FORMAT, "tensors \"%.100s\" and \"%.100s\" overlap",
                            tt->t[i - 1].name, t->name);

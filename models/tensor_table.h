@@ -10,9 +10,9 @@
 #include "common/err.h"
 #include "models/dtype.h"
 
-#define TENSOR_RANK_MAX   8
-#define TENSOR_NAME_MAX   65536       /* bytes */
-#define TENSORS_MAX       1000000     /* per file */
+#define TENSOR_RANK_MAX 8
+#define TENSOR_NAME_MAX 65536   /* bytes */
+#define TENSORS_MAX     1000000 /* per file */
 
 struct tensor {
     const char *name; /* NUL-terminated UTF-8 without control characters, in the table's arena */
@@ -32,7 +32,10 @@ struct tensor_table {
     size_t n_chunks, chunk_used, chunk_cap;
 };
 
-#define TENSOR_TABLE_INIT {NULL, 0, 0, NULL, 0, 0, 0}
+#define TENSOR_TABLE_INIT                                                                          \
+    {                                                                                              \
+        NULL, 0, 0, NULL, 0, 0, 0                                                                  \
+    }
 
 void tensor_table_done(struct tensor_table *tt);
 

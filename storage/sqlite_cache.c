@@ -65,8 +65,8 @@ static void bind_key(sqlite3_stmt *st, int i, enum cache_kind kind, const struct
 
 static void mark_used(struct store *s, enum cache_kind kind, const struct digest *key)
 {
-    sqlite3_stmt *st = sql_prepare(
-        &s->cache, "UPDATE results SET last_used_ms=?3 WHERE kind=?1 AND key=?2", NULL);
+    sqlite3_stmt *st =
+        sql_prepare(&s->cache, "UPDATE results SET last_used_ms=?3 WHERE kind=?1 AND key=?2", NULL);
 
     if (!st)
         return;
@@ -78,8 +78,7 @@ static void mark_used(struct store *s, enum cache_kind kind, const struct digest
 
 static void forget(struct store *s, enum cache_kind kind, const struct digest *key)
 {
-    sqlite3_stmt *st =
-        sql_prepare(&s->cache, "DELETE FROM results WHERE kind=?1 AND key=?2", NULL);
+    sqlite3_stmt *st = sql_prepare(&s->cache, "DELETE FROM results WHERE kind=?1 AND key=?2", NULL);
 
     if (!st)
         return;
@@ -235,8 +234,7 @@ int store_rows_find(struct store *s, const struct digest *key, const char *longn
 int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err)
 {
     AUTO(sql_donep)
-    sqlite3_stmt *st =
-        sql_prepare(&s->cache, "SELECT count(*) FROM layer_rows WHERE key=?", err);
+    sqlite3_stmt *st = sql_prepare(&s->cache, "SELECT count(*) FROM layer_rows WHERE key=?", err);
     int r;
 
     if (!st)

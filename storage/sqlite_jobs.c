@@ -97,8 +97,7 @@ int store_job_renew(struct store *s, const char *node, int64_t lease_until_ms, s
     return sql_run(&s->state, st, err);
 }
 
-int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n,
-                      struct err *err)
+int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n, struct err *err)
 {
     AUTO(sql_donep)
     sqlite3_stmt *end = sql_prepare(&s->state,
@@ -233,8 +232,7 @@ int store_job_delete(struct store *s, const char *id, struct err *err)
 int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err)
 {
     AUTO(sql_donep)
-    sqlite3_stmt *st =
-        sql_prepare(&s->state, "SELECT " JOB_COLUMNS " FROM jobs WHERE id=?", err);
+    sqlite3_stmt *st = sql_prepare(&s->state, "SELECT " JOB_COLUMNS " FROM jobs WHERE id=?", err);
     int r;
 
     if (!st)

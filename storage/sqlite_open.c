@@ -75,8 +75,8 @@ static bool local_fs(const char *dir, char *warning, size_t size)
     static const struct {
         long magic;
         const char *name;
-    } remote[] = {{0x6969, "NFS"},        {0x65735546, "FUSE"}, {0x01021997, "9P"},
-                  {0xff534d42, "CIFS"},   {0x6a656a63, "virtiofs"}, {0x517b, "SMB"}};
+    } remote[] = {{0x6969, "NFS"},      {0x65735546, "FUSE"},     {0x01021997, "9P"},
+                  {0xff534d42, "CIFS"}, {0x6a656a63, "virtiofs"}, {0x517b, "SMB"}};
     struct statfs fs;
 
     if (statfs(dir, &fs) < 0)
@@ -268,8 +268,8 @@ static int64_t wal_size(const struct store *s, const char *name)
 
 static int checkpoint(struct store *s, struct db *db, struct err *err)
 {
-    int mode = wal_size(s, db->name) > WAL_LIMIT ? SQLITE_CHECKPOINT_TRUNCATE
-                                                 : SQLITE_CHECKPOINT_PASSIVE;
+    int mode =
+        wal_size(s, db->name) > WAL_LIMIT ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, NULL, NULL);
 
     return rc == SQLITE_OK ? 0 : sql_error(db, rc, err);

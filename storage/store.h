@@ -36,18 +36,18 @@ bool job_state_final(enum job_state s);
 
 struct job_record {
     char id[IDENT_MAX];
-    char *kind;      /* "analyze" */
-    char *owner;     /* who asked; "local" without authentication */
+    char *kind;  /* "analyze" */
+    char *owner; /* who asked; "local" without authentication */
     enum job_state state;
-    char *reason;    /* closed list, or NULL: deadline_exceeded, out_of_memory, … */
-    char *source;    /* JSON text, as sent */
-    char *params;    /* JSON text, canonical: defaults filled in */
-    char *labels;    /* JSON text: object of strings */
-    char *result;    /* JSON text or NULL: {"analysis":"ana_…"} */
-    char *error;     /* JSON text or NULL: {"code","detail"} */
+    char *reason; /* closed list, or NULL: deadline_exceeded, out_of_memory, … */
+    char *source; /* JSON text, as sent */
+    char *params; /* JSON text, canonical: defaults filled in */
+    char *labels; /* JSON text: object of strings */
+    char *result; /* JSON text or NULL: {"analysis":"ana_…"} */
+    char *error;  /* JSON text or NULL: {"code","detail"} */
     int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
-    uint32_t attempt;    /* raised by every claim; a finish must match it */
-    uint64_t version;    /* raised by every stored change */
+    uint32_t attempt;                            /* raised by every claim; a finish must match it */
+    uint64_t version;                            /* raised by every stored change */
     uint64_t hits, misses; /* cache; misses = eigen-solves done for this job */
     uint64_t layers_done, layers_total;
 };
@@ -55,10 +55,10 @@ void job_record_done(struct job_record *j);
 void job_record_copy(struct job_record *to, const struct job_record *from);
 
 struct job_query {
-    int state;            /* enum job_state or -1 for all */
-    const char *kind;     /* or NULL */
+    int state;                           /* enum job_state or -1 for all */
+    const char *kind;                    /* or NULL */
     const char *label_key, *label_value; /* or NULL: labels[key] == value */
-    int64_t before_ms;    /* keyset: older than (before_ms, before_id); 0 = from the newest */
+    int64_t before_ms; /* keyset: older than (before_ms, before_id); 0 = from the newest */
     char before_id[IDENT_MAX];
     size_t limit;
 };
@@ -72,10 +72,10 @@ void job_list_done(struct job_list *l);
 /* --- models and analyses ------------------------------------------------------------------- */
 
 struct model_record {
-    char id[IDENT_MAX];      /* mdl_ + digest of all tensors */
-    char *format;            /* "safetensors" */
-    char *model_type;        /* from config.json, or "" */
-    char *name;              /* last path component first seen under */
+    char id[IDENT_MAX]; /* mdl_ + digest of all tensors */
+    char *format;       /* "safetensors" */
+    char *model_type;   /* from config.json, or "" */
+    char *name;         /* last path component first seen under */
     uint64_t n_tensors, n_params, nbytes;
     int64_t first_seen_ms, last_seen_ms;
 };
@@ -90,10 +90,10 @@ struct analysis_record {
     char id[IDENT_MAX];
     char job[IDENT_MAX];
     char model[IDENT_MAX];
-    char *owner, *labels;    /* labels: JSON text */
-    char *params;            /* JSON text, canonical */
-    char *summary;           /* JSON text */
-    struct digest rows;      /* key of its layer rows in the cache */
+    char *owner, *labels; /* labels: JSON text */
+    char *params;         /* JSON text, canonical */
+    char *summary;        /* JSON text */
+    struct digest rows;   /* key of its layer rows in the cache */
     uint64_t n_layers;
     int64_t created_ms;
 };
@@ -104,7 +104,7 @@ struct analysis_list {
 };
 void analysis_list_done(struct analysis_list *l);
 
-struct page_query { /* newest first */
+struct page_query {                      /* newest first */
     const char *label_key, *label_value; /* or NULL */
     const char *model;                   /* or NULL; analyses only */
     int64_t before_ms;                   /* keyset as in job_query; 0 = from the newest */
@@ -146,8 +146,8 @@ void layer_row_list_done(struct layer_row_list *l);
 /* --- verbs --------------------------------------------------------------------------------- */
 
 struct store_options {
-    const char *dir;            /* state directory; created 0700 when missing */
-    uint64_t inline_max;        /* larger cache values become blob files; 0 = 262144 */
+    const char *dir;     /* state directory; created 0700 when missing */
+    uint64_t inline_max; /* larger cache values become blob files; 0 = 262144 */
 };
 
 /* Open or create; applies migrations. ERR_UNSUPPORTED when written by a newer version;

@@ -164,10 +164,14 @@ static void errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buffer_round_trip), cmocka_unit_test(reader_refuses_long_strings),
-        cmocka_unit_test(digests),           cmocka_unit_test(idents),
-        cmocka_unit_test(times),             cmocka_unit_test(json_numbers),
-        cmocka_unit_test(json_strings),      cmocka_unit_test(errors),
+        cmocka_unit_test(buffer_round_trip),
+        cmocka_unit_test(reader_refuses_long_strings),
+        cmocka_unit_test(digests),
+        cmocka_unit_test(idents),
+        cmocka_unit_test(times),
+        cmocka_unit_test(json_numbers),
+        cmocka_unit_test(json_strings),
+        cmocka_unit_test(errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

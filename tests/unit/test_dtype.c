@@ -80,7 +80,7 @@ static void wide_types(void **state)
 /* Any stride, any alignment, the same as one by one. */
 static void strided_and_unaligned(void **state)
 {
-    static const enum dtype types[] = {DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16,
+    static const enum dtype types[] = {DTYPE_F64,     DTYPE_F32, DTYPE_F16, DTYPE_BF16,
                                        DTYPE_F8_E4M3, DTYPE_I16, DTYPE_I64, DTYPE_U8};
     uint8_t *bytes = malloc(8192);
     double all[64], one;
@@ -121,8 +121,8 @@ static void names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sixteen_bits),          cmocka_unit_test(eight_bits),
-        cmocka_unit_test(wide_types),            cmocka_unit_test(strided_and_unaligned),
+        cmocka_unit_test(sixteen_bits), cmocka_unit_test(eight_bits),
+        cmocka_unit_test(wide_types),   cmocka_unit_test(strided_and_unaligned),
         cmocka_unit_test(names),
     };
 

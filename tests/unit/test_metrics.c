@@ -166,11 +166,8 @@ static void published_columns(void **state)
 static void values_of_lambda(const double *lambda, size_t slices, size_t n, bool compat,
                              struct layer_values *v)
 {
-    struct layer_spectrum s = {.n_slices = slices,
-                               .n_per_slice = n,
-                               .n_long = 2 * n,
-                               .scale = 1,
-                               .lambda = lambda};
+    struct layer_spectrum s = {
+        .n_slices = slices, .n_per_slice = n, .n_long = 2 * n, .scale = 1, .lambda = lambda};
 
     assert_int_equal(layer_metrics(&s, compat, v, NULL), 0);
 }

@@ -1,4 +1,5 @@
-/* test_powerlaw.c: the fit against published values, against its own full scan, and at its edges. */
+/* test_powerlaw.c: the fit against published values, against its own full scan, and at its edges.
+ */
 #include "compute/powerlaw.h"
 
 #include "golden.h"
@@ -145,8 +146,10 @@ static void edges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_values), cmocka_unit_test(same_as_full_scan),
-        cmocka_unit_test(recovers_exponent), cmocka_unit_test(scale_invariant),
+        cmocka_unit_test(published_values),
+        cmocka_unit_test(same_as_full_scan),
+        cmocka_unit_test(recovers_exponent),
+        cmocka_unit_test(scale_invariant),
         cmocka_unit_test(edges),
     };
 

@@ -35,7 +35,7 @@ static void assert_within(const double *a, const double *b, size_t n, double bou
 /* One stage, two stages and QR + SVD agree within the bounds they state. */
 static void roads_agree(void **state)
 {
-    static const size_t shape[][2] = {{1, 1},    {7, 1},    {2, 2},     {130, 127}, {300, 128},
+    static const size_t shape[][2] = {{1, 1},     {7, 1},     {2, 2},     {130, 127}, {300, 128},
                                       {129, 129}, {100, 257}, {600, 200}, {64, 1000}};
 
     (void)state;
@@ -189,9 +189,8 @@ static void parts_add_up(void **state)
         assert_int_equal(spectrum_gram_part(&src, first, count, g[p], &bad, NULL), 0);
     }
     assert_int_equal(next, ROWS);
-    assert_int_equal(spectrum_from_parts((const double *const *)g, PARTS, &src, &opt, a, &info,
-                                         NULL),
-                     0);
+    assert_int_equal(
+        spectrum_from_parts((const double *const *)g, PARTS, &src, &opt, a, &info, NULL), 0);
     (void)solve(w, ROWS, COLS, SPECTRUM_NONE, PRECISION_DOUBLE, b);
     assert_within(a, b, COLS, 2 * info.error_bound);
     /* The one part that spectrum_parts() asks for here is bitwise the whole. */
