@@ -399,12 +399,10 @@ static void rescale(double *lambda, size_t n, struct spectrum_info *info, int ex
     info->error_bound = ldexp(info->error_bound, -2 * exponent);
 }
 
-static void sum_parts(const double *const *parts, size_t n_parts, size_t n, double *g)
+void spectrum_add_part(double *g, const double *part, size_t n)
 {
-    memcpy(g, parts[0], n * n * sizeof *g);
-    for (size_t p = 1; p < n_parts; p++)
-        for (size_t i = 0; i < n * n; i++)
-            g[i] += parts[p][i];
+    for (size_t i = 0; i < n * n; i++)
+        g[i] += part[i];
 }
 
 /* Gram matrix of the whole in the order that spectrum_parts() prescribes. */
@@ -427,8 +425,7 @@ static int gram_whole(const struct matrix_source *src, double *g, uint64_t *n_no
         r = spectrum_gram_part(src, first, count, part, n_nonfinite, err);
         if (r < 0)
             return r;
-        for (size_t i = 0; i < n * n; i++)
-            g[i] += part[i];
+        spectrum_add_part(g, part, n);
     }
     return 0;
 }
@@ -516,22 +513,16 @@ int spectrum_compute(const struct matrix_source *src, const struct spectrum_opti
     return r;
 }
 
-int spectrum_from_parts(const double *const *parts, size_t n_parts, const struct matrix_source *src,
-                        const struct spectrum_options *opt, double *lambda,
-                        struct spectrum_info *info, struct err *err)
+int spectrum_from_gram(double *g, const struct matrix_source *src,
+                       const struct spectrum_options *opt, double *lambda,
+                       struct spectrum_info *info, struct err *err)
 {
     struct spectrum_info i = {.precision = PRECISION_DOUBLE};
-    size_t n = src->n_short;
-    AUTO(freep) double *g = NULL;
     int r = check_shape(src, err);
 
     if (r < 0)
         return r;
-    g = alloc_elements(n, n, sizeof *g);
-    if (!g)
-        return no_memory(n, err);
-    sum_parts(parts, n_parts, n, g);
-    if (trace_safe(g, n))
+    if (trace_safe(g, src->n_short))
         r = finish_double(src, g, opt, lambda, &i, err);
     else
         r = compute_scaled(src, opt, g, lambda, &i, err);

@@ -65,12 +65,16 @@ void spectrum_part_range(size_t n_long, size_t parts, size_t part, size_t *first
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
                        uint64_t *n_nonfinite, struct err *err);
 
-/* Finish from partial Gram matrices, summed in order. `parts[i]` are borrowed and unchanged.
- * `src` is needed for the TSQR fall-back only. Bitwise the same as spectrum_compute() on the
- * same matrix with the same spectrum_parts(). */
-int spectrum_from_parts(const double *const *parts, size_t n_parts, const struct matrix_source *src,
-                        const struct spectrum_options *opt, double *lambda,
-                        struct spectrum_info *info, struct err *err);
+/* g += part, both of order n. Adding the parts in order to the first gives the sum that
+ * spectrum_compute() forms. */
+void spectrum_add_part(double *g, const double *part, size_t n);
+
+/* Finish from the sum of the parts' Gram matrices, g (destroyed). `src` is needed for the TSQR
+ * fall-back only. Bitwise the same as spectrum_compute() on the same matrix when the parts are
+ * those of spectrum_parts(). */
+int spectrum_from_gram(double *g, const struct matrix_source *src,
+                       const struct spectrum_options *opt, double *lambda,
+                       struct spectrum_info *info, struct err *err);
 
 /* Estimates for the scheduler: floating-point operations n^2 m + 4/3 n^3, and peak bytes. */
 double spectrum_flops(size_t n_long, size_t n_short);

@@ -387,10 +387,39 @@ static int check_spectrum(struct analyze *a, size_t row, const struct wire_messa
     return r;
 }
 
-static void drop_grams(struct layer_work *w)
+struct closing {
+    int fd[SPECTRUM_PARTS_MAX];
+    size_t n;
+};
+
+static void closing_run(void *arg, void *state)
 {
-    for (size_t i = 0; w->gram_fd && i < w->parts; i++)
-        fd_close(&w->gram_fd[i]);
+    struct closing *c = arg;
+
+    (void)state;
+    for (size_t i = 0; i < c->n; i++)
+        fd_close(&c->fd[i]);
+}
+
+static void closing_done(void *arg, const struct err *err)
+{
+    (void)err;
+    free(arg);
+}
+
+/* Giving back a Gram matrix's memory takes tens of milliseconds: not on the loop. */
+static void drop_grams(struct analyze *a, struct layer_work *w)
+{
+    struct closing *c;
+
+    if (!w->gram_fd)
+        return;
+    c = xcalloc(1, sizeof *c);
+    for (size_t i = 0; i < w->parts; i++) {
+        c->fd[c->n++] = w->gram_fd[i];
+        w->gram_fd[i] = -1;
+    }
+    actor_send(a->job->svc->file_actor, closing_run, closing_done, c);
 }
 
 static void solved(void *arg, struct task *t, struct wire_message *m, const struct err *err)
@@ -399,7 +428,7 @@ static void solved(void *arg, struct task *t, struct wire_message *m, const stru
     size_t row = t->tag[0], len = 0;
     struct err bad = {0};
 
-    drop_grams(&a->lw[row]);
+    drop_grams(a, &a->lw[row]);
     if (m && check_spectrum(a, row, m, &len, &bad) == 0) {
         int fd = m->fd[0];
 
@@ -480,7 +509,7 @@ static void gram_nonfinite(struct analyze *a, size_t row)
     void *map = NULL;
     int fd = -1;
 
-    drop_grams(w);
+    drop_grams(a, w);
     (void)note_spectrum(l, w, &rec);
     w->outcome = OUT_NONFINITE;
     if (memfd_new("spectrum", len, &fd, &map, NULL) == 0) {
@@ -516,7 +545,7 @@ static void gram_formed(void *arg, struct task *t, struct wire_message *m, const
     if (w->err.code) {
         struct err why = w->err;
 
-        drop_grams(w);
+        drop_grams(a, w);
         row_failed(a, row, &why);
     } else if (w->n_nonfinite) {
         gram_nonfinite(a, row);

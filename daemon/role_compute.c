@@ -152,28 +152,37 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
     return 0;
 }
 
-/* Sum partial Gram matrices received as memory files, and finish. */
+/* g += the Gram matrix in a memory file; one is mapped at a time. */
+static int add_gram_file(int fd, double *g, size_t n, struct err *err)
+{
+    size_t len = n * n * sizeof *g;
+    const void *map = NULL;
+    int rc = memfd_map_sealed(fd, len, &map, err);
+
+    if (rc < 0)
+        return rc;
+    spectrum_add_part(g, map, n);
+    (void)munmap((void *)(uintptr_t)map, len);
+    return 0;
+}
+
+/* Sum partial Gram matrices received as memory files, in order, and finish. */
 static int spectrum_of_parts(const struct wire_message *m, const struct spectrum_task *t,
                              const struct matrix_source *src, double *lambda,
                              struct spectrum_info *info, struct err *err)
 {
-    size_t len = src->n_short * src->n_short * sizeof(double);
-    const double *part[SPECTRUM_PARTS_MAX];
-    uint32_t mapped = 0;
+    size_t n = src->n_short, len = n * n * sizeof(double);
+    AUTO(freep) double *g = NULL;
     int rc = 0;
 
-    while (rc == 0 && mapped < t->parts) {
-        const void *map = NULL;
-
-        rc = memfd_map_sealed(m->fd[1 + mapped], len, &map, err);
-        if (rc == 0)
-            part[mapped++] = map;
-    }
-    if (rc == 0)
-        rc = spectrum_from_parts(part, t->parts, src, &t->opt, lambda, info, err);
-    for (uint32_t i = 0; i < mapped; i++)
-        (void)munmap((void *)(uintptr_t)part[i], len);
-    return rc;
+    if (n > SPECTRUM_N_MAX)
+        return bad_task(err);
+    g = calloc(n * n, sizeof *g);
+    if (!g)
+        return no_memory(err, len);
+    for (uint32_t i = 0; rc == 0 && i < t->parts; i++)
+        rc = add_gram_file(m->fd[1 + i], g, n, err);
+    return rc < 0 ? rc : spectrum_from_gram(g, src, &t->opt, lambda, info, err);
 }
 
 /* All slices, one after another; the record takes the weakest bound and the last method. */
