@@ -20,6 +20,10 @@ def problem(r, status):
 
 def test_operations(daemon):
     assert daemon.get("/livez").status == 200
+    for _ in range(100):  # the workers check in
+        if daemon.get("/readyz").status == 200:
+            break
+        time.sleep(0.2)
     assert daemon.get("/readyz").status == 200
     assert "openapi: 3.1" in daemon.get("/openapi.yaml").body.decode()
     text = daemon.get("/metrics").body.decode()
