@@ -525,7 +525,8 @@ static void test_json_out(void **state)
                                       "\xED\xA0\x80",
                                       "\xF4\x90\x80\x80",
                                       "\xF8\x88\x80\x80\x80",
-                                      "\xE2\x82"};
+                                      "\xE2\x82",
+                                      "\xFB\x93\x9E\x9D"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(raw); i++) {
