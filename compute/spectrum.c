@@ -17,15 +17,12 @@
 #include "compute/spectrum.h"
 
 #include "compute/lapack.h"
+#include "compute/symmetric.h"
 
-#include <cblas.h>
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Measured crossover: below it the two-stage driver's overhead exceeds what it saves. */
-#define TWO_STAGE_MIN 1024
 
 #define BLOCK_BYTES (16u << 20)
 #define BLOCK_LINES 512 /* at most; enough for dsyrk to reach its speed */
@@ -66,7 +63,7 @@ double spectrum_bytes(size_t n_long, size_t n_short)
     double n = (double)n_short;
 
     (void)n_long;
-    return 8 * n * n + 8 * 160 * n + 3.0 * BLOCK_BYTES;
+    return 8 * n * (double)spectrum_gram_ld(n_short) + symmetric_bytes(n_short) + 3.0 * BLOCK_BYTES;
 }
 
 size_t spectrum_parts(size_t n_long, size_t n_short)
@@ -174,7 +171,23 @@ static int read_scaled(void *arg, size_t first, size_t count, enum precision p, 
     return r;
 }
 
+/* How a block of k lines goes into dsyrk. */
+static CBLAS_TRANSPOSE trans_of(const struct matrix_source *src)
+{
+    return src->order == BLOCK_LINES_STRIDED ? CblasTrans : CblasNoTrans;
+}
+
+static size_t block_ld(const struct matrix_source *src, size_t k)
+{
+    return src->order == BLOCK_LINES_STRIDED ? k : src->n_short;
+}
+
 /* --- Gram matrix --------------------------------------------------------------------------- */
+
+size_t spectrum_gram_ld(size_t n)
+{
+    return n > 0 && n % 512 == 0 ? n + 16 : n;
+}
 
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
                        uint64_t *n_nonfinite, struct err *err)
@@ -188,7 +201,7 @@ int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t cou
     block = alloc_elements(step, n, sizeof *block);
     if (!block)
         return no_memory(n, err);
-    memset(g, 0, n * n * sizeof *g);
+    memset(g, 0, n * spectrum_gram_ld(n) * sizeof *g);
     for (size_t i = 0; i < count; i += step) {
         size_t k = count - i < step ? count - i : step;
 
@@ -196,7 +209,9 @@ int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t cou
         if (r < 0)
             return r;
         if (*n_nonfinite == 0) /* else only the count matters any more */
-            blas_dsyrk(src->order == BLOCK_LINES_STRIDED, n, k, block, 1.0, g);
+            cblas_dsyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
+                        block, lapack_size(block_ld(src, k)), 1, g,
+                        lapack_size(spectrum_gram_ld(n)));
     }
     return 0;
 }
@@ -209,7 +224,7 @@ static int gram_single(const struct matrix_source *src, float *g, uint64_t *n_no
 
     if (!block)
         return no_memory(n, err);
-    memset(g, 0, n * n * sizeof *g);
+    memset(g, 0, n * spectrum_gram_ld(n) * sizeof *g);
     for (size_t i = 0; i < src->n_long; i += step) {
         size_t k = src->n_long - i < step ? src->n_long - i : step;
         int r = src->read(src->arg, i, k, PRECISION_SINGLE, block, n_nonfinite, err);
@@ -217,7 +232,9 @@ static int gram_single(const struct matrix_source *src, float *g, uint64_t *n_no
         if (r < 0)
             return r;
         if (*n_nonfinite == 0)
-            blas_ssyrk(src->order == BLOCK_LINES_STRIDED, n, k, block, 1.0f, g);
+            cblas_ssyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
+                        block, lapack_size(block_ld(src, k)), 1, g,
+                        lapack_size(spectrum_gram_ld(n)));
     }
     return 0;
 }
@@ -228,7 +245,7 @@ static enum spectrum_method method_for(size_t n, const struct spectrum_options *
 {
     if (opt->force != SPECTRUM_NONE)
         return opt->force;
-    return n < TWO_STAGE_MIN ? SPECTRUM_GRAM_ONE_STAGE : SPECTRUM_GRAM_TWO_STAGE;
+    return symmetric_two_stage_pays(n) ? SPECTRUM_GRAM_TWO_STAGE : SPECTRUM_GRAM_ONE_STAGE;
 }
 
 static double gram_bound(size_t n, double eps, double lambda_max)
@@ -244,25 +261,12 @@ static void clamp(double *lambda, size_t n)
         lambda[i] = 0;
 }
 
-/* The tridiagonal routines want at least two rows and bands narrower than the matrix. */
-static enum spectrum_method fit_method(enum spectrum_method m, size_t n)
-{
-    return n < 128 ? SPECTRUM_GRAM_ONE_STAGE : m;
-}
-
 static int eigenvalues(size_t n, double *g, enum spectrum_method m, double *lambda,
                        struct spectrum_info *info, struct err *err)
 {
-    AUTO(freep) double *e = alloc_elements(n, 1, sizeof *e);
-    int r;
+    int r = symmetric_eigenvalues_double(g, n, spectrum_gram_ld(n), m == SPECTRUM_GRAM_TWO_STAGE,
+                                         lambda, err);
 
-    if (!e)
-        return no_memory(n, err);
-    m = fit_method(m, n);
-    r = m == SPECTRUM_GRAM_ONE_STAGE ? lapack_tridiagonal_one(n, g, lambda, e, err)
-                                     : lapack_tridiagonal_two(n, g, lambda, e, err);
-    if (r == 0)
-        r = lapack_tridiagonal_values(n, lambda, e, err);
     if (r < 0)
         return r;
     info->method = m;
@@ -274,22 +278,9 @@ static int eigenvalues(size_t n, double *g, enum spectrum_method m, double *lamb
 static int eigenvalues_single(size_t n, float *g, enum spectrum_method m, double *lambda,
                               struct spectrum_info *info, struct err *err)
 {
-    AUTO(freep) float *d = alloc_elements(n, 2, sizeof *d);
-    AUTO(freep) double *e = alloc_elements(n, 1, sizeof *e);
-    int r;
+    int r = symmetric_eigenvalues_single(g, n, spectrum_gram_ld(n), m == SPECTRUM_GRAM_TWO_STAGE,
+                                         lambda, err);
 
-    if (!d || !e)
-        return no_memory(n, err);
-    m = fit_method(m, n);
-    r = m == SPECTRUM_GRAM_ONE_STAGE ? lapack_tridiagonal_one_f(n, g, d, d + n, err)
-                                     : lapack_tridiagonal_two_f(n, g, d, d + n, err);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < n; i++) {
-        lambda[i] = (double)d[i];
-        e[i] = i + 1 < n ? (double)d[n + i] : 0;
-    }
-    r = lapack_tridiagonal_values(n, lambda, e, err);
     if (r < 0)
         return r;
     info->method = m;
@@ -352,7 +343,7 @@ static int tsqr_values(const struct matrix_source *src, double *g, double *lambd
         return no_memory(n, err);
     r = tsqr_factor(src, g, err);
     if (r == 0)
-        r = lapack_singular_values(n, n, g, s, err);
+        r = lapack_singular_values(n, g, s, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
@@ -388,7 +379,7 @@ static bool trace_safe(const double *g, size_t n)
     double trace = 0;
 
     for (size_t i = 0; i < n; i++)
-        trace += g[i * n + i];
+        trace += g[i * spectrum_gram_ld(n) + i];
     return trace < SAFE_MAX * SAFE_MAX && (trace > SAFE_MIN * SAFE_MIN || trace == 0);
 }
 
@@ -401,7 +392,7 @@ static void rescale(double *lambda, size_t n, struct spectrum_info *info, int ex
 
 void spectrum_add_part(double *g, const double *part, size_t n)
 {
-    for (size_t i = 0; i < n * n; i++)
+    for (size_t i = 0; i < n * spectrum_gram_ld(n); i++)
         g[i] += part[i];
 }
 
@@ -417,7 +408,7 @@ static int gram_whole(const struct matrix_source *src, double *g, uint64_t *n_no
     r = spectrum_gram_part(src, first, count, g, n_nonfinite, err);
     if (r < 0 || parts == 1)
         return r;
-    part = alloc_elements(n, n, sizeof *part);
+    part = alloc_elements(n, spectrum_gram_ld(n), sizeof *part);
     if (!part)
         return no_memory(n, err);
     for (size_t p = 1; p < parts; p++) {
@@ -461,7 +452,7 @@ static int compute_double(const struct matrix_source *src, const struct spectrum
                           double *lambda, struct spectrum_info *info, struct err *err)
 {
     size_t n = src->n_short;
-    AUTO(freep) double *g = alloc_elements(n, n, sizeof *g);
+    AUTO(freep) double *g = alloc_elements(n, spectrum_gram_ld(n), sizeof *g);
     int r;
 
     if (!g)
@@ -478,7 +469,7 @@ static int compute_single(const struct matrix_source *src, const struct spectrum
                           double *lambda, struct spectrum_info *info, struct err *err)
 {
     size_t n = src->n_short;
-    AUTO(freep) float *g = alloc_elements(n, n, sizeof *g);
+    AUTO(freep) float *g = alloc_elements(n, spectrum_gram_ld(n), sizeof *g);
     double trace = 0;
     int r;
 
@@ -488,7 +479,7 @@ static int compute_single(const struct matrix_source *src, const struct spectrum
     if (r < 0 || info->n_nonfinite)
         return r;
     for (size_t i = 0; i < n; i++)
-        trace += (double)g[i * n + i];
+        trace += (double)g[i * spectrum_gram_ld(n) + i];
     /* Outside the range of float squares only double can tell. */
     if (!(trace < 1e36) || (trace < 1e-30))
         return compute_double(src, opt, lambda, info, err);

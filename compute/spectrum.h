@@ -1,7 +1,7 @@
 /* spectrum.h: all eigenvalues of W'W for one matrix W (the empirical spectral density).
  *
  * Default path: Gram matrix G = sum of line blocks on the short side (BLAS dsyrk), reduced to
- * tridiagonal form (two stages for n >= 128: full -> band -> tridiagonal; one stage below),
+ * tridiagonal form (two stages for n >= 512: full -> band -> tridiagonal; one stage below),
  * eigenvalues by the Pal-Walker-Kahan QR iteration (dsterf). Values only, one thread.
  * Error of every eigenvalue: |d lambda| <= error_bound (absolute). Eigenvalues below that bound
  * are not resolved; when any is, and precision is double, the matrix is redone by TSQR over line
@@ -14,7 +14,7 @@
 #include "compute/matrix.h"
 
 /* Part of every cache key: raise it when any result may differ in a bit. */
-#define SPECTRUM_VERSION 1
+#define SPECTRUM_VERSION 2
 
 /* LAPACK here has 32-bit indices: a longer short side is refused with ERR_LIMIT. */
 #define SPECTRUM_N_MAX 46340
@@ -22,7 +22,7 @@
 enum spectrum_method {
     SPECTRUM_NONE = 0,
     SPECTRUM_GRAM_ONE_STAGE = 1, /* dsyrk + dsytrd + dsterf */
-    SPECTRUM_GRAM_TWO_STAGE = 2, /* dsyrk + dsytrd_sy2sb + dsytrd_sb2st + dsterf */
+    SPECTRUM_GRAM_TWO_STAGE = 2, /* dsyrk + full_to_band.h + band.h + dsterf */
     SPECTRUM_TSQR_SVD = 3,       /* QR of line blocks, then SVD of R */
     SPECTRUM_METHOD_COUNT
 };
@@ -60,8 +60,12 @@ size_t spectrum_parts(size_t n_long, size_t n_short);
 /* Lines of part `part` of `parts`: first line in *first, number in *count. */
 void spectrum_part_range(size_t n_long, size_t parts, size_t part, size_t *first, size_t *count);
 
-/* Gram matrix of one line range: g (n_short^2 doubles, column-major, lower triangle; the upper
- * is undefined but initialised) is overwritten. Always in double. */
+/* Leading dimension of a Gram matrix of order n in this header; it has n * ld elements. More than n
+ * where columns a power of two apart would share the same few cache sets. */
+size_t spectrum_gram_ld(size_t n);
+
+/* Gram matrix of one line range: g (n_short * spectrum_gram_ld(n_short) doubles, column-major,
+ * lower triangle; the rest is zero) is overwritten. Always in double. */
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
                        uint64_t *n_nonfinite, struct err *err);
 

@@ -111,7 +111,7 @@ static int do_gram(const struct wire_message *m, struct reader *r, struct wire_r
 
     if (src->n_short > SPECTRUM_N_MAX)
         return bad_task(err);
-    len = src->n_short * src->n_short * sizeof(double);
+    len = src->n_short * spectrum_gram_ld(src->n_short) * sizeof(double);
     rc = memfd_new("gram", len, &fd, &map, err);
     if (rc < 0)
         return rc;
@@ -155,7 +155,7 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
 /* g += the Gram matrix in a memory file; one is mapped at a time. */
 static int add_gram_file(int fd, double *g, size_t n, struct err *err)
 {
-    size_t len = n * n * sizeof *g;
+    size_t len = n * spectrum_gram_ld(n) * sizeof *g;
     const void *map = NULL;
     int rc = memfd_map_sealed(fd, len, &map, err);
 
@@ -171,13 +171,13 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
                              const struct matrix_source *src, double *lambda,
                              struct spectrum_info *info, struct err *err)
 {
-    size_t n = src->n_short, len = n * n * sizeof(double);
+    size_t n = src->n_short, len = n * spectrum_gram_ld(n) * sizeof(double);
     AUTO(freep) double *g = NULL;
     int rc = 0;
 
     if (n > SPECTRUM_N_MAX)
         return bad_task(err);
-    g = calloc(n * n, sizeof *g);
+    g = calloc(len, 1);
     if (!g)
         return no_memory(err, len);
     for (uint32_t i = 0; rc == 0 && i < t->parts; i++)
