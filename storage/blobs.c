@@ -1,5 +1,5 @@
 /* blobs.c: large cache values as files, named by their key. */
-#include "storage/sqlite.h"
+#include "storage/blobs.h"
 
 #include "common/fdio.h"
 
@@ -11,25 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char *blob_dir(const struct store *s, enum cache_kind kind, const char *hex)
+static char *blob_dir(const char *root, const char *kind, const char *hex)
 {
-    return xasprintf("%s/blobs/%s/%.2s", s->dir, kind == CACHE_SPECTRUM ? "spectrum" : "fit", hex);
+    return xasprintf("%s/blobs/%s/%.2s", root, kind, hex);
 }
 
-static int make_dirs(const struct store *s, const char *dir, struct err *err)
+static char *blob_path(const char *root, const char *kind, const struct digest *key)
 {
-    AUTO(freep) char *p = xstrdup(dir);
+    char hex[DIGEST_HEX_LEN + 1];
 
-    for (char *c = p + strlen(s->dir); *c; c++)
-        if (*c == '/' && c > p + strlen(s->dir)) {
-            *c = '\0';
-            if (mkdir(p, 0700) < 0 && errno != EEXIST)
-                return err_set_errno(err, errno, "cannot create a blob directory");
-            *c = '/';
-        }
-    if (mkdir(p, 0700) < 0 && errno != EEXIST)
-        return err_set_errno(err, errno, "cannot create a blob directory");
-    return 0;
+    digest_hex(key, hex);
+    return xasprintf("%s/blobs/%s/%.2s/%s", root, kind, hex, hex);
 }
 
 static int sync_dir(const char *dir, struct err *err)
@@ -39,6 +31,24 @@ static int sync_dir(const char *dir, struct err *err)
     if (fd < 0 || fsync(fd) < 0)
         return err_set_errno(err, errno, "cannot sync a blob directory");
     return 0;
+}
+
+static int make_dir(const char *dir, const char *parent, struct err *err)
+{
+    if (mkdir(dir, 0700) == 0)
+        return sync_dir(parent, err);
+    return errno == EEXIST ? 0 : err_set_errno(err, errno, "cannot create a blob directory");
+}
+
+static int make_dirs(const char *root, const char *kind, const char *dir, struct err *err)
+{
+    AUTO(freep) char *top = xasprintf("%s/blobs", root);
+    AUTO(freep) char *middle = xasprintf("%s/blobs/%s", root, kind);
+    int r = make_dir(top, root, err);
+
+    if (r == 0)
+        r = make_dir(middle, top, err);
+    return r < 0 ? r : make_dir(dir, middle, err);
 }
 
 static int write_file(const char *path, const void *bytes, size_t len, struct err *err)
@@ -54,20 +64,18 @@ static int write_file(const char *path, const void *bytes, size_t len, struct er
     return r;
 }
 
-int blob_write(const struct store *s, enum cache_kind kind, const struct digest *key,
-               const void *bytes, size_t len, struct err *err)
+int blob_write(const char *root, const char *kind, const struct digest *key, const void *bytes,
+               size_t len, struct err *err)
 {
     char hex[DIGEST_HEX_LEN + 1];
     AUTO(freep) char *dir = NULL;
-    AUTO(freep) char *path = NULL;
-    AUTO(freep) char *tmp = NULL;
+    AUTO(freep) char *path = blob_path(root, kind, key);
+    AUTO(freep) char *tmp = xasprintf("%s.tmp", path);
     int r;
 
     digest_hex(key, hex);
-    dir = blob_dir(s, kind, hex);
-    path = xasprintf("%s/%s", dir, hex);
-    tmp = xasprintf("%s.tmp", path);
-    r = make_dirs(s, dir, err);
+    dir = blob_dir(root, kind, hex);
+    r = make_dirs(root, kind, dir, err);
     if (r == 0)
         r = write_file(tmp, bytes, len, err);
     if (r == 0 && rename(tmp, path) < 0)
@@ -77,23 +85,30 @@ int blob_write(const struct store *s, enum cache_kind kind, const struct digest 
     return r < 0 ? r : sync_dir(dir, err);
 }
 
-int blob_read(const struct store *s, enum cache_kind kind, const struct digest *key, size_t len,
+int blob_read(const char *root, const char *kind, const struct digest *key, uint64_t len,
               struct buf *out, struct err *err)
 {
-    char hex[DIGEST_HEX_LEN + 1];
-    AUTO(freep) char *dir = NULL;
-    AUTO(freep) char *path = NULL;
-    AUTO(fd_close) int fd = -1;
+    AUTO(freep) char *path = blob_path(root, kind, key);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(freep) uint8_t *bytes = NULL;
     struct stat st;
 
-    digest_hex(key, hex);
-    dir = blob_dir(s, kind, hex);
-    path = xasprintf("%s/%s", dir, hex);
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size != len)
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != len)
         return err_set(err, ERR_NOT_FOUND, "a blob file is missing or has the wrong size");
-    out->data = xrealloc(out->data, len ? len : 1);
-    out->cap = len ? len : 1;
-    out->len = len;
-    return fd_pread_all(fd, out->data, len, 0, err);
+    bytes = malloc(len ? len : 1); /* as large as a model's spectrum: may fail */
+    if (!bytes)
+        return err_set(err, ERR_NOMEM, "no memory for a cached value of %llu bytes",
+                       (unsigned long long)len);
+    if (fd_pread_all(fd, bytes, len, 0, err) < 0)
+        return err_set(err, ERR_NOT_FOUND, "a blob file cannot be read");
+    *out = (struct buf){.len = len, .cap = len ? len : 1};
+    out->data = TAKE(bytes);
+    return 0;
+}
+
+void blob_remove(const char *root, const char *kind, const struct digest *key)
+{
+    AUTO(freep) char *path = blob_path(root, kind, key);
+
+    (void)unlink(path);
 }

@@ -1,16 +1,22 @@
 /* sqlite_cache.c: everything keyed by content, and what is known of files. */
-#include "storage/sqlite.h"
+#include "storage/sqlite_store.h"
+
+#include "storage/blobs.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define USED_EVERY_MS 60000 /* last_used is not worth a write on every lookup */
 
+static const char *const kind_name[] = {"spectrum", "fit"};
+_Static_assert(ARRAY_LEN(kind_name) == CACHE_KIND_COUNT, "a directory for every kind");
+
 /* --- files --------------------------------------------------------------------------------- */
 
-int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
-                    struct err *err)
+static int file_find(struct store *base, const struct file_identity *id, struct file_record *out,
+                     struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache,
                                    "SELECT tensors, digests FROM files WHERE dev=? AND ino=?"
@@ -19,7 +25,7 @@ int store_file_find(struct store *s, const struct file_identity *id, struct file
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     sql_bind_int(st, 1, (int64_t)id->dev);
     sql_bind_int(st, 2, (int64_t)id->ino);
     sql_bind_int(st, 3, (int64_t)id->size);
@@ -36,15 +42,16 @@ int store_file_find(struct store *s, const struct file_identity *id, struct file
     return 0;
 }
 
-int store_file_put(struct store *s, const struct file_identity *id, const struct file_record *f,
-                   struct err *err)
+static int file_put(struct store *base, const struct file_identity *id, const struct file_record *f,
+                    struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
         sql_prepare(&s->cache, "INSERT OR REPLACE INTO files VALUES(?,?,?,?,?,?,?)", err);
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     sql_bind_int(st, 1, (int64_t)id->dev);
     sql_bind_int(st, 2, (int64_t)id->ino);
     sql_bind_int(st, 3, (int64_t)id->size);
@@ -63,7 +70,7 @@ static void bind_key(sqlite3_stmt *st, int i, enum cache_kind kind, const struct
     sql_bind_blob(st, i + 1, key->b, DIGEST_LEN);
 }
 
-static void mark_used(struct store *s, enum cache_kind kind, const struct digest *key)
+static void mark_used(struct sqlite_store *s, enum cache_kind kind, const struct digest *key)
 {
     sqlite3_stmt *st =
         sql_prepare(&s->cache, "UPDATE results SET last_used_ms=?3 WHERE kind=?1 AND key=?2", NULL);
@@ -76,68 +83,85 @@ static void mark_used(struct store *s, enum cache_kind kind, const struct digest
     sql_done(st);
 }
 
-static void forget(struct store *s, enum cache_kind kind, const struct digest *key)
+/* The row first: a file without a row is waste, a row without a file a lie. */
+static void forget(struct sqlite_store *s, enum cache_kind kind, const struct digest *key)
 {
     sqlite3_stmt *st = sql_prepare(&s->cache, "DELETE FROM results WHERE kind=?1 AND key=?2", NULL);
 
     if (!st)
         return;
     bind_key(st, 1, kind, key);
-    (void)sql_run(&s->cache, st, NULL);
+    if (sql_run(&s->cache, st, NULL) == 0)
+        blob_remove(s->dir, kind_name[kind], key);
     sql_done(st);
 }
 
-int store_cache_find(struct store *s, enum cache_kind kind, const struct digest *key,
-                     struct buf *out, struct err *err)
+struct found {
+    uint64_t size;
+    int64_t used_ms;
+    bool in_file;
+    struct buf value; /* empty when in_file */
+};
+
+/* The statement ends here, so that the caller may write. */
+static int find_row(struct sqlite_store *s, enum cache_kind kind, const struct digest *key,
+                    struct found *f, struct err *err)
 {
+    AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->cache, "SELECT size, value, last_used_ms FROM results WHERE kind=?1 AND key=?2", err);
-    struct buf b = BUF_INIT;
-    int64_t used = 0;
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     bind_key(st, 1, kind, key);
     r = sql_next(&s->cache, st, err);
     if (r == 0)
-        r = err_set(err, ERR_NOT_FOUND, "not in the cache");
-    if (r == 1) {
-        size_t size = (size_t)sql_u64(st, 0);
-        bool in_file = sqlite3_column_type(st, 1) == SQLITE_NULL;
-
-        used = sqlite3_column_int64(st, 2);
-        if (!in_file)
-            sql_blob(st, 1, &b);
-        r = in_file ? blob_read(s, kind, key, size, &b, err) : 0;
-        if (in_file && r == ERR_NOT_FOUND) {
-            sql_done(st);
-            forget(s, kind, key);
-            return r;
-        }
-    }
-    sql_done(st);
+        return err_set(err, ERR_NOT_FOUND, "not in the cache");
     if (r < 0)
         return r;
-    if (wall_ms() - used > USED_EVERY_MS)
-        mark_used(s, kind, key);
-    *out = b;
+    f->size = sql_u64(st, 0);
+    f->used_ms = sqlite3_column_int64(st, 2);
+    f->in_file = sqlite3_column_type(st, 1) == SQLITE_NULL;
+    if (!f->in_file)
+        sql_blob(st, 1, &f->value);
     return 0;
 }
 
-int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
-                    const void *bytes, size_t len, struct err *err)
+static int cache_find(struct store *base, enum cache_kind kind, const struct digest *key,
+                      struct buf *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
+    struct found f = {.value = BUF_INIT};
+    int r = find_row(s, kind, key, &f, err);
+
+    if (r == 0 && f.in_file) {
+        r = blob_read(s->dir, kind_name[kind], key, f.size, &f.value, err);
+        if (r == ERR_NOT_FOUND)
+            forget(s, kind, key);
+    }
+    if (r < 0)
+        return r;
+    if (wall_ms() - f.used_ms > USED_EVERY_MS)
+        mark_used(s, kind, key);
+    *out = f.value;
+    return 0;
+}
+
+static int cache_put(struct store *base, enum cache_kind kind, const struct digest *key,
+                     const void *bytes, size_t len, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
     bool in_file = len > s->inline_max;
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->cache,
         "INSERT OR REPLACE INTO results(kind, key, size, value, last_used_ms) VALUES(?,?,?,?,?)",
         err);
-    int r = st ? 0 : ERR_IO;
+    int r = st ? 0 : s->cache.failure;
 
     if (r == 0 && in_file) /* the file first: a row never points to nothing */
-        r = blob_write(s, kind, key, bytes, len, err);
+        r = blob_write(s->dir, kind_name[kind], key, bytes, len, err);
     if (r < 0)
         return r;
     bind_key(st, 1, kind, key);
@@ -152,13 +176,14 @@ int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *
 
 /* --- layer rows ---------------------------------------------------------------------------- */
 
-int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
-                   size_t count, struct err *err)
+static int rows_put(struct store *base, const struct digest *key, const struct layer_row *row,
+                    size_t count, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
         sql_prepare(&s->cache, "INSERT OR REPLACE INTO layer_rows VALUES(?,?,?,?)", err);
-    int r = st ? 0 : ERR_IO;
+    int r = st ? 0 : s->cache.failure;
 
     for (size_t i = 0; r == 0 && i < count; i++) {
         sql_bind_blob(st, 1, key->b, DIGEST_LEN);
@@ -178,9 +203,10 @@ static void read_row(sqlite3_stmt *st, struct layer_row *r)
     r->json = sql_text_or_empty(st, 2);
 }
 
-int store_rows_get(struct store *s, const struct digest *key, uint64_t first, size_t limit,
-                   struct layer_row_list *out, struct err *err)
+static int rows_get(struct store *base, const struct digest *key, uint64_t first, size_t limit,
+                    struct layer_row_list *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache,
                                    "SELECT layer_id, longname, json FROM layer_rows WHERE key=?"
@@ -191,7 +217,7 @@ int store_rows_get(struct store *s, const struct digest *key, uint64_t first, si
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     sql_bind_blob(st, 1, key->b, DIGEST_LEN);
     sql_bind_int(st, 2, first > INT64_MAX ? INT64_MAX : (int64_t)first);
     sql_bind_int(st, 3, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
@@ -209,9 +235,10 @@ int store_rows_get(struct store *s, const struct digest *key, uint64_t first, si
     return r;
 }
 
-int store_rows_find(struct store *s, const struct digest *key, const char *longname,
-                    struct layer_row *out, struct err *err)
+static int rows_find(struct store *base, const struct digest *key, const char *longname,
+                     struct layer_row *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache,
                                    "SELECT layer_id, longname, json FROM layer_rows WHERE key=?"
@@ -220,7 +247,7 @@ int store_rows_find(struct store *s, const struct digest *key, const char *longn
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     sql_bind_blob(st, 1, key->b, DIGEST_LEN);
     sql_bind_text(st, 2, longname);
     r = sql_next(&s->cache, st, err);
@@ -231,17 +258,29 @@ int store_rows_find(struct store *s, const struct digest *key, const char *longn
     return r < 0 ? r : 0;
 }
 
-int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err)
+static int rows_count(struct store *base, const struct digest *key, uint64_t *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache, "SELECT count(*) FROM layer_rows WHERE key=?", err);
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->cache.failure;
     sql_bind_blob(st, 1, key->b, DIGEST_LEN);
     r = sql_next(&s->cache, st, err);
     if (r == 1)
         *out = sql_u64(st, 0);
     return r < 0 ? r : 0;
 }
+
+const struct store_cache_ops sqlite_cache_ops = {
+    .find_file = file_find,
+    .put_file = file_put,
+    .find = cache_find,
+    .put = cache_put,
+    .put_rows = rows_put,
+    .get_rows = rows_get,
+    .find_row = rows_find,
+    .count_rows = rows_count,
+};

@@ -1,5 +1,5 @@
 /* sqlite_jobs.c: the queue. */
-#include "storage/sqlite.h"
+#include "storage/sqlite_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,15 +39,32 @@ static int read_job(sqlite3_stmt *st, struct job_record *out, struct err *err)
     return 0;
 }
 
-int store_job_submit(struct store *s, const struct job_record *j, struct err *err)
+static int job_get(struct store *base, const char *id, struct job_record *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->state, "SELECT " JOB_COLUMNS " FROM jobs WHERE id=?", err);
+    int r;
+
+    if (!st)
+        return s->state.failure;
+    sql_bind_text(st, 1, id);
+    r = sql_next(&s->state, st, err);
+    if (r == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no job %.40s", id);
+    return r < 0 ? r : read_job(st, out, err);
+}
+
+static int job_submit(struct store *base, const struct job_record *j, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "INSERT INTO jobs(" JOB_COLUMNS ") VALUES(?,?,?,'queued',NULL,"
                                    "?,?,?,NULL,NULL,?,0,0,0,1,0,0,0,0)",
                                    err);
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, j->id);
     sql_bind_text(st, 2, j->kind);
     sql_bind_text(st, 3, j->owner);
@@ -58,47 +75,63 @@ int store_job_submit(struct store *s, const struct job_record *j, struct err *er
     return sql_run(&s->state, st, err);
 }
 
-int store_job_claim(struct store *s, const char *node, const char *id, int64_t lease_until_ms,
-                    struct job_record *out, struct err *err)
+#define CLAIM_SET                                                                                  \
+    "UPDATE jobs SET state='running', node=?1, lease_until_ms=?2, attempt=attempt+1,"              \
+    " version=version+1, started_ms=CASE started_ms WHEN 0 THEN ?3 ELSE started_ms END"
+
+static int job_claim(struct store *base, const char *node, const char *id, int64_t lease_until_ms,
+                     struct job_record *out, struct err *err)
 {
-    AUTO(sql_donep)
-    sqlite3_stmt *st = sql_prepare(
-        &s->state,
-        "UPDATE jobs SET state='running', node=?1, lease_until_ms=?2, attempt=attempt+1,"
-        " version=version+1, started_ms=CASE started_ms WHEN 0 THEN ?3 ELSE started_ms END"
-        " WHERE id=(SELECT id FROM jobs WHERE state='queued' AND (?4 IS NULL OR id=?4)"
-        " ORDER BY created_ms, id LIMIT 1) RETURNING " JOB_COLUMNS,
-        err);
+    static const char any[] = CLAIM_SET
+        " WHERE id=(SELECT id FROM jobs WHERE state='queued' ORDER BY created_ms, id LIMIT 1)"
+        " RETURNING " JOB_COLUMNS;
+    static const char one[] = CLAIM_SET " WHERE id=?4 AND state='queued' RETURNING " JOB_COLUMNS;
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep) sqlite3_stmt *st = sql_prepare(&s->state, id ? one : any, err);
+    struct job_record j;
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, node);
     sql_bind_int(st, 2, lease_until_ms);
     sql_bind_int(st, 3, wall_ms());
-    sql_bind_text(st, 4, id);
+    if (id)
+        sql_bind_text(st, 4, id);
     r = sql_next(&s->state, st, err);
     if (r == 0)
         return err_set(err, ERR_NOT_FOUND, "no job is queued");
-    return r < 0 ? r : read_job(st, out, err);
+    if (r > 0)
+        r = read_job(st, &j, err);
+    if (r < 0)
+        return r;
+    r = sql_run(&s->state, st, err); /* outside a transaction the change is committed only here */
+    if (r < 0)
+        job_record_done(&j);
+    else
+        *out = j;
+    return r;
 }
 
-int store_job_renew(struct store *s, const char *node, int64_t lease_until_ms, struct err *err)
+static int job_renew(struct store *base, const char *node, int64_t lease_until_ms, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "UPDATE jobs SET lease_until_ms=? WHERE node=?"
                                    " AND state IN ('running','cancelling')",
                                    err);
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_int(st, 1, lease_until_ms);
     sql_bind_text(st, 2, node);
     return sql_run(&s->state, st, err);
 }
 
-int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n, struct err *err)
+static int job_recover(struct store *base, const char *node, int64_t now_ms, size_t *n,
+                       struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *end = sql_prepare(&s->state,
                                     "UPDATE jobs SET state='cancelled', finished_ms=?2,"
@@ -113,7 +146,7 @@ int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t 
     int r;
 
     if (!end || !back)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(end, 1, node);
     sql_bind_int(end, 2, now_ms);
     sql_bind_text(back, 1, node);
@@ -127,16 +160,17 @@ int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t 
 }
 
 /* After an UPDATE that was to touch one row: did it? */
-static int touched(struct store *s, const char *id, struct err *err)
+static int touched(const struct sqlite_store *s, const char *id, struct err *err)
 {
     if (sqlite3_changes(s->state.handle) > 0)
         return 0;
     return err_set(err, ERR_CONFLICT, "job %s is not in this attempt any more", id);
 }
 
-int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64_t layers_done,
-                       uint64_t layers_total, uint64_t hits, uint64_t misses, struct err *err)
+static int job_progress(struct store *base, const char *id, uint32_t attempt, uint64_t layers_done,
+                        uint64_t layers_total, uint64_t hits, uint64_t misses, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "UPDATE jobs SET layers_done=?, layers_total=?, hits=?,"
@@ -146,7 +180,7 @@ int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_int(st, 1, (int64_t)layers_done);
     sql_bind_int(st, 2, (int64_t)layers_total);
     sql_bind_int(st, 3, (int64_t)hits);
@@ -157,8 +191,9 @@ int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64
     return r < 0 ? r : touched(s, id, err);
 }
 
-int store_job_finish(struct store *s, const struct job_record *j, struct err *err)
+static int job_finish(struct store *base, const struct job_record *j, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->state,
@@ -169,7 +204,9 @@ int store_job_finish(struct store *s, const struct job_record *j, struct err *er
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
+    if (!job_state_final(j->state))
+        return err_set(err, ERR_INTERNAL, "a job cannot finish as %s", job_state_name(j->state));
     sql_bind_text(st, 1, job_state_name(j->state));
     sql_bind_text(st, 2, j->reason);
     sql_bind_text(st, 3, j->result);
@@ -185,9 +222,10 @@ int store_job_finish(struct store *s, const struct job_record *j, struct err *er
     return r < 0 ? r : touched(s, j->id, err);
 }
 
-int store_job_cancel(struct store *s, const char *id, int64_t now_ms, struct job_record *out,
-                     struct err *err)
+static int job_cancel(struct store *base, const char *id, int64_t now_ms, struct job_record *out,
+                      struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->state,
@@ -198,15 +236,16 @@ int store_job_cancel(struct store *s, const char *id, int64_t now_ms, struct job
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, id);
     sql_bind_int(st, 2, now_ms);
     r = sql_run(&s->state, st, err);
-    return r < 0 ? r : store_job_get(s, id, out, err);
+    return r < 0 ? r : job_get(base, id, out, err);
 }
 
-int store_job_delete(struct store *s, const char *id, struct err *err)
+static int job_delete(struct store *base, const char *id, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "DELETE FROM jobs WHERE id=?"
@@ -216,12 +255,12 @@ int store_job_delete(struct store *s, const char *id, struct err *err)
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, id);
     r = sql_run(&s->state, st, err);
     if (r < 0 || sqlite3_changes(s->state.handle) > 0)
         return r;
-    r = store_job_get(s, id, &j, err);
+    r = job_get(base, id, &j, err);
     if (r == 0)
         r = err_set(err, ERR_CONFLICT, "job %s is %s; only a finished job can be deleted", id,
                     job_state_name(j.state));
@@ -229,44 +268,29 @@ int store_job_delete(struct store *s, const char *id, struct err *err)
     return r;
 }
 
-int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err)
+static int job_list(struct store *base, const struct job_query *q, struct job_list *out,
+                    struct err *err)
 {
-    AUTO(sql_donep)
-    sqlite3_stmt *st = sql_prepare(&s->state, "SELECT " JOB_COLUMNS " FROM jobs WHERE id=?", err);
-    int r;
-
-    if (!st)
-        return ERR_IO;
-    sql_bind_text(st, 1, id);
-    r = sql_next(&s->state, st, err);
-    if (r == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no job %.40s", id);
-    return r < 0 ? r : read_job(st, out, err);
-}
-
-int store_job_list(struct store *s, const struct job_query *q, struct job_list *out,
-                   struct err *err)
-{
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->state,
         "SELECT " JOB_COLUMNS " FROM jobs WHERE (?1 IS NULL OR state=?1)"
         " AND (?2 IS NULL OR kind=?2)"
         " AND (?3 IS NULL OR EXISTS(SELECT 1 FROM json_each(labels) WHERE key=?3 AND value=?4))"
-        " AND (?5=0 OR (created_ms, id) < (?5, ?6))"
+        " AND (created_ms, id) < (?5, ?6)"
         " ORDER BY created_ms DESC, id DESC LIMIT ?7",
         err);
     struct job_list l = {0};
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, q->state >= 0 ? job_state_name((enum job_state)q->state) : NULL);
     sql_bind_text(st, 2, q->kind);
     sql_bind_text(st, 3, q->label_key);
     sql_bind_text(st, 4, q->label_value);
-    sql_bind_int(st, 5, q->before_ms);
-    sql_bind_text(st, 6, q->before_id);
+    sql_bind_before(st, 5, q->before_ms, q->before_id);
     sql_bind_int(st, 7, (int64_t)q->limit);
     while ((r = sql_next(&s->state, st, err)) == 1) {
         l.job = xrealloc(l.job, (l.count + 1) * sizeof *l.job);
@@ -282,21 +306,38 @@ int store_job_list(struct store *s, const struct job_query *q, struct job_list *
     return r;
 }
 
-int store_job_counts(struct store *s, uint64_t *counts, struct err *err)
+static int job_counts(struct store *base, uint64_t *counts, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
         sql_prepare(&s->state, "SELECT state, count(*) FROM jobs GROUP BY state", err);
+    uint64_t found[JOB_STATE_COUNT] = {0};
     int r;
 
     if (!st)
-        return ERR_IO;
-    memset(counts, 0, JOB_STATE_COUNT * sizeof *counts);
+        return s->state.failure;
     while ((r = sql_next(&s->state, st, err)) == 1) {
         int state = job_state_from_name((const char *)sqlite3_column_text(st, 0));
 
         if (state >= 0)
-            counts[state] = sql_u64(st, 1);
+            found[state] = sql_u64(st, 1);
     }
+    if (r == 0)
+        memcpy(counts, found, sizeof found);
     return r;
 }
+
+const struct store_job_ops sqlite_job_ops = {
+    .submit = job_submit,
+    .claim = job_claim,
+    .renew = job_renew,
+    .recover = job_recover,
+    .progress = job_progress,
+    .finish = job_finish,
+    .cancel = job_cancel,
+    .remove = job_delete,
+    .get = job_get,
+    .list = job_list,
+    .counts = job_counts,
+};

@@ -1,5 +1,5 @@
 /* sqlite_migrate.c: append-only lists of schema steps; a database's user_version counts them. */
-#include "storage/sqlite.h"
+#include "storage/sqlite_store.h"
 
 #include <stdio.h>
 
@@ -27,6 +27,9 @@ const char *const state_migrations[] = {
     " n_layers INTEGER NOT NULL, created_ms INTEGER NOT NULL) STRICT;"
     "CREATE INDEX analyses_by_time ON analyses(created_ms DESC, id DESC);"
     "CREATE TABLE probe(id INTEGER PRIMARY KEY CHECK(id = 1), at_ms INTEGER NOT NULL) STRICT;",
+    /* A partial index over several states serves no query that names one. */
+    "DROP INDEX jobs_open;"
+    "CREATE INDEX jobs_by_state ON jobs(state, created_ms, id);",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 
@@ -43,28 +46,33 @@ const char *const cache_migrations[] = {
     " key BLOB NOT NULL, layer_id INTEGER NOT NULL, longname TEXT NOT NULL, json TEXT NOT NULL,"
     " PRIMARY KEY(key, layer_id)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX layer_rows_by_name ON layer_rows(key, longname);",
+    /* The sum of blob files without reading the rows. */
+    "CREATE INDEX results_in_files ON results(size) WHERE value IS NULL;",
 };
 const size_t n_cache_migrations = ARRAY_LEN(cache_migrations);
 
-static int read_version(struct db *db, size_t *out, struct err *err)
+static int read_number(struct db *db, const char *pragma, int64_t *out, struct err *err)
 {
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(db->handle, "PRAGMA user_version", -1, &st, NULL);
+    int rc = sqlite3_prepare_v2(db->handle, pragma, -1, &st, NULL);
 
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
     if (rc == SQLITE_ROW)
-        *out = (size_t)sqlite3_column_int64(st, 0);
+        *out = sqlite3_column_int64(st, 0);
+    else
+        (void)sql_error(db, rc, err);
     (void)sqlite3_finalize(st);
-    return rc == SQLITE_ROW ? 0 : sql_error(db, rc, err);
+    return rc == SQLITE_ROW ? 0 : db->failure;
 }
 
 static int one_step(struct db *db, const char *sql, size_t version, struct err *err)
 {
-    char set[64];
+    char set[96];
     int r = sql_exec(db, "BEGIN IMMEDIATE", err);
 
-    snprintf(set, sizeof set, "PRAGMA user_version=%zu", version);
+    snprintf(set, sizeof set, "PRAGMA application_id=%d; PRAGMA user_version=%zu", SQLITE_OWNER_ID,
+             version);
     if (r == 0)
         r = sql_exec(db, sql, err);
     if (r == 0)
@@ -76,17 +84,35 @@ static int one_step(struct db *db, const char *sql, size_t version, struct err *
     return r;
 }
 
+/* Refuse what is not ours before anything is written to it. */
+static int check_owner(struct db *db, int64_t *version, struct err *err)
+{
+    int64_t owner = 0, objects = 0;
+    int r = read_number(db, "PRAGMA application_id", &owner, err);
+
+    if (r == 0)
+        r = read_number(db, "PRAGMA user_version", version, err);
+    if (r == 0)
+        r = read_number(db, "SELECT count(*) FROM sqlite_schema", &objects, err);
+    if (r < 0)
+        return r;
+    if (owner != SQLITE_OWNER_ID && (owner != 0 || objects != 0))
+        return err_set(err, ERR_UNSUPPORTED, "the %s database belongs to another program",
+                       db->name);
+    return 0;
+}
+
 int sql_migrate(struct db *db, const char *const *steps, size_t n_steps, struct err *err)
 {
-    size_t version = 0;
-    int r = read_version(db, &version, err);
+    int64_t version = 0;
+    int r = check_owner(db, &version, err);
 
-    if (r == 0 && version > n_steps)
+    if (r == 0 && (version < 0 || (uint64_t)version > n_steps))
         return err_set(err, ERR_UNSUPPORTED,
-                       "the %s database has version %zu, this program knows %zu: it was written by "
-                       "a newer one",
-                       db->name, version, n_steps);
-    for (; r == 0 && version < n_steps; version++)
-        r = one_step(db, steps[version], version + 1, err);
+                       "the %s database has version %lld, this program knows %zu: it was written "
+                       "by a newer one",
+                       db->name, (long long)version, n_steps);
+    for (size_t v = (size_t)version; r == 0 && v < n_steps; v++)
+        r = one_step(db, steps[v], v + 1, err);
     return r;
 }

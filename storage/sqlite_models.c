@@ -1,5 +1,5 @@
 /* sqlite_models.c: models and analyses. */
-#include "storage/sqlite.h"
+#include "storage/sqlite_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +23,9 @@ static void read_model(sqlite3_stmt *st, struct model_record *m)
     m->last_seen_ms = sqlite3_column_int64(st, 8);
 }
 
-int store_model_put(struct store *s, const struct model_record *m, struct err *err)
+static int model_put(struct store *base, const struct model_record *m, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "INSERT INTO models(" MODEL_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?)"
@@ -32,7 +33,7 @@ int store_model_put(struct store *s, const struct model_record *m, struct err *e
                                    " last_seen_ms=excluded.last_seen_ms",
                                    err);
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, m->id);
     sql_bind_text(st, 2, m->format);
     sql_bind_text(st, 3, m->model_type);
@@ -45,15 +46,16 @@ int store_model_put(struct store *s, const struct model_record *m, struct err *e
     return sql_run(&s->state, st, err);
 }
 
-int store_model_get(struct store *s, const char *id, struct model_record *out, struct err *err)
+static int model_get(struct store *base, const char *id, struct model_record *out, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
         sql_prepare(&s->state, "SELECT " MODEL_COLUMNS " FROM models WHERE id=?", err);
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, id);
     r = sql_next(&s->state, st, err);
     if (r == 0)
@@ -63,22 +65,22 @@ int store_model_get(struct store *s, const char *id, struct model_record *out, s
     return r < 0 ? r : 0;
 }
 
-int store_model_list(struct store *s, const struct page_query *q, struct model_list *out,
-                     struct err *err)
+static int model_list(struct store *base, const struct page_query *q, struct model_list *out,
+                      struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "SELECT " MODEL_COLUMNS " FROM models"
-                                   " WHERE (?1=0 OR (first_seen_ms, id) < (?1, ?2))"
+                                   " WHERE (first_seen_ms, id) < (?1, ?2)"
                                    " ORDER BY first_seen_ms DESC, id DESC LIMIT ?3",
                                    err);
     struct model_list l = {0};
     int r;
 
     if (!st)
-        return ERR_IO;
-    sql_bind_int(st, 1, q->before_ms);
-    sql_bind_text(st, 2, q->before_id);
+        return s->state.failure;
+    sql_bind_before(st, 1, q->before_ms, q->before_id);
     sql_bind_int(st, 3, (int64_t)q->limit);
     while ((r = sql_next(&s->state, st, err)) == 1) {
         l.model = xrealloc(l.model, (l.count + 1) * sizeof *l.model);
@@ -109,15 +111,16 @@ static int read_analysis(sqlite3_stmt *st, struct analysis_record *a, struct err
     return 0;
 }
 
-int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err)
+static int analysis_put(struct store *base, const struct analysis_record *a, struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "INSERT INTO analyses(" ANALYSIS_COLUMNS ")"
                                    " VALUES(?,?,?,?,?,?,?,?,?,?)",
                                    err);
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, a->id);
     sql_bind_text(st, 2, a->job);
     sql_bind_text(st, 3, a->model);
@@ -131,16 +134,17 @@ int store_analysis_put(struct store *s, const struct analysis_record *a, struct 
     return sql_run(&s->state, st, err);
 }
 
-int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,
-                       struct err *err)
+static int analysis_get(struct store *base, const char *id, struct analysis_record *out,
+                        struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
         sql_prepare(&s->state, "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE id=?", err);
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, id);
     r = sql_next(&s->state, st, err);
     if (r == 0)
@@ -148,27 +152,27 @@ int store_analysis_get(struct store *s, const char *id, struct analysis_record *
     return r < 0 ? r : read_analysis(st, out, err);
 }
 
-int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,
-                        struct err *err)
+static int analysis_list(struct store *base, const struct page_query *q, struct analysis_list *out,
+                         struct err *err)
 {
+    struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(
         &s->state,
         "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE (?1 IS NULL OR model=?1)"
         " AND (?2 IS NULL OR EXISTS(SELECT 1 FROM json_each(labels) WHERE key=?2 AND value=?3))"
-        " AND (?4=0 OR (created_ms, id) < (?4, ?5))"
+        " AND (created_ms, id) < (?4, ?5)"
         " ORDER BY created_ms DESC, id DESC LIMIT ?6",
         err);
     struct analysis_list l = {0};
     int r;
 
     if (!st)
-        return ERR_IO;
+        return s->state.failure;
     sql_bind_text(st, 1, q->model);
     sql_bind_text(st, 2, q->label_key);
     sql_bind_text(st, 3, q->label_value);
-    sql_bind_int(st, 4, q->before_ms);
-    sql_bind_text(st, 5, q->before_id);
+    sql_bind_before(st, 4, q->before_ms, q->before_id);
     sql_bind_int(st, 6, (int64_t)q->limit);
     while ((r = sql_next(&s->state, st, err)) == 1) {
         l.analysis = xrealloc(l.analysis, (l.count + 1) * sizeof *l.analysis);
@@ -183,3 +187,12 @@ int store_analysis_list(struct store *s, const struct page_query *q, struct anal
         *out = l;
     return r;
 }
+
+const struct store_model_ops sqlite_model_ops = {
+    .put = model_put,
+    .get = model_get,
+    .list = model_list,
+    .put_analysis = analysis_put,
+    .get_analysis = analysis_get,
+    .list_analyses = analysis_list,
+};

@@ -1,10 +1,24 @@
 /* sqlite_stmt.c: statements, bindings, columns, error codes. */
-#include "storage/sqlite.h"
+#include "storage/sqlite_stmt.h"
 
 #include <errno.h>
 #include <string.h>
 
-static int code_of(struct db *db, int rc)
+/* A file size limit or a quota is a full disk to whoever has to act on it. */
+static bool out_of_space(int e)
+{
+    return e == ENOSPC || e == EDQUOT || e == EFBIG;
+}
+
+/* SQLite keeps the system's error for a failed open or read, but not for a failed COMMIT. */
+static int code_of_io(const struct db *db, int errno_value)
+{
+    if (db->handle && out_of_space(sqlite3_system_errno(db->handle)))
+        return ERR_FULL;
+    return out_of_space(errno_value) ? ERR_FULL : ERR_IO;
+}
+
+static int code_of(const struct db *db, int rc, int errno_value)
 {
     switch (rc & 0xff) {
     case SQLITE_FULL:
@@ -15,10 +29,11 @@ static int code_of(struct db *db, int rc)
     case SQLITE_LOCKED:
         return ERR_CONFLICT;
     case SQLITE_IOERR:
-        return db->handle && sqlite3_system_errno(db->handle) == ENOSPC ? ERR_FULL : ERR_IO;
+        return code_of_io(db, errno_value);
     case SQLITE_CONSTRAINT:
     case SQLITE_MISUSE:
     case SQLITE_ERROR:
+    case SQLITE_MISMATCH:
         return ERR_INTERNAL;
     default:
         return ERR_IO;
@@ -27,8 +42,25 @@ static int code_of(struct db *db, int rc)
 
 int sql_error(struct db *db, int rc, struct err *err)
 {
-    return err_set(err, code_of(db, rc), "the %s database failed: %s", db->name,
+    int errno_value = errno;
+
+    if ((rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB)
+        db->corrupt = true;
+    db->failure = code_of(db, rc, errno_value);
+    return err_set(err, db->failure, "the %s database failed: %s", db->name,
                    db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc));
+}
+
+/* A failed write can end the whole transaction inside SQLite. What follows would then be
+ * committed one by one, although the group is going to be reported as failed. */
+int sql_check_transaction(struct db *db, struct err *err)
+{
+    if (!db->in_transaction || !sqlite3_get_autocommit(db->handle))
+        return 0;
+    if (db->failure == 0)
+        db->failure = ERR_IO;
+    return err_set(err, db->failure, "the %s database lost its transaction after a failed write",
+                   db->name);
 }
 
 sqlite3_stmt *sql_prepare(struct db *db, const char *sql, struct err *err)
@@ -36,6 +68,8 @@ sqlite3_stmt *sql_prepare(struct db *db, const char *sql, struct err *err)
     sqlite3_stmt *st = NULL;
     int rc;
 
+    if (sql_check_transaction(db, err) < 0)
+        return NULL;
     for (size_t i = 0; i < db->n_cached; i++)
         if (db->cached[i].sql == sql)
             return db->cached[i].stmt;
@@ -60,7 +94,10 @@ void sql_done(sqlite3_stmt *st)
 
 int sql_next(struct db *db, sqlite3_stmt *st, struct err *err)
 {
-    int rc = sqlite3_step(st);
+    int rc;
+
+    errno = 0; /* so that sql_error() sees this step's */
+    rc = sqlite3_step(st);
 
     if (rc == SQLITE_ROW)
         return 1;
@@ -76,8 +113,10 @@ int sql_run(struct db *db, sqlite3_stmt *st, struct err *err)
 
 int sql_exec(struct db *db, const char *sql, struct err *err)
 {
-    int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    int rc;
 
+    errno = 0;
+    rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? 0 : sql_error(db, rc, err);
 }
 
@@ -89,6 +128,12 @@ void sql_bind_text(sqlite3_stmt *st, int i, const char *s)
 void sql_bind_int(sqlite3_stmt *st, int i, int64_t v)
 {
     (void)sqlite3_bind_int64(st, i, v);
+}
+
+void sql_bind_before(sqlite3_stmt *st, int i, int64_t before_ms, const char *before_id)
+{
+    sql_bind_int(st, i, before_ms ? before_ms : INT64_MAX);
+    sql_bind_text(st, i + 1, before_id);
 }
 
 void sql_bind_blob(sqlite3_stmt *st, int i, const void *p, size_t len)

@@ -1,5 +1,5 @@
-/* store.c: the records' life cycle; what every backend shares. */
-#include "storage/store.h"
+/* store.c: what every backend shares: the records' life cycle, and the way to the backend. */
+#include "storage/store_ops.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,4 +117,187 @@ void layer_row_list_done(struct layer_row_list *l)
         layer_row_done(&l->row[i]);
     free(l->row);
     *l = (struct layer_row_list){NULL, 0};
+}
+
+/* --- verbs --------------------------------------------------------------------------------- */
+
+void store_close(struct store *s)
+{
+    if (s)
+        s->ops->close(s);
+}
+
+int store_begin(struct store *s, struct err *err)
+{
+    return s->ops->begin(s, err);
+}
+
+int store_commit(struct store *s, struct err *err)
+{
+    return s->ops->commit(s, err);
+}
+
+void store_rollback(struct store *s)
+{
+    s->ops->rollback(s);
+}
+
+int store_probe(struct store *s, struct err *err)
+{
+    return s->ops->probe(s, err);
+}
+
+int store_idle(struct store *s, struct err *err)
+{
+    return s->ops->idle(s, err);
+}
+
+int store_sizes(struct store *s, uint64_t *wal_bytes, uint64_t *cache_bytes, uint64_t *blob_bytes,
+                struct err *err)
+{
+    return s->ops->sizes(s, wal_bytes, cache_bytes, blob_bytes, err);
+}
+
+const char *store_warning(const struct store *s)
+{
+    return s->ops->warning(s);
+}
+
+int store_job_submit(struct store *s, const struct job_record *j, struct err *err)
+{
+    return s->ops->job->submit(s, j, err);
+}
+
+int store_job_claim(struct store *s, const char *node, const char *id, int64_t lease_until_ms,
+                    struct job_record *out, struct err *err)
+{
+    return s->ops->job->claim(s, node, id, lease_until_ms, out, err);
+}
+
+int store_job_renew(struct store *s, const char *node, int64_t lease_until_ms, struct err *err)
+{
+    return s->ops->job->renew(s, node, lease_until_ms, err);
+}
+
+int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n, struct err *err)
+{
+    return s->ops->job->recover(s, node, now_ms, n, err);
+}
+
+int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64_t layers_done,
+                       uint64_t layers_total, uint64_t hits, uint64_t misses, struct err *err)
+{
+    return s->ops->job->progress(s, id, attempt, layers_done, layers_total, hits, misses, err);
+}
+
+int store_job_finish(struct store *s, const struct job_record *j, struct err *err)
+{
+    return s->ops->job->finish(s, j, err);
+}
+
+int store_job_cancel(struct store *s, const char *id, int64_t now_ms, struct job_record *out,
+                     struct err *err)
+{
+    return s->ops->job->cancel(s, id, now_ms, out, err);
+}
+
+int store_job_delete(struct store *s, const char *id, struct err *err)
+{
+    return s->ops->job->remove(s, id, err);
+}
+
+int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err)
+{
+    return s->ops->job->get(s, id, out, err);
+}
+
+int store_job_list(struct store *s, const struct job_query *q, struct job_list *out,
+                   struct err *err)
+{
+    return s->ops->job->list(s, q, out, err);
+}
+
+int store_job_counts(struct store *s, uint64_t *counts, struct err *err)
+{
+    return s->ops->job->counts(s, counts, err);
+}
+
+int store_model_put(struct store *s, const struct model_record *m, struct err *err)
+{
+    return s->ops->model->put(s, m, err);
+}
+
+int store_model_get(struct store *s, const char *id, struct model_record *out, struct err *err)
+{
+    return s->ops->model->get(s, id, out, err);
+}
+
+int store_model_list(struct store *s, const struct page_query *q, struct model_list *out,
+                     struct err *err)
+{
+    return s->ops->model->list(s, q, out, err);
+}
+
+int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err)
+{
+    return s->ops->model->put_analysis(s, a, err);
+}
+
+int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,
+                       struct err *err)
+{
+    return s->ops->model->get_analysis(s, id, out, err);
+}
+
+int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,
+                        struct err *err)
+{
+    return s->ops->model->list_analyses(s, q, out, err);
+}
+
+int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
+                    struct err *err)
+{
+    return s->ops->cache->find_file(s, id, out, err);
+}
+
+int store_file_put(struct store *s, const struct file_identity *id, const struct file_record *f,
+                   struct err *err)
+{
+    return s->ops->cache->put_file(s, id, f, err);
+}
+
+int store_cache_find(struct store *s, enum cache_kind kind, const struct digest *key,
+                     struct buf *out, struct err *err)
+{
+    return s->ops->cache->find(s, kind, key, out, err);
+}
+
+int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
+                    const void *bytes, size_t len, struct err *err)
+{
+    return s->ops->cache->put(s, kind, key, bytes, len, err);
+}
+
+int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
+                   size_t count, struct err *err)
+{
+    return s->ops->cache->put_rows(s, key, row, count, err);
+}
+
+int store_rows_get(struct store *s, const struct digest *key, uint64_t first, size_t limit,
+                   struct layer_row_list *out, struct err *err)
+{
+    return s->ops->cache->get_rows(s, key, first, limit, out, err);
+}
+
+int store_rows_find(struct store *s, const struct digest *key, const char *longname,
+                    struct layer_row *out, struct err *err)
+{
+    return s->ops->cache->find_row(s, key, longname, out, err);
+}
+
+int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err)
+{
+    return s->ops->cache->count_rows(s, key, out, err);
 }

@@ -1,0 +1,42 @@
+/* sqlite_store.h: the SQLite backend's handle and what its files share. Private to storage/.
+ *
+ * Two connections: `state` (queue, analyses; synchronous=FULL) and `cache` (rebuildable;
+ * synchronous=NORMAL).
+ */
+#ifndef SPECTRALD_SQLITE_STORE_H
+#define SPECTRALD_SQLITE_STORE_H
+
+#include "storage/sqlite_stmt.h"
+#include "storage/store_ops.h"
+
+#define SQLITE_OWNER_ID 0x5350464c /* application_id: "SPFL" */
+
+struct sqlite_store {
+    struct store base; /* first: see sqlite_of() */
+    struct db state, cache;
+    char *dir;
+    uint64_t inline_max;
+    char warning[256];
+};
+
+static inline struct sqlite_store *sqlite_of(struct store *s)
+{
+    return (struct sqlite_store *)s;
+}
+
+void sqlite_store_close(struct store *base);
+
+extern const struct store_ops sqlite_ops;
+extern const struct store_job_ops sqlite_job_ops;
+extern const struct store_model_ops sqlite_model_ops;
+extern const struct store_cache_ops sqlite_cache_ops;
+
+/* Bring a database to the newest version this program knows. ERR_UNSUPPORTED when it is newer or
+ * another program's. */
+int sql_migrate(struct db *db, const char *const *steps, size_t n_steps, struct err *err);
+extern const char *const state_migrations[];
+extern const size_t n_state_migrations;
+extern const char *const cache_migrations[];
+extern const size_t n_cache_migrations;
+
+#endif
