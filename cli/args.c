@@ -30,7 +30,7 @@ static const struct arg_option *find(const struct source *src, size_t n, const c
     return NULL;
 }
 
-static int set_count(int64_t *out, const char *name, const char *text, struct err *err)
+static int set_count(struct arg_count *out, const char *name, const char *text, struct err *err)
 {
     char *end;
     long long v;
@@ -39,7 +39,7 @@ static int set_count(int64_t *out, const char *name, const char *text, struct er
     v = strtoll(text, &end, 10);
     if (errno || *end || end == text || v < 0 || strchr(" +-", *text))
         return err_set(err, ERR_INVALID, "--%s wants a whole number, not \"%s\"", name, text);
-    *out = v;
+    *out = (struct arg_count){true, v};
     return 0;
 }
 
@@ -87,7 +87,7 @@ static int take_option(const struct source *src, size_t n_src, int argc, char **
         return err_set(err, ERR_INVALID, "--%s takes no value", o->name);
     if (o->type != ARG_FLAG && !equals && argc < 2)
         return err_set(err, ERR_INVALID, "--%s wants a value (%s)", o->name, o->value);
-    r = set(o, settings, equals ? equals + 1 : argv[1], err);
+    r = set(o, settings, equals ? equals + 1 : o->type == ARG_FLAG ? NULL : argv[1], err);
     if (r < 0)
         return r;
     return o->type == ARG_FLAG || equals ? 1 : 2;

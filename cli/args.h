@@ -13,11 +13,16 @@
 enum arg_type {
     ARG_FLAG,  /* bool */
     ARG_TEXT,  /* const char *, borrowed from argv */
-    ARG_COUNT, /* int64_t, a decimal number >= 0 */
+    ARG_COUNT, /* struct arg_count: a decimal number >= 0 */
     ARG_LIST,  /* struct arg_list: may be repeated */
 };
 
 #define ARG_LIST_MAX 64
+
+struct arg_count {
+    bool given;
+    int64_t value;
+};
 
 struct arg_list {
     const char *value[ARG_LIST_MAX]; /* borrowed from argv */

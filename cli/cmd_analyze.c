@@ -1,5 +1,6 @@
 /* cmd_analyze.c: spectralctl analyze PATH */
 #include "cli/commands.h"
+#include "cli/field.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@ struct analyze_settings {
     bool wait, detach, json, compat, integers;
     const char *precision, *include, *exclude;
     struct arg_list labels, layers, types;
-    int64_t min_evals, max_evals, max_n;
+    struct arg_count min_evals, max_evals, max_n;
 };
 
 #define AT(field) offsetof(struct analyze_settings, field)
@@ -25,9 +26,12 @@ static const struct arg_option options[] = {
      "only dense, embedding, conv1d or conv2d; may be repeated"},
     {"include", ARG_TEXT, AT(include), "REGEX", "only layers whose name matches"},
     {"exclude", ARG_TEXT, AT(exclude), "REGEX", "no layers whose name matches"},
-    {"min-evals", ARG_COUNT, AT(min_evals), "N", "skip layers with fewer eigenvalues (10)"},
-    {"max-evals", ARG_COUNT, AT(max_evals), "N", "skip layers with more; 0 = no limit (0)"},
-    {"max-N", ARG_COUNT, AT(max_n), "N", "skip layers with a longer side; 0 = no limit (0)"},
+    {"min-evals", ARG_COUNT, AT(min_evals), "N",
+     "skip layers with fewer eigenvalues; 0 = none (10)"},
+    {"max-evals", ARG_COUNT, AT(max_evals), "N",
+     "skip layers with more; 0 = no limit (0; with --compat 15000)"},
+    {"max-N", ARG_COUNT, AT(max_n), "N",
+     "skip layers with a longer side; 0 = no limit (0; with\n--compat 50000)"},
     {"integers", ARG_FLAG, AT(integers), NULL, "take integer tensors as numbers"},
 };
 
@@ -44,6 +48,12 @@ static const struct arg_command args = {
     .n_options = ARRAY_LEN(options),
 };
 
+static void put_count(json_t *params, const char *key, const struct arg_count *n)
+{
+    if (n->given)
+        json_object_set_new(params, key, json_integer(n->value));
+}
+
 static json_t *params_of(const struct analyze_settings *s)
 {
     json_t *p = json_object(), *a;
@@ -58,12 +68,9 @@ static json_t *params_of(const struct analyze_settings *s)
         json_object_set_new(p, "include", json_string(s->include));
     if (s->exclude)
         json_object_set_new(p, "exclude", json_string(s->exclude));
-    if (s->min_evals > 0)
-        json_object_set_new(p, "min_evals", json_integer(s->min_evals));
-    if (s->max_evals > 0)
-        json_object_set_new(p, "max_evals", json_integer(s->max_evals));
-    if (s->max_n > 0)
-        json_object_set_new(p, "max_N", json_integer(s->max_n));
+    put_count(p, "min_evals", &s->min_evals);
+    put_count(p, "max_evals", &s->max_evals);
+    put_count(p, "max_N", &s->max_n);
     if (s->types.count) {
         a = json_array();
         for (size_t i = 0; i < s->types.count; i++)
@@ -109,7 +116,8 @@ static int submit(struct context *cx, const struct analyze_settings *s, const ch
     struct http_reply reply = HTTP_REPLY_INIT;
     struct err err = {0};
     json_t *labels = labels_of(s, &err), *body;
-    struct http_request rq = {.method = "POST", .path = "/v1/jobs", .wait_s = s->detach ? 0 : 1};
+    /* No waiting here: the sooner the id is known, the sooner ^C can tell it. */
+    struct http_request rq = {.method = "POST", .path = "/v1/jobs"};
     int r;
 
     if (!labels) {
@@ -130,21 +138,30 @@ static int submit(struct context *cx, const struct analyze_settings *s, const ch
     *job = reply.body;
     reply.body = NULL;
     http_reply_done(&reply);
-    return *job ? EXIT_DONE : EXIT_INTERRUPTED;
+    if (*job)
+        return EXIT_DONE;
+    fprintf(stderr, "interrupted before the server answered: see spectralctl jobs\n");
+    return EXIT_INTERRUPTED;
 }
 
 static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct analyze_settings *s = settings;
     json_t *job = NULL;
-    int status = submit(cx, s, operands->value[0], &job);
+    int status;
 
+    if (s->wait && s->detach) {
+        fprintf(stderr, "spectralctl: --wait and --detach exclude each other\n");
+        return EXIT_USAGE;
+    }
+    status = submit(cx, s, operands->value[0], &job);
     if (status != EXIT_DONE)
         return status;
     if (s->detach) {
         if (s->json)
-            json_dumpf(job, stdout, JSON_INDENT(1));
-        printf("%s\n", s->json ? "" : json_string_value(json_object_get(job, "id")));
+            command_print_json(job);
+        else
+            printf("%s\n", field_text(job, "id"));
         json_decref(job);
         return EXIT_DONE;
     }
@@ -152,8 +169,7 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
     if (status == EXIT_DONE) {
         const json_t *result = json_object_get(job, "result");
 
-        status = report_analysis(cx, json_string_value(json_object_get(result, "analysis")), job,
-                                 s->json);
+        status = report_analysis(cx, field_text(result, "analysis"), job, s->json);
     }
     json_decref(job);
     return status;

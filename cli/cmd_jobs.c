@@ -1,28 +1,20 @@
 /* cmd_jobs.c: spectralctl jobs, show, cancel, rm */
 #include "cli/commands.h"
+#include "cli/field.h"
+#include "cli/pages.h"
 #include "cli/table.h"
 #include "cli/text.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
-
-static void print_json(const json_t *v)
-{
-    json_dumpf(v, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-    printf("\n");
-}
+#define JOBS_SHOWN 50
 
 /* --- jobs ---------------------------------------------------------------------------------- */
 
 struct jobs_settings {
     const char *state, *label;
+    struct arg_count limit;
     bool json;
 };
 
@@ -31,6 +23,8 @@ static const struct arg_option jobs_options[] = {
      "queued, running, cancelling, succeeded, failed or cancelled"},
     {"label", ARG_TEXT, offsetof(struct jobs_settings, label), "KEY:VALUE",
      "only jobs with this label"},
+    {"limit", ARG_COUNT, offsetof(struct jobs_settings, limit), "N",
+     "at most that many; 0 = all (50)"},
     {"json", ARG_FLAG, offsetof(struct jobs_settings, json), NULL, "print JSON"},
 };
 static const struct arg_command jobs_args = {
@@ -62,16 +56,16 @@ static void print_jobs(const struct context *cx, const json_t *jobs)
     json_array_foreach(jobs, i, job)
     {
         const json_t *p = json_object_get(job, "progress");
-        const char *state = text_of(job, "state");
+        const char *state = field_text(job, "state");
 
-        table_cell(t, COLOUR_NONE, "%s", text_of(job, "id"));
+        table_cell(t, COLOUR_NONE, "%s", field_text(job, "id"));
         table_cell(t, state_colour(state), "%s", state);
         table_cell(t, COLOUR_NONE, "%lld/%lld",
                    (long long)json_integer_value(json_object_get(p, "layers_done")),
                    (long long)json_integer_value(json_object_get(p, "layers_total")));
-        table_cell(t, COLOUR_NONE, "%s", text_of(json_object_get(job, "source"), "path"));
-        table_cell(t, COLOUR_DIM, "%.19s", text_of(job, "created_at"));
-        table_cell(t, COLOUR_RED, "%s", text_of(job, "reason"));
+        table_cell(t, COLOUR_NONE, "%s", field_text(json_object_get(job, "source"), "path"));
+        table_cell(t, COLOUR_DIM, "%.19s", field_text(job, "created_at"));
+        table_cell(t, COLOUR_RED, "%s", field_text(job, "reason"));
     }
     if (json_array_size(jobs))
         table_print(t, &cx->out);
@@ -85,19 +79,23 @@ static int run_jobs(struct context *cx, const void *settings, const struct arg_o
     AUTO(freep) char *state = http_escape(s->state ? s->state : "");
     AUTO(freep) char *label = http_escape(s->label ? s->label : "");
     AUTO(freep)
-    char *path = xasprintf("/v1/jobs?page_size=100%s%s%s%s", *state ? "&state=" : "", state,
-                           *label ? "&label=" : "", label);
-    json_t *page = NULL;
+    char *path = xasprintf("/v1/jobs?%s%s&%s%s", *state ? "state=" : "", state,
+                           *label ? "label=" : "", label);
+    int64_t limit = s->limit.given ? s->limit.value : JOBS_SHOWN;
+    json_auto_t *jobs = NULL;
     int status = EXIT_DONE;
+    bool more = false;
 
     (void)operands;
-    if (!command_call(cx, "GET", path, &page, &status))
+    jobs = pages_fetch(cx, path, "jobs", limit ? (size_t)limit : SIZE_MAX, &more, &status);
+    if (!jobs)
         return status;
     if (s->json)
-        print_json(json_object_get(page, "jobs"));
+        command_print_json(jobs);
     else
-        print_jobs(cx, json_object_get(page, "jobs"));
-    json_decref(page);
+        print_jobs(cx, jobs);
+    if (more)
+        fprintf(stderr, "there are more: --limit 0 lists all\n");
     return EXIT_DONE;
 }
 
@@ -118,7 +116,8 @@ static const struct arg_command show_args = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Show a job, or the analysis that came of it.",
-    .notes = "ID is a job (job_...) or an analysis (ana_...).\n",
+    .notes = "ID is a job (job_...) or an analysis (ana_...).\n"
+             "--json prints {\"job\", \"analysis\", \"layers\"}, less what there is not.\n",
     .options = show_options,
     .n_options = ARRAY_LEN(show_options),
 };
@@ -126,13 +125,13 @@ static const struct arg_command show_args = {
 static void print_job(const json_t *job)
 {
     const json_t *p = json_object_get(job, "progress"), *error = json_object_get(job, "error");
-    AUTO(freep) char *source = text_clean(text_of(json_object_get(job, "source"), "path"));
-    AUTO(freep) char *detail = text_clean(text_of(error, "detail"));
-    AUTO(freep) char *message = text_clean(text_of(p, "message"));
+    AUTO(freep) char *source = text_clean(field_text(json_object_get(job, "source"), "path"));
+    AUTO(freep) char *detail = text_clean(field_text(error, "detail"));
+    AUTO(freep) char *message = text_clean(field_text(p, "message"));
 
     printf("job      %s\nstate    %s%s%s\nsource   %s\ncreated  %s\nlayers   %lld of %lld done\n",
-           text_of(job, "id"), text_of(job, "state"), *text_of(job, "reason") ? ", " : "",
-           text_of(job, "reason"), source, text_of(job, "created_at"),
+           field_text(job, "id"), field_text(job, "state"), *field_text(job, "reason") ? ", " : "",
+           field_text(job, "reason"), source, field_text(job, "created_at"),
            (long long)json_integer_value(json_object_get(p, "layers_done")),
            (long long)json_integer_value(json_object_get(p, "layers_total")));
     if (*message)
@@ -154,14 +153,17 @@ static int run_show(struct context *cx, const void *settings, const struct arg_o
         return report_analysis(cx, escaped, NULL, s->json);
     if (!command_call(cx, "GET", path, &job, &status))
         return status;
-    analysis = text_of(json_object_get(job, "result"), "analysis");
-    if (s->json)
-        print_json(job);
-    else
+    analysis = field_text(json_object_get(job, "result"), "analysis");
+    if (!s->json)
         print_job(job);
-    if (!s->json && *analysis) {
-        printf("\n");
-        status = report_analysis(cx, analysis, job, false);
+    if (*analysis) {
+        if (!s->json)
+            printf("\n");
+        status = report_analysis(cx, analysis, job, s->json);
+    } else if (s->json) {
+        json_auto_t *all = json_pack("{s:O}", "job", job);
+
+        command_print_json(all);
     }
     json_decref(job);
     return status;
@@ -190,7 +192,7 @@ static int run_cancel(struct context *cx, const void *settings, const struct arg
     (void)settings;
     if (!command_call(cx, "POST", path, &job, &status))
         return status;
-    printf("%s %s\n", text_of(job, "id"), text_of(job, "state"));
+    printf("%s %s\n", field_text(job, "id"), field_text(job, "state"));
     json_decref(job);
     return EXIT_DONE;
 }

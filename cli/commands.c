@@ -6,30 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct command *commands_all(size_t *count)
+const struct command *const *commands_all(size_t *count)
 {
     static const struct command *const all[] = {&command_analyze, &command_jobs, &command_show,
                                                 &command_cancel, &command_rm};
-    static struct command copy[ARRAY_LEN(all)];
 
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        copy[i] = *all[i];
     *count = ARRAY_LEN(all);
-    return copy;
+    return all;
 }
 
 int command_failed(const struct context *cx, const struct err *err)
 {
     AUTO(freep) char *text = text_clean(err->text);
+    AUTO(freep) char *pointer = text_clean(err->pointer);
 
     fprintf(stderr, "%sspectralctl: %s%s\n", term_colour(&cx->err, COLOUR_RED), text,
             term_colour(&cx->err, COLOUR_NONE));
-    if (*err->pointer)
-        fprintf(stderr, "  field: %s\n", err->pointer);
+    if (*pointer)
+        fprintf(stderr, "  field: %s\n", pointer);
     if (err->code == ERR_IO)
         fprintf(stderr, "  Is the server running? Start one with: spectrald --model-root DIR\n"
                         "  or name another with --server URL or $SPECTRALCTL_SERVER.\n");
     return EXIT_SERVER;
+}
+
+void command_print_json(const json_t *value)
+{
+    (void)json_dumpf(value, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+    printf("\n");
 }
 
 bool command_call(struct context *cx, const char *method, const char *path, json_t **body,
@@ -44,6 +48,7 @@ bool command_call(struct context *cx, const char *method, const char *path, json
         return false;
     }
     if (reply.status == 0) {
+        fprintf(stderr, "interrupted\n");
         *status = EXIT_INTERRUPTED;
         http_reply_done(&reply);
         return false;

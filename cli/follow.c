@@ -1,122 +1,122 @@
-/* follow.c: wait for a job by long poll, and show how far it is. */
+/* follow.c: wait for a job by long poll. */
 #include "cli/commands.h"
+#include "cli/field.h"
+#include "cli/progress.h"
 #include "cli/text.h"
 
-#include <math.h>
-#include <stdlib.h>
+#include <poll.h>
 #include <string.h>
-#include <time.h>
 
-#define POLL_SECONDS 20
-#define BAR_WIDTH    30
-#define LINE_EVERY_S 5 /* between lines when nobody watches */
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? s : "";
-}
+#define POLL_SECONDS  20 /* nobody watches: let the server hold the request */
+#define WATCH_SECONDS 1  /* somebody does: the time left should move within a long layer too */
+#define PAUSE_MS      100
+#define RETRY_MS      1000
+#define RETRIES       30
 
 static bool is_final(const json_t *job)
 {
-    const char *s = text_of(job, "state");
+    const char *s = field_text(job, "state");
 
     return strcmp(s, "succeeded") == 0 || strcmp(s, "failed") == 0 || strcmp(s, "cancelled") == 0;
 }
 
-static void draw_bar(const struct context *cx, const json_t *job)
-{
-    const json_t *p = json_object_get(job, "progress"), *eta = json_object_get(p, "eta_s");
-    double fraction = json_number_value(json_object_get(p, "fraction"));
-    int full = (int)lround(fraction * BAR_WIDTH);
-    char left[TEXT_SECONDS_MAX] = "";
-    AUTO(freep) char *clean = text_clean(text_of(p, "message"));
-    size_t room = cx->err.width < 400 && cx->err.width > 76 ? cx->err.width - 72 : 32;
-    AUTO(freep) char *shown = text_shorten(clean, room);
-
-    if (json_is_number(eta))
-        text_seconds(json_number_value(eta), left);
-    fprintf(stderr, "\r\033[K[");
-    for (int i = 0; i < BAR_WIDTH; i++)
-        fputc(i < full ? '#' : '.', stderr);
-    fprintf(stderr, "] %3.0f%% %lld/%lld %s%s%s", fraction * 100,
-            (long long)json_integer_value(json_object_get(p, "layers_done")),
-            (long long)json_integer_value(json_object_get(p, "layers_total")), shown,
-            *left ? "  left " : "", left);
-    (void)fflush(stderr);
-}
-
-static void print_line(const json_t *job, time_t *last)
-{
-    const json_t *p = json_object_get(job, "progress");
-    AUTO(freep) char *clean = text_clean(text_of(p, "message"));
-    time_t now = time(NULL);
-
-    if (now - *last < LINE_EVERY_S)
-        return;
-    *last = now;
-    fprintf(stderr, "%s: %.0f%% %s\n", text_of(job, "id"),
-            100 * json_number_value(json_object_get(p, "fraction")), clean);
-}
-
-static void show(const struct context *cx, const json_t *job, time_t *last)
-{
-    if (cx->err.tty)
-        draw_bar(cx, job);
-    else
-        print_line(job, last);
-}
-
 static int status_of(const struct context *cx, const json_t *job)
 {
-    const char *state = text_of(job, "state");
-    const json_t *error = json_object_get(job, "error");
-    AUTO(freep) char *detail = text_clean(text_of(error, "detail"));
+    const char *state = field_text(job, "state");
+    AUTO(freep) char *reason = text_clean(field_text(job, "reason"));
+    AUTO(freep) char *detail = text_clean(field_text(json_object_get(job, "error"), "detail"));
 
     if (strcmp(state, "succeeded") == 0)
         return EXIT_DONE;
     if (strcmp(state, "cancelled") == 0) {
-        fprintf(stderr, "job %s was cancelled\n", text_of(job, "id"));
+        fprintf(stderr, "job %s was cancelled\n", field_text(job, "id"));
         return EXIT_JOB_CANCELLED;
     }
-    fprintf(stderr, "%sjob %s failed (%s): %s%s\n", term_colour(&cx->err, COLOUR_RED),
-            text_of(job, "id"), text_of(job, "reason"), detail, term_colour(&cx->err, COLOUR_NONE));
+    fprintf(stderr, "%sjob %s failed%s%s%s%s%s\n", term_colour(&cx->err, COLOUR_RED),
+            field_text(job, "id"), *reason ? " (" : "", reason, *reason ? ")" : "",
+            *detail ? ": " : "", detail);
+    fputs(term_colour(&cx->err, COLOUR_NONE), stderr);
     return EXIT_JOB_FAILED;
+}
+
+static int interrupted(const json_t *job)
+{
+    fprintf(stderr,
+            "\nThe job goes on. See it with: spectralctl show %s\n"
+            "Stop it with: spectralctl cancel %s\n",
+            field_text(job, "id"), field_text(job, "id"));
+    return EXIT_INTERRUPTED;
+}
+
+/* Sleep; true when ^C came. */
+static bool pause_ms(const struct context *cx, int ms)
+{
+    struct pollfd p = {.fd = cx->interrupt_fd, .events = POLLIN};
+
+    return poll(&p, 1, ms) > 0;
+}
+
+/* One long poll: *job and etag are replaced when the job has changed. 1 = ^C. */
+static int poll_once(struct context *cx, const char *path, json_t **job, char *etag,
+                     struct err *err)
+{
+    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
+    const struct http_request rq = {.method = "GET",
+                                    .path = path,
+                                    .wait_s = cx->err.tty ? WATCH_SECONDS : POLL_SECONDS,
+                                    .if_none_match = etag};
+    int r = http_call(cx->http, &rq, &reply, err);
+
+    if (r < 0)
+        return r;
+    if (reply.status == 0)
+        return 1;
+    if (reply.body) {
+        json_decref(*job);
+        *job = TAKE(reply.body);
+        memcpy(etag, reply.etag, HTTP_ETAG_MAX);
+    }
+    return 0;
+}
+
+/* Jobs outlive a restart of the server, so a lost connection is tried again for a while. */
+static int wait_for(struct context *cx, json_t **job, struct progress *progress, struct err *err)
+{
+    AUTO(freep) char *id = http_escape(field_text(*job, "id"));
+    AUTO(freep) char *path = xasprintf("/v1/jobs/%s", id);
+    char etag[HTTP_ETAG_MAX] = "";
+    unsigned failures = 0;
+
+    while (!is_final(*job)) {
+        int r;
+
+        progress_show(progress, *job);
+        /* Small layers finish faster than anybody reads. */
+        if (pause_ms(cx, failures ? RETRY_MS : PAUSE_MS))
+            return 1;
+        r = poll_once(cx, path, job, etag, err);
+        if ((r == ERR_IO || r == ERR_BUSY) && failures < RETRIES) {
+            if (failures++ == 0)
+                fprintf(stderr, "\nconnection lost, trying again\n");
+            continue;
+        }
+        if (r != 0)
+            return r;
+        failures = 0;
+    }
+    return 0;
 }
 
 int follow_job(struct context *cx, json_t **job)
 {
-    AUTO(freep) char *path = xasprintf("/v1/jobs/%s", text_of(*job, "id"));
-    struct http_reply reply = HTTP_REPLY_INIT;
-    char etag[HTTP_ETAG_MAX] = "";
-    time_t last = time(NULL);
+    struct progress progress;
+    struct err err = {0};
+    int r;
 
-    while (!is_final(*job)) {
-        struct http_request rq = {
-            .method = "GET", .path = path, .wait_s = POLL_SECONDS, .if_none_match = etag};
-        struct err err = {0};
-
-        show(cx, *job, &last);
-        if (http_call(cx->http, &rq, &reply, &err) < 0)
-            return command_failed(cx, &err);
-        if (reply.status == 0) {
-            http_reply_done(&reply);
-            fprintf(stderr,
-                    "\nThe job goes on. See it with: spectralctl show %s\n"
-                    "Stop it with: spectralctl cancel %s\n",
-                    text_of(*job, "id"), text_of(*job, "id"));
-            return EXIT_INTERRUPTED;
-        }
-        if (reply.body) {
-            json_decref(*job);
-            *job = reply.body;
-            reply.body = NULL;
-            memcpy(etag, reply.etag, sizeof etag);
-        }
-        http_reply_done(&reply);
-    }
-    if (cx->err.tty)
-        fprintf(stderr, "\r\033[K");
-    return status_of(cx, *job);
+    progress_init(&progress, &cx->err);
+    r = wait_for(cx, job, &progress, &err);
+    progress_end(&progress);
+    if (r < 0)
+        return command_failed(cx, &err);
+    return r == 1 ? interrupted(*job) : status_of(cx, *job);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/field.h"
 #include "common/buf.h"
 
 #define CONNECT_TIMEOUT_S 10L
@@ -227,36 +228,23 @@ static int unreachable(const struct http_client *c, CURLcode code, struct err *e
 {
     const char *why = c->error[0] ? c->error : curl_easy_strerror(code);
 
-    if (code == CURLE_COULDNT_CONNECT)
-        return err_set(err, ERR_IO,
-                       "no answer at %s (%s)\nIs the daemon running? Start it with: spectrald "
-                       "--model-root DIR\n(or scripts/quickstart in the source tree); another "
-                       "address goes into --server or SPECTRALCTL_SERVER",
-                       c->shown, why);
     return err_set(err, ERR_IO, "no answer from %s: %s", c->shown, why);
-}
-
-static const char *text_at(const json_t *obj, const char *key)
-{
-    const char *s = json_string_value(json_object_get(obj, key));
-
-    return s ? s : "";
 }
 
 /* Turn an error reply (RFC 9457, or anything else) into an error record. */
 static int refused(long status, const json_t *problem, struct err *err)
 {
-    const char *detail = text_at(problem, "detail");
+    const char *detail = field_text(problem, "detail");
     const json_t *first = json_array_get(json_object_get(problem, "errors"), 0);
-    const char *pointer = text_at(first, "pointer");
-    const char *field = text_at(first, "detail");
+    const char *pointer = field_text(first, "pointer");
+    const char *field = field_text(first, "detail");
     int code = status == 404                    ? ERR_NOT_FOUND
                : status == 409                  ? ERR_CONFLICT
                : status == 429 || status == 503 ? ERR_BUSY
                                                 : ERR_INVALID;
 
     if (!*detail)
-        detail = *text_at(problem, "title") ? text_at(problem, "title") : "no reason given";
+        detail = *field_text(problem, "title") ? field_text(problem, "title") : "no reason given";
     if (*field && strcmp(field, detail) != 0)
         return err_set_at(err, code, pointer, "%s: %s (HTTP %ld)", detail, field, status);
     return err_set_at(err, code, pointer, "%s (HTTP %ld)", detail, status);

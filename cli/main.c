@@ -32,28 +32,28 @@ static const struct arg_command common = {
 static void print_overview(FILE *out)
 {
     size_t n;
-    const struct command *all = commands_all(&n);
+    const struct command *const *all = commands_all(&n);
 
     fprintf(out, "usage: spectralctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
                  "How well is each layer of a neural network trained? Client of spectrald.\n\n"
                  "commands:\n");
     for (size_t i = 0; i < n; i++)
-        fprintf(out, "  %-24s%s\n", all[i].args->name, all[i].args->summary);
+        fprintf(out, "  %-24s%s\n", all[i]->args->name, all[i]->args->summary);
     fprintf(out, "\noptions:\n");
     args_help_options(&common, out);
-    fprintf(out, "\nexit status: 0 done; 1 wrong usage; 2 server unreachable or refusing; 3 job "
-                 "failed;\n4 job cancelled; 130 interrupted.\n"
+    fprintf(out, "\nexit status: 0 done; 1 wrong usage, or the output cannot be written; 2 server\n"
+                 "unreachable or refusing; 3 job failed; 4 job cancelled; 130 interrupted.\n"
                  "spectralctl COMMAND --help tells more.\n");
 }
 
 static const struct command *find_command(const char *name)
 {
     size_t n;
-    const struct command *all = commands_all(&n);
+    const struct command *const *all = commands_all(&n);
 
     for (size_t i = 0; i < n; i++)
-        if (strcmp(all[i].args->name, name) == 0)
-            return &all[i];
+        if (strcmp(all[i]->args->name, name) == 0)
+            return all[i];
     return NULL;
 }
 
@@ -94,6 +94,28 @@ static int usage(const struct err *err)
     return EXIT_USAGE;
 }
 
+/* A value that JSON cannot carry must not silently go missing from a request. */
+static int check_utf8(int argc, char **argv, struct err *err)
+{
+    for (int i = 1; i < argc; i++) {
+        json_auto_t *s = json_string(argv[i]);
+
+        if (!s)
+            return err_set(err, ERR_INVALID, "argument %d is not UTF-8", i);
+    }
+    return 0;
+}
+
+/* A full disk must not look like success. */
+static int finish(int status)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_DONE) {
+        fprintf(stderr, "spectralctl: cannot write the output: %s\n", strerror(errno));
+        return EXIT_USAGE;
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct common_settings cs = {0};
@@ -103,7 +125,9 @@ int main(int argc, char **argv)
     struct err err = {0};
     int used = 0;
 
-    (void)setlocale(LC_CTYPE, "");
+    (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for widths only: the server speaks UTF-8 */
+    if (check_utf8(argc, argv, &err) < 0)
+        return usage(&err);
     if (args_parse(NULL, NULL, &common, &cs, argc - 1, argv + 1, &operands, &used, &err) < 0)
         return usage(&err);
     if (cs.version) {
@@ -130,5 +154,5 @@ int main(int argc, char **argv)
         args_help(cmd->args, &common, stdout);
         return EXIT_DONE;
     }
-    return run(cmd, &cs, settings, &operands);
+    return finish(run(cmd, &cs, settings, &operands));
 }

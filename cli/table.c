@@ -173,9 +173,9 @@ static void print_row(const struct table *t, const struct cell *cells, const str
     bool first = true;
 
     for (size_t c = 0; c < t->n_columns; c++)
-        if (l->width[c] > 0)
+        if (l->width[c] > 0 && cells[c].width > 0)
             last = c;
-    for (size_t c = 0; c < t->n_columns; c++) {
+    for (size_t c = 0; c <= last; c++) {
         if (l->width[c] == 0)
             continue;
         if (!first)

@@ -32,6 +32,7 @@ static void group_begin(void *state)
 {
     struct store_state *s = state;
 
+    /* Kept for group_commit(); until then the store refuses every verb. */
     s->begin_err.code = 0;
     (void)store_begin(s->store, &s->begin_err);
 }
@@ -39,11 +40,11 @@ static void group_begin(void *state)
 static int group_commit(void *state, struct err *err)
 {
     struct store_state *s = state;
-
     int64_t now = wall_ms();
     int r;
 
     if (s->begin_err.code) {
+        store_rollback(s->store);
         *err = s->begin_err;
         return err->code;
     }

@@ -38,8 +38,12 @@ static int do_begin(struct store *base, struct err *err)
 
     if (r == 0)
         r = begin(&s->state, err);
-    if (r < 0)
-        do_rollback(base);
+    if (r == 0)
+        return 0;
+    do_rollback(base);
+    /* sql_check_transaction() then refuses every verb, up to commit or rollback. */
+    s->cache.in_transaction = s->state.in_transaction = true;
+    s->cache.failure = s->state.failure = r;
     return r;
 }
 

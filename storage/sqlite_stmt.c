@@ -59,7 +59,7 @@ int sql_check_transaction(struct db *db, struct err *err)
         return 0;
     if (db->failure == 0)
         db->failure = ERR_IO;
-    return err_set(err, db->failure, "the %s database lost its transaction after a failed write",
+    return err_set(err, db->failure, "the %s database is outside a transaction after a failure",
                    db->name);
 }
 

@@ -155,6 +155,8 @@ struct store_options {
 int store_open_sqlite(const struct store_options *opt, struct store **out, struct err *err);
 void store_close(struct store *s);
 
+/* When it fails, every verb fails as well until store_commit() (which fails) or store_rollback().
+ */
 int store_begin(struct store *s, struct err *err);
 int store_commit(struct store *s, struct err *err);
 void store_rollback(struct store *s);

@@ -128,9 +128,9 @@ static void test_every_column_is_described(void **state)
     for (int c = 0; c < COLUMN_COUNT; c++) {
         const struct column_info *info = column_info((enum column)c);
         AUTO(freep)
-        char *want =
-            xasprintf("\n        %s:\n          type: [%s, 'null']\n          description: ",
-                      info->name, info->integer ? "integer" : "number");
+        char *want = xasprintf(
+            "\n        %s:\n          type: [%s, 'null']\n          description: ", info->name,
+            info->integer ? "integer" : "number");
         const char *at = strstr(layer, want);
 
         if (!at || at > end)

@@ -50,12 +50,8 @@ static void test_path(void **state)
 static void test_bad_paths(void **state)
 {
     static const char *const invalid[] = {"/%", "/%1", "/%zz", "/%00", "/a/%0", "/a:%00", "/%%"};
-    static const char *const unknown[] = {"",
-                                          "*",
-                                          "x",
-                                          "?",
-                                          "http://host",
-                                          "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q"};
+    static const char *const unknown[] = {"",  "*",           "x",
+                                          "?", "http://host", "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q"};
     struct path p;
 
     (void)state;

@@ -1,0 +1,31 @@
+/* progress.h: how far a job is, on stderr.
+ *
+ * On a terminal one line that is drawn over and over; elsewhere a line now and then.
+ */
+#ifndef SPECTRALCTL_PROGRESS_H
+#define SPECTRALCTL_PROGRESS_H
+
+#include <jansson.h>
+
+#include "cli/term.h"
+
+struct progress {
+    const struct term *term; /* borrowed */
+    int64_t last_ns;         /* when a line was last printed where nobody watches */
+    bool drawn;              /* a line without newline is on the screen */
+};
+
+/* Nothing is printed before the first progress_show(). */
+void progress_init(struct progress *p, const struct term *term);
+
+/* Show a job as the server describes it. */
+void progress_show(struct progress *p, const json_t *job);
+
+/* Wipe the drawn line. */
+void progress_end(struct progress *p);
+
+/* The line for a job, of at most `width` columns as long as that is at least 64, and safe to
+ * print. The caller frees it. */
+char *progress_line(const json_t *job, size_t width);
+
+#endif
