@@ -66,7 +66,7 @@ static int get_layers(const json_t *v, struct layer_filter *f, struct err *err)
     if (json_is_null(v))
         return 0;
     if (!json_is_array(v) || n > ANALYZE_LIST_MAX)
-        return wrong(err, "layers", "an array of at most 100000 layer ids and names");
+        return wrong(err, "layers", "an array of at most 10000 layer ids and names");
     f->ids = xcalloc(n, sizeof *f->ids);
     f->names = xcalloc(n, sizeof *f->names);
     json_array_foreach(v, i, item)

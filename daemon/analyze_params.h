@@ -8,7 +8,7 @@
 #include "models/layers.h"
 
 #define ANALYZE_COMPAT_NAME "weightwatcher-0.7.5.5"
-#define ANALYZE_LIST_MAX    100000 /* entries of params.layers */
+#define ANALYZE_LIST_MAX    10000 /* entries of params.layers */
 
 struct analyze_params {
     struct layer_filter filter;

@@ -78,31 +78,36 @@ static void put_notes(struct buf *b, const struct layer *l, const struct layer_w
     buf_printf(b, "]");
 }
 
-/* Shape columns are known without a spectrum too. */
-static double shape_column(const struct layer *l, enum column c)
+/* Columns that follow from the shape, known without a spectrum too. */
+static bool shape_column(const struct layer *l, bool compat, enum column c, double *x)
 {
-    double n = (double)(l->rows > l->cols ? l->rows : l->cols);
-    double m = (double)(l->rows > l->cols ? l->cols : l->rows);
+    uint64_t n, m;
 
-    if (l->rows == 0 || l->cols == 0)
-        return NAN;
+    layer_sides(l, compat, &n, &m);
     if (c == COL_N)
-        return n;
-    if (c == COL_M)
-        return m;
-    if (c == COL_Q)
-        return n / m;
-    if (c == COL_RF)
-        return (double)l->n_slices;
-    return c == COL_NUM_EVALS ? m * (double)l->n_slices : NAN;
+        *x = (double)n;
+    else if (c == COL_M)
+        *x = (double)m;
+    else if (c == COL_Q)
+        *x = (double)n / (double)m;
+    else if (c == COL_RF)
+        *x = (double)l->n_slices;
+    else if (c == COL_NUM_EVALS)
+        *x = (double)((n < m ? n : m) * l->n_slices);
+    else
+        return false;
+    return true;
 }
 
-static void put_columns(struct buf *b, const struct layer *l, const struct layer_work *w)
+static void put_columns(struct buf *b, const struct layer *l, const struct layer_work *w,
+                        bool compat)
 {
     for (int c = 0; c < COLUMN_COUNT; c++) {
         const struct column_info *info = column_info((enum column)c);
-        double x = w->outcome == OUT_DONE ? w->values.v[c] : shape_column(l, (enum column)c);
+        double x = w->outcome == OUT_DONE ? w->values.v[c] : NAN;
 
+        if (l->rows > 0 && l->cols > 0)
+            (void)shape_column(l, compat, (enum column)c, &x);
         if (info->integer && isfinite(x))
             json_text_key_int(b, info->name, (int64_t)x);
         else
@@ -154,7 +159,7 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
         buf_printf(b, "%" PRIu64, w->n_nonfinite);
     else
         buf_printf(b, "null");
-    put_columns(b, l, w);
+    put_columns(b, l, w, a->params.compat);
     put_notes(b, l, w);
     put_provenance(b, a, i);
     buf_printf(b, "}");

@@ -461,6 +461,7 @@ void jobs_abandon(struct service *s)
 
 struct submit {
     struct service *svc;
+    json_t *json_source, *json_params, *json_labels; /* as sent; for the file thread */
     struct job_record rec, claimed;
     char *path;
     struct source *source;
@@ -475,6 +476,9 @@ static void submit_free(struct submit *q)
     job_record_done(&q->rec);
     job_record_done(&q->claimed);
     source_free(q->source);
+    json_decref(q->json_source);
+    json_decref(q->json_params);
+    json_decref(q->json_labels);
     free(q->path);
     free(q);
 }
@@ -522,14 +526,6 @@ static void submit_stored(void *arg, const struct err *group_err)
     submit_free(q);
 }
 
-static void submit_open_run(void *arg, void *state)
-{
-    struct submit *q = arg;
-
-    (void)state;
-    (void)source_open(q->svc->config, q->path, &q->source, &q->err);
-}
-
 static void submit_opened(void *arg, const struct err *group_err)
 {
     struct submit *q = arg;
@@ -545,21 +541,6 @@ static void submit_opened(void *arg, const struct err *group_err)
     q->claim = s->n_jobs < JOBS_ACTIVE_MAX && !s->draining;
     s->n_unfinished++;
     actor_send(s->store_actor, submit_store_run, submit_stored, q);
-}
-
-static void submit_refused(void *arg, const struct err *group_err)
-{
-    struct submit *q = arg;
-    struct err err = q->err;
-
-    (void)group_err;
-    submit_failed(q, &err);
-}
-
-static void do_nothing(void *arg, void *state)
-{
-    (void)arg;
-    (void)state;
 }
 
 static int check_source(const json_t *source, char **path, struct err *err)
@@ -594,36 +575,45 @@ static char *dumps(const json_t *v)
     return text;
 }
 
-static int fill_record(struct submit *q, const struct job_request *rq)
+static int fill_record(struct submit *q)
 {
     struct analyze_params params;
-    struct service *s = q->svc;
-    int r;
+    int r = check_source(q->json_source, &q->path, &q->err);
 
+    if (r == 0)
+        r = analyze_params_parse(q->json_params, &params, &q->err);
+    if (r < 0)
+        return r;
+    r = layer_filter_check(&params.filter, &q->err);
+    q->rec.source = dumps(q->json_source);
+    q->rec.params = analyze_params_text(&params);
+    q->rec.labels = dumps(q->json_labels);
+    analyze_params_done(&params);
+    return r;
+}
+
+/* On the file thread: long lists and regular expressions take time as well. */
+static void submit_open_run(void *arg, void *state)
+{
+    struct submit *q = arg;
+
+    (void)state;
+    if (q->err.code == 0 && fill_record(q) == 0)
+        (void)source_open(q->svc->config, q->path, &q->source, &q->err);
+}
+
+static int check_acceptance(const struct service *s, const char *kind, struct err *err)
+{
     if (s->draining)
-        return err_set(&q->err, ERR_BUSY, "the server is shutting down");
+        return err_set(err, ERR_BUSY, "the server is shutting down");
     if (s->n_unfinished >= s->config->queue_limit)
-        return err_set(&q->err, ERR_BUSY, "the queue is full: %llu unfinished jobs",
+        return err_set(err, ERR_BUSY, "the queue is full: %llu unfinished jobs",
                        (unsigned long long)s->n_unfinished);
     if (!s->health.disk_ok)
-        return err_set(&q->err, ERR_FULL, "the state directory is low on space: %s",
+        return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
-    if (strcmp(rq->kind, "analyze") != 0)
-        return err_set_at(&q->err, ERR_INVALID, "/kind", "kind must be \"analyze\"");
-    r = check_source(rq->source, &q->path, &q->err);
-    if (r < 0)
-        return r;
-    r = analyze_params_parse(rq->params, &params, &q->err);
-    if (r < 0)
-        return r;
-    q->rec.kind = xstrdup(rq->kind);
-    q->rec.owner = xstrdup(rq->owner);
-    q->rec.source = dumps(rq->source);
-    q->rec.params = analyze_params_text(&params);
-    q->rec.labels = dumps(rq->labels);
-    q->rec.created_ms = wall_ms();
-    ident_new(q->rec.id, "job_");
-    analyze_params_done(&params);
+    if (strcmp(kind, "analyze") != 0)
+        return err_set_at(err, ERR_INVALID, "/kind", "kind must be \"analyze\"");
     return 0;
 }
 
@@ -634,12 +624,16 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
     q->svc = s;
     q->cb = cb;
     q->arg = arg;
-    if (fill_record(q, rq) < 0)
-        actor_send(s->file_actor, do_nothing, submit_refused, q);
-    else
-        actor_send(s->file_actor, submit_open_run, submit_opened, q);
+    q->json_source = json_incref((json_t *)(uintptr_t)rq->source);
+    q->json_params = json_incref((json_t *)(uintptr_t)rq->params);
+    q->json_labels = json_incref((json_t *)(uintptr_t)rq->labels);
+    q->rec.kind = xstrdup(rq->kind);
+    q->rec.owner = xstrdup(rq->owner);
+    q->rec.created_ms = wall_ms();
+    ident_new(q->rec.id, "job_");
+    (void)check_acceptance(s, rq->kind, &q->err);
+    actor_send(s->file_actor, submit_open_run, submit_opened, q);
 }
-
 /* --- get, cancel, delete ------------------------------------------------------------------- */
 
 enum verb { VERB_GET, VERB_CANCEL, VERB_DELETE };
@@ -675,6 +669,7 @@ static void cancel_active(struct service *s, const char *id)
     if (j && !j->ended) {
         j->rec.state = JOB_CANCELLING;
         end_job(j, JOB_CANCELLED, NULL, NULL);
+        job_changed(j); /* a long poll sees it now, and again when it has ended */
     }
 }
 

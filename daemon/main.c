@@ -113,7 +113,7 @@ static int serve(int argc, char **argv)
     many_descriptors();
     r = start(&p, &err);
     if (r == 0) {
-        printf("spectrald %s serves on %s\n", SPECTRALD_VERSION, p.config.listen);
+        printf("spectrald %s serves on %s\n", SPECTRALD_VERSION, api_address(p.api));
         (void)fflush(stdout);
         notify_state("READY=1");
         loop_run(service_loop(p.service));

@@ -76,29 +76,72 @@ static bool matches(const regex_t *re, const char *name)
 
 /* --- ids and names ------------------------------------------------------------------------- */
 
-static bool listed(const struct layer_filter *f, const struct layer *l, size_t row, bool *used)
-{
-    bool hit = f->n_ids == 0 && f->n_names == 0;
+/* One entry of the request's list, by id or by name. */
+struct entry {
+    int64_t id;
+    const char *name; /* borrowed, or NULL */
+    bool used;
+};
 
-    for (size_t i = 0; i < f->n_ids; i++)
-        if (f->ids[i] == (int64_t)row)
-            hit = used[i] = true;
-    for (size_t i = 0; i < f->n_names; i++)
-        if (strcmp(f->names[i], l->longname) == 0 || strcmp(f->names[i], l->tensor) == 0)
-            hit = used[f->n_ids + i] = true;
-    return hit;
+static int compare_entries(const void *pa, const void *pb)
+{
+    const struct entry *a = pa, *b = pb;
+
+    if (!a->name != !b->name)
+        return a->name ? 1 : -1;
+    if (a->name)
+        return strcmp(a->name, b->name);
+    return (a->id > b->id) - (a->id < b->id);
 }
 
-static int check_used(const struct layer_filter *f, const bool *used, struct err *err)
+/* The list, sorted and without repetitions. Owned by the caller. */
+static struct entry *sorted_entries(const struct layer_filter *f, size_t *n)
 {
+    size_t all = f->n_ids + f->n_names, kept = 0;
+    struct entry *e = xcalloc(all, sizeof *e);
+
     for (size_t i = 0; i < f->n_ids; i++)
-        if (!used[i])
-            return err_set_at(err, ERR_INVALID, "/params/layers", "there is no layer %lld",
-                              (long long)f->ids[i]);
+        e[i].id = f->ids[i];
     for (size_t i = 0; i < f->n_names; i++)
-        if (!used[f->n_ids + i])
+        e[f->n_ids + i].name = f->names[i];
+    if (all > 0)
+        qsort(e, all, sizeof *e, compare_entries);
+    for (size_t i = 0; i < all; i++)
+        if (i == 0 || compare_entries(&e[kept - 1], &e[i]) != 0)
+            e[kept++] = e[i];
+    *n = kept;
+    return e;
+}
+
+static bool use_entry(struct entry *e, size_t n, struct entry key)
+{
+    struct entry *found = n ? bsearch(&key, e, n, sizeof *e, compare_entries) : NULL;
+
+    if (found)
+        found->used = true;
+    return found != NULL;
+}
+
+static bool listed(struct entry *e, size_t n, const struct layer *l, size_t row)
+{
+    bool by_id = use_entry(e, n, (struct entry){.id = (int64_t)row});
+    bool by_longname = use_entry(e, n, (struct entry){.name = l->longname});
+    bool by_tensor = use_entry(e, n, (struct entry){.name = l->tensor});
+
+    return n == 0 || by_id || by_longname || by_tensor;
+}
+
+static int check_used(const struct entry *e, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (e[i].used)
+            continue;
+        if (e[i].name)
             return err_set_at(err, ERR_INVALID, "/params/layers", "there is no layer \"%.100s\"",
-                              f->names[i]);
+                              e[i].name);
+        return err_set_at(err, ERR_INVALID, "/params/layers", "there is no layer %lld",
+                          (long long)e[i].id);
+    }
     return 0;
 }
 
@@ -114,12 +157,12 @@ static bool seen_by_upstream(const struct layer *l)
 
 static enum skip_reason size_reason(const struct layer_filter *f, const struct layer *l)
 {
-    uint64_t short_side = l->rows < l->cols ? l->rows : l->cols;
-    uint64_t long_side = l->rows < l->cols ? l->cols : l->rows;
-    uint64_t evals = short_side * l->n_slices;
+    uint64_t long_side, short_side, evals;
 
-    if (short_side > f->n_limit)
+    if (l->rows > f->n_limit && l->cols > f->n_limit)
         return SKIP_LIMIT;
+    layer_sides(l, f->compat, &long_side, &short_side);
+    evals = short_side * l->n_slices;
     if (f->min_evals && evals < f->min_evals)
         return SKIP_MIN_EVALS;
     if (f->max_evals && evals > f->max_evals)
@@ -140,28 +183,45 @@ static enum skip_reason reason_for(const struct layer_filter *f, const struct la
     return size_reason(f, l);
 }
 
+int layer_filter_check(const struct layer_filter *f, struct err *err)
+{
+    const char *re[] = {f->include, f->exclude};
+    static const char *const pointer[] = {"/params/include", "/params/exclude"};
+
+    for (size_t i = 0; i < ARRAY_LEN(re); i++) {
+        regex_t compiled;
+        int r = re[i] ? compile(re[i], pointer[i], &compiled, err) : 0;
+
+        if (r < 0)
+            return r;
+        if (re[i])
+            regfree(&compiled);
+    }
+    return 0;
+}
+
 int layers_filter(struct layer_list *ll, const struct layer_filter *f, struct err *err)
 {
-    AUTO(freep) bool *used = xcalloc(f->n_ids + f->n_names, sizeof *used);
+    AUTO(freep) struct entry *entries = NULL;
     regex_t include, exclude;
+    size_t n;
     int r = f->include ? compile(f->include, "/params/include", &include, err) : 0;
 
     if (r < 0)
         return r;
+    entries = sorted_entries(f, &n);
     r = f->exclude ? compile(f->exclude, "/params/exclude", &exclude, err) : 0;
     for (size_t i = 0; r == 0 && i < ll->count; i++) {
         struct layer *l = &ll->l[i];
-        bool wanted = listed(f, l, i, used);
+        bool wanted = listed(entries, n, l, i);
 
         wanted = wanted && (!f->include || matches(&include, l->longname));
         wanted = wanted && (!f->exclude || !matches(&exclude, l->longname));
         l->skip = reason_for(f, l, wanted);
     }
-    if (r == 0)
-        r = check_used(f, used, err);
     if (f->include)
         regfree(&include);
     if (r == 0 && f->exclude)
         regfree(&exclude);
-    return r;
+    return r < 0 ? r : check_used(entries, n, err);
 }

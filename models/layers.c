@@ -84,6 +84,15 @@ const char *layer_note_name(unsigned bit)
 
 /* --- the list ------------------------------------------------------------------------------ */
 
+void layer_sides(const struct layer *l, bool compat, uint64_t *n, uint64_t *m)
+{
+    bool swapped = compat && l->type == TYPE_CONV2D && l->n_slices % 2 == 0 && l->rows < l->cols;
+    bool rows_long = (l->rows > l->cols) != swapped;
+
+    *n = rows_long ? l->rows : l->cols;
+    *m = rows_long ? l->cols : l->rows;
+}
+
 void layer_list_done(struct layer_list *ll)
 {
     for (size_t i = 0; i < ll->n_strings; i++)

@@ -115,6 +115,11 @@ struct layer_list {
 
 void layer_list_done(struct layer_list *ll);
 
+/* Long and short side of the matrix (of one slice): the columns N and M. With `compat` as
+ * WeightWatcher 0.7.5.5 has them, which swaps the two once per kernel position of a convolution
+ * with fewer outputs than inputs, so that an even number of positions leaves N < M. */
+void layer_sides(const struct layer *l, bool compat, uint64_t *n, uint64_t *m);
+
 /* Rows of a model made of `n_tables` files. `config` may be NULL. A tensor name in two files is
  * ERR_FORMAT. Strings are the list's own; the tables may be freed afterwards. */
 int layers_build(const struct tensor_table *const *tables, size_t n_tables,
@@ -138,6 +143,10 @@ struct layer_filter {
 };
 #define LAYER_REGEX_MAX 1024
 void layer_filter_done(struct layer_filter *f);
+
+/* Whether the regular expressions compile: ERR_INVALID with the pointer of the field. May take
+ * milliseconds. */
+int layer_filter_check(const struct layer_filter *f, struct err *err);
 
 /* Set `skip` on every row that the filter drops. ERR_INVALID with the pointer of the field when
  * a regex does not compile, or an id or a name selects nothing at all. */

@@ -236,6 +236,19 @@ def test_filters(daemon):
     assert rows["model.layers.0.mlp.up_proj"]["reason"] == "max_N"
 
 
+@pytest.mark.parametrize("field,value,says", [
+    ("include", "(", "regular expression"), ("exclude", "a{9999}", "repetitions"),
+    ("include", "(a)\\1", "back-references"), ("include", "x" * 1025, "1024"),
+    ("layers", list(range(10001)), "10000"), ("layers", [-1], "layer ids"),
+    ("types", ["lstm"], "dense"), ("precision", "half", "single"), ("min_evals", -1, "integer"),
+    ("max_evals", 3, "below min_evals"), ("compat", "weightwatcher-0.1", "0.7.5.5")])
+def test_bad_parameters_are_refused_at_once(daemon, field, value, says):
+    r = daemon.submit("manlm.safetensors", {field: value}, wait=0)
+    assert r.status == 400 and r.headers["Content-Type"].startswith("application/problem+json")
+    assert says in json.dumps(r.json) and f"/params/{field}" in json.dumps(r.json)
+    assert daemon.get("/v1/jobs").json["jobs"] == []
+
+
 def test_cache_is_by_content(daemon):
     src = os.path.join(daemon.root, "manlm.safetensors")
     daemon.analyze("manlm.safetensors")
