@@ -52,6 +52,7 @@ struct layer_work {
     struct digest spectrum_key, fit_key;
     struct digest content;
     int64_t leader;      /* an earlier row with the same fit key, or -1 */
+    uint64_t n_led;      /* rows that end with this one, itself included */
     bool hit;            /* no eigen-solve was needed */
     struct buf spectrum; /* cached record, while only the fit is missing */
     struct layer_values values;

@@ -144,6 +144,7 @@ static int build_rows(struct analyze *a)
     for (size_t i = 0; i < a->layers.count; i++) {
         a->lw[i].outcome = a->layers.l[i].skip == SKIP_NONE ? OUT_WANTED : OUT_SKIPPED;
         a->lw[i].leader = -1;
+        a->lw[i].n_led = 1;
     }
     return 0;
 }

@@ -97,10 +97,12 @@ static void find_leaders(struct analyze *a)
     if (n)
         qsort(v, n, sizeof *v, by_key);
     for (size_t k = 1; k < n; k++) {
-        if (!digest_equal(&v[k].key, &v[lead].key))
+        if (!digest_equal(&v[k].key, &v[lead].key)) {
             lead = k;
-        else
-            a->lw[v[k].row].leader = (int64_t)v[lead].row;
+            continue;
+        }
+        a->lw[v[k].row].leader = (int64_t)v[lead].row;
+        a->lw[v[lead].row].n_led++;
     }
 }
 
@@ -282,16 +284,6 @@ static void row_finished(struct analyze *a)
         analyze_next(a);
 }
 
-/* Rows that share this one's content end with it. */
-static uint64_t rows_led_by(const struct analyze *a, size_t row)
-{
-    uint64_t n = 1;
-
-    for (size_t i = row + 1; i < a->layers.count; i++)
-        n += a->lw[i].leader == (int64_t)row;
-    return n;
-}
-
 /* The row's outcome is set: count it, keep it, show it. */
 static void row_done(struct analyze *a, size_t row, int spectrum_fd, size_t spectrum_len)
 {
@@ -299,7 +291,7 @@ static void row_done(struct analyze *a, size_t row, int spectrum_fd, size_t spec
     struct layer_work *w = &a->lw[row];
     struct result *r = xcalloc(1, sizeof *r);
 
-    j->rec.layers_done += rows_led_by(a, row);
+    j->rec.layers_done += w->n_led;
     j->flops_done += w->flops;
     if (w->outcome != OUT_FAILED && !w->hit) {
         j->rec.misses++;
@@ -640,7 +632,7 @@ static void count_cached(struct analyze *a, size_t row)
 
     if (w->outcome == OUT_WANTED || w->outcome == OUT_SKIPPED || w->leader >= 0)
         return;
-    j->rec.layers_done += rows_led_by(a, row);
+    j->rec.layers_done += w->n_led;
     j->rec.hits++;
     metric_inc(j->svc->m_hits, "fit", 1);
 }

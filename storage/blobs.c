@@ -3,6 +3,7 @@
 
 #include "common/fdio.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -111,4 +112,62 @@ void blob_remove(const char *root, const char *kind, const struct digest *key)
     AUTO(freep) char *path = blob_path(root, kind, key);
 
     (void)unlink(path);
+}
+
+/* The key that names a blob file; false for any other name. */
+static bool key_of_name(const char *name, struct digest *key)
+{
+    char again[DIGEST_HEX_LEN + 1];
+
+    if (strlen(name) != DIGEST_HEX_LEN)
+        return false;
+    for (size_t i = 0; i < DIGEST_LEN; i++) {
+        unsigned byte;
+
+        if (sscanf(name + 2 * i, "%2x", &byte) != 1)
+            return false;
+        key->b[i] = (uint8_t)byte;
+    }
+    digest_hex(key, again); /* sscanf takes signs, spaces and capitals as well */
+    return strcmp(again, name) == 0;
+}
+
+static size_t sweep_dir(const char *path, bool (*known)(void *arg, const struct digest *key),
+                        void *arg)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *e;
+    size_t n = 0;
+
+    while (dir && (e = readdir(dir)) != NULL) {
+        struct digest key;
+
+        if (e->d_name[0] == '.' || (key_of_name(e->d_name, &key) && known(arg, &key)))
+            continue;
+        n += unlinkat(dirfd(dir), e->d_name, 0) == 0;
+    }
+    if (dir)
+        (void)closedir(dir);
+    return n;
+}
+
+size_t blob_sweep(const char *root, const char *kind,
+                  bool (*known)(void *arg, const struct digest *key), void *arg)
+{
+    AUTO(freep) char *top = xasprintf("%s/blobs/%s", root, kind);
+    DIR *dir = opendir(top);
+    const struct dirent *e;
+    size_t n = 0;
+
+    while (dir && (e = readdir(dir)) != NULL) {
+        AUTO(freep) char *path = NULL;
+
+        if (strlen(e->d_name) != 2 || e->d_name[0] == '.')
+            continue;
+        path = xasprintf("%s/%s", top, e->d_name);
+        n += sweep_dir(path, known, arg);
+    }
+    if (dir)
+        (void)closedir(dir);
+    return n;
 }

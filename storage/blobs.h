@@ -16,6 +16,10 @@ int blob_write(const char *root, const char *kind, const struct digest *key, con
  * long; ERR_NOMEM. */
 int blob_read(const char *root, const char *kind, const struct digest *key, uint64_t len,
               struct buf *out, struct err *err);
+/* Remove every file of this kind that is not the blob of a key that `known` confirms: what a crash
+ * or a failed transaction left behind. Returns how many. */
+size_t blob_sweep(const char *root, const char *kind,
+                  bool (*known)(void *arg, const struct digest *key), void *arg);
 /* Nothing happens when there is none. */
 void blob_remove(const char *root, const char *kind, const struct digest *key);
 

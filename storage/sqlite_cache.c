@@ -174,6 +174,36 @@ static int cache_put(struct store *base, enum cache_kind kind, const struct dige
     return sql_run(&s->cache, st, err);
 }
 
+struct sweep {
+    struct sqlite_store *s;
+    enum cache_kind kind;
+};
+
+static bool blob_known(void *arg, const struct digest *key)
+{
+    const struct sweep *w = arg;
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(
+        &w->s->cache, "SELECT 1 FROM results WHERE kind=?1 AND key=?2 AND value IS NULL", NULL);
+
+    if (!st)
+        return true; /* keep what cannot be judged */
+    bind_key(st, 1, w->kind, key);
+    return sql_next(&w->s->cache, st, NULL) != 0;
+}
+
+size_t sqlite_cache_sweep(struct sqlite_store *s)
+{
+    size_t n = 0;
+
+    for (int kind = 0; kind < CACHE_KIND_COUNT; kind++) {
+        struct sweep w = {s, (enum cache_kind)kind};
+
+        n += blob_sweep(s->dir, kind_name[kind], blob_known, &w);
+    }
+    return n;
+}
+
 /* --- layer rows ---------------------------------------------------------------------------- */
 
 static int rows_put(struct store *base, const struct digest *key, const struct layer_row *row,

@@ -196,9 +196,11 @@ int store_open_sqlite(const struct store_options *opt, struct store **out, struc
         r = open_state(s, wal, err);
     if (r == 0)
         r = open_cache(s, wal, err);
-    if (r < 0)
+    if (r < 0) {
         sqlite_store_close(&s->base);
-    else
-        *out = &s->base;
-    return r;
+        return r;
+    }
+    (void)sqlite_cache_sweep(s);
+    *out = &s->base;
+    return 0;
 }

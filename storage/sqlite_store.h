@@ -26,6 +26,9 @@ static inline struct sqlite_store *sqlite_of(struct store *s)
 
 void sqlite_store_close(struct store *base);
 
+/* Remove blob files that no row refers to; returns how many. */
+size_t sqlite_cache_sweep(struct sqlite_store *s);
+
 extern const struct store_ops sqlite_ops;
 extern const struct store_job_ops sqlite_job_ops;
 extern const struct store_model_ops sqlite_model_ops;

@@ -194,6 +194,32 @@ static void group_that_cannot_begin(void **state)
     store_close(s);
 }
 
+/* Blob files that no row refers to, and halves of files, go when the store is opened. */
+static void orphaned_blobs_are_removed(void **state)
+{
+    struct store *s = open_store(100);
+    char command[512];
+    int files;
+
+    (void)state;
+    put_value(s, 1, 1000);
+    assert_int_equal(store_begin(s, NULL), 0);
+    put_value(s, 2, 1000);
+    store_rollback(s);
+    store_close(s);
+    snprintf(command, sizeof command,
+             "cd %s/blobs/spectrum && d=$(ls | head -n 1) && touch $d/x.tmp && mkdir zz && "
+             "cp $d/???* zz/ && exit $(find . -type f | wc -l)",
+             dir);
+    files = WEXITSTATUS(system(command));
+    assert_int_equal(files, 2 + 1 + 2);
+    s = open_store(100);
+    check_value(s, 1, 1000);
+    store_close(s);
+    snprintf(command, sizeof command, "exit $(find %s/blobs -type f | wc -l)", dir);
+    assert_int_equal(WEXITSTATUS(system(command)), 2); /* the copy in zz has a known name */
+}
+
 /* Run SQL on a closed store's database. */
 static void raw_sql(const char *name, const char *sql)
 {
@@ -366,6 +392,7 @@ int main(void)
         STORE_TEST(full_disk_for_a_blob),
         STORE_TEST(lost_transaction_fails_the_group),
         STORE_TEST(group_that_cannot_begin),
+        STORE_TEST(orphaned_blobs_are_removed),
         STORE_TEST(version_1_is_upgraded),
         STORE_TEST(files_are_set_up),
         STORE_TEST(foreign_or_damaged_state_is_refused),
