@@ -26,9 +26,12 @@
 
 #define BLOCK_BYTES (16u << 20)
 #define BLOCK_LINES 512 /* at most; enough for dsyrk to reach its speed */
+/* Matrices of more than PARTS_FLOPS are cut into parts of about PART_FLOPS. A test sets others. */
+#ifndef PART_FLOPS
 #define PART_FLOPS  4e11
 #define PARTS_FLOPS 6e11
 #define PARTS_N_MIN 2048
+#endif
 
 /* Largest |w| whose square times n stays finite, and smallest that keeps its digits. */
 #define SAFE_MAX 1e140
