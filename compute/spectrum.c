@@ -204,7 +204,6 @@ int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t cou
     block = alloc_elements(step, n, sizeof *block);
     if (!block)
         return no_memory(n, err);
-    memset(g, 0, n * spectrum_gram_ld(n) * sizeof *g);
     for (size_t i = 0; i < count; i += step) {
         size_t k = count - i < step ? count - i : step;
 
@@ -227,7 +226,6 @@ static int gram_single(const struct matrix_source *src, float *g, uint64_t *n_no
 
     if (!block)
         return no_memory(n, err);
-    memset(g, 0, n * spectrum_gram_ld(n) * sizeof *g);
     for (size_t i = 0; i < src->n_long; i += step) {
         size_t k = src->n_long - i < step ? src->n_long - i : step;
         int r = src->read(src->arg, i, k, PRECISION_SINGLE, block, n_nonfinite, err);
@@ -399,7 +397,7 @@ void spectrum_add_part(double *g, const double *part, size_t n)
         g[i] += part[i];
 }
 
-/* Gram matrix of the whole in the order that spectrum_parts() prescribes. */
+/* Gram matrix of the whole, g zero on entry, in the order that spectrum_parts() prescribes. */
 static int gram_whole(const struct matrix_source *src, double *g, uint64_t *n_nonfinite,
                       struct err *err)
 {
@@ -411,10 +409,12 @@ static int gram_whole(const struct matrix_source *src, double *g, uint64_t *n_no
     r = spectrum_gram_part(src, first, count, g, n_nonfinite, err);
     if (r < 0 || parts == 1)
         return r;
-    part = alloc_elements(n, spectrum_gram_ld(n), sizeof *part);
+    part = calloc(n * spectrum_gram_ld(n), sizeof *part);
     if (!part)
         return no_memory(n, err);
     for (size_t p = 1; p < parts; p++) {
+        if (p > 1)
+            memset(part, 0, n * spectrum_gram_ld(n) * sizeof *part);
         spectrum_part_range(src->n_long, parts, p, &first, &count);
         r = spectrum_gram_part(src, first, count, part, n_nonfinite, err);
         if (r < 0)
@@ -441,6 +441,7 @@ static int compute_scaled(const struct matrix_source *src, const struct spectrum
     s.factor = max > 0 ? ldexp(1.0, -exponent) : 1.0;
     scaled.read = read_scaled;
     scaled.arg = &s;
+    memset(g, 0, src->n_short * spectrum_gram_ld(src->n_short) * sizeof *g);
     r = gram_whole(&scaled, g, &n_nonfinite, err);
     if (r == 0)
         r = finish_double(&scaled, g, opt, lambda, info, err);
@@ -455,7 +456,7 @@ static int compute_double(const struct matrix_source *src, const struct spectrum
                           double *lambda, struct spectrum_info *info, struct err *err)
 {
     size_t n = src->n_short;
-    AUTO(freep) double *g = alloc_elements(n, spectrum_gram_ld(n), sizeof *g);
+    AUTO(freep) double *g = calloc(n * spectrum_gram_ld(n), sizeof *g);
     int r;
 
     if (!g)
@@ -472,7 +473,7 @@ static int compute_single(const struct matrix_source *src, const struct spectrum
                           double *lambda, struct spectrum_info *info, struct err *err)
 {
     size_t n = src->n_short;
-    AUTO(freep) float *g = alloc_elements(n, spectrum_gram_ld(n), sizeof *g);
+    AUTO(freep) float *g = calloc(n * spectrum_gram_ld(n), sizeof *g);
     double trace = 0;
     int r;
 

@@ -65,7 +65,7 @@ void spectrum_part_range(size_t n_long, size_t parts, size_t part, size_t *first
 size_t spectrum_gram_ld(size_t n);
 
 /* Gram matrix of one line range: g (n_short * spectrum_gram_ld(n_short) doubles, column-major,
- * lower triangle; the rest is zero) is overwritten. Always in double. */
+ * lower triangle; all zero on entry, the rest stays zero). Always in double. */
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
                        uint64_t *n_nonfinite, struct err *err);
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -128,12 +129,23 @@ static int serve(int argc, char **argv)
     return r < 0 ? 1 : 0;
 }
 
+/* For ps and top: started as /proc/self/exe, the kernel calls it "exe". */
+static void set_name(const char *name)
+{
+    (void)prctl(PR_SET_NAME, name);
+}
+
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "--role=reader") == 0)
+    if (argc == 2 && strcmp(argv[1], "--role=reader") == 0) {
+        set_name("spectrald-read");
         return role_reader();
-    if (argc == 2 && strcmp(argv[1], "--role=compute") == 0)
+    }
+    if (argc == 2 && strcmp(argv[1], "--role=compute") == 0) {
+        set_name("spectrald-comp");
         return role_compute();
+    }
     one_blas_thread(argv);
+    set_name("spectrald");
     return serve(argc, argv);
 }

@@ -70,9 +70,16 @@ class Daemon:
         return open(self.log_path, errors="replace").read()
 
     def children(self, role="compute"):
-        out = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(self.proc.pid)],
-                             capture_output=True, text=True).stdout
-        return [int(line.split()[0]) for line in out.splitlines() if f"--role={role}" in line]
+        pids = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                parent = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1]
+                args = open(f"/proc/{pid}/cmdline").read().split("\0")
+            except OSError:
+                continue  # it has just ended
+            if int(parent) == self.proc.pid and f"--role={role}" in args:
+                pids.append(int(pid))
+        return pids
 
     def request(self, method, path, body=None, headers=None, timeout=120):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

@@ -187,7 +187,7 @@ static void parts_add_up(void **state)
         spectrum_part_range(ROWS, PARTS, p, &first, &count);
         assert_int_equal(first, next);
         next = first + count;
-        g[p] = malloc(COLS * spectrum_gram_ld(COLS) * sizeof *g[p]);
+        g[p] = calloc(COLS * spectrum_gram_ld(COLS), sizeof *g[p]);
         assert_int_equal(spectrum_gram_part(&src, first, count, g[p], &bad, NULL), 0);
     }
     assert_int_equal(next, ROWS);
@@ -198,6 +198,7 @@ static void parts_add_up(void **state)
     assert_within(a, b, COLS, 2 * info.error_bound);
     /* The one part that spectrum_parts() asks for here is bitwise the whole. */
     assert_int_equal(spectrum_parts(ROWS, COLS), 1);
+    memset(g[0], 0, COLS * spectrum_gram_ld(COLS) * sizeof *g[0]);
     assert_int_equal(spectrum_gram_part(&src, 0, ROWS, g[0], &bad, NULL), 0);
     assert_int_equal(spectrum_from_gram(g[0], &src, &opt, a, &info, NULL), 0);
     assert_memory_equal(a, b, sizeof a);

@@ -30,6 +30,7 @@ static void check(size_t rows, size_t cols, size_t parts)
     assert_int_equal(spectrum_compute(&src, &opt, a, &whole, NULL), 0);
     for (size_t p = 0; p < parts; p++) {
         spectrum_part_range(n_long, parts, p, &first, &count);
+        memset(part, 0, elements * sizeof *part);
         assert_int_equal(spectrum_gram_part(&src, first, count, part, &bad, NULL), 0);
         spectrum_add_part(sum, part, n);
     }
