@@ -54,6 +54,7 @@ struct layer_work {
     int64_t leader;      /* an earlier row with the same fit key, or -1 */
     uint64_t n_led;      /* rows that end with this one, itself included */
     bool hit;            /* no eigen-solve was needed */
+    bool unshared;       /* another job's result was promised and not there: compute it here */
     struct buf spectrum; /* cached record, while only the fit is missing */
     struct layer_values values;
     enum spectrum_method method;
@@ -65,6 +66,7 @@ struct layer_work {
     /* while its Gram matrix is being formed */
     int *gram_fd;
     size_t parts, parts_left;
+    bool elsewhere; /* another job has formed the spectrum meanwhile */
     double flops, bytes;
 };
 
@@ -140,6 +142,21 @@ const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *
 /* Factor on the eigenvalues of a row: pooled conv2d slices are scaled by 1/2 (upstream's
  * conv2d_norm with pool=True). */
 double analyze_scale(const struct layer *l);
+
+/* Look row i up, on the store thread: outcome, values, hit, or its spectrum when only the fit is
+ * missing. */
+void analyze_lookup_row(struct analyze *a, struct store *st, size_t i);
+
+/* What a row keeps of its spectrum. False when it does not fit the row. */
+bool analyze_note_spectrum(const struct layer *l, struct layer_work *w,
+                           const struct spectrum_record *rec);
+
+/* The row's outcome is set: count it, keep it, show it. `spectrum_fd`: the record in a sealed
+ * memory file (taken), or -1. Ends with analyze_row_finished(). */
+void analyze_row_done(struct analyze *a, size_t row, int spectrum_fd, size_t spectrum_len);
+
+/* One of the things that the compute stage waits for has ended. */
+void analyze_row_finished(struct analyze *a);
 
 /* Rows as JSON text, and the summary; pure functions, for the store thread. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);

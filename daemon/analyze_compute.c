@@ -1,15 +1,9 @@
-/* analyze_compute.c: rows -> values: from the cache, from a cached spectrum, or from the weights.
- *
- *   spectrum key = H(version, unit digest, layout, precision)
- *   fit key      = H(fit versions, spectrum key, scale, compat)
- *
- * Rows with the same fit key (tied embeddings) are computed once. Every result goes into the
- * cache as it arrives, so a job that is interrupted goes on where it was.
+/* analyze_compute.c: rows that the cache does not answer become tasks: from a cached spectrum, from
+ * the weights, or from Gram matrices of line ranges; or they wait for another job's result.
  */
 #include "daemon/analyze.h"
 
 #include "common/fdio.h"
-#include "compute/powerlaw.h"
 #include "daemon/log.h"
 
 #include <stdlib.h>
@@ -17,11 +11,6 @@
 #include <sys/mman.h>
 
 #define FIT_COST_PER_EVAL 2e3 /* operations, for estimates */
-
-double analyze_scale(const struct layer *l)
-{
-    return l->type == TYPE_CONV2D ? 0.5 : 1.0;
-}
 
 static struct wire_matrix matrix_of(const struct layer *l)
 {
@@ -46,283 +35,13 @@ static uint64_t short_side(const struct layer *l)
     return l->rows > l->cols ? l->cols : l->rows;
 }
 
-/* --- keys ---------------------------------------------------------------------------------- */
-
-static void make_keys(struct hasher *h, const struct analyze *a, size_t i)
-{
-    const struct layer *l = &a->layers.l[i];
-    struct layer_work *w = &a->lw[i];
-    double scale = analyze_scale(l);
-
-    w->content = analyze_unit_of(a, l)->digest;
-    hasher_add_str(h, "spectrald-spectrum");
-    hasher_add_u64(h, SPECTRUM_VERSION);
-    hasher_add(h, w->content.b, DIGEST_LEN);
-    hasher_add_u64(h, l->n_slices);
-    hasher_add_u64(h, l->row_stride);
-    hasher_add_u64(h, l->col_stride);
-    hasher_add_u64(h, l->slice_stride);
-    hasher_add_u64(h, a->params.precision);
-    hasher_finish(h, &w->spectrum_key);
-    hasher_add_str(h, "spectrald-fit");
-    hasher_add_u64(h, POWERLAW_VERSION);
-    hasher_add_u64(h, LAYER_METRICS_VERSION);
-    hasher_add(h, w->spectrum_key.b, DIGEST_LEN);
-    hasher_add(h, &scale, sizeof scale);
-    hasher_add_u64(h, a->params.compat);
-    hasher_finish(h, &w->fit_key);
-}
-
-struct key_index {
-    struct digest key;
-    size_t row;
-};
-
-static int by_key(const void *a, const void *b)
-{
-    const struct key_index *x = a, *y = b;
-    int c = memcmp(x->key.b, y->key.b, DIGEST_LEN);
-
-    return c ? c : (x->row > y->row) - (x->row < y->row);
-}
-
-static void find_leaders(struct analyze *a)
-{
-    AUTO(freep) struct key_index *v = xcalloc(a->layers.count, sizeof *v);
-    size_t n = 0, lead = 0;
-
-    for (size_t i = 0; i < a->layers.count; i++)
-        if (a->lw[i].outcome == OUT_WANTED)
-            v[n++] = (struct key_index){a->lw[i].fit_key, i};
-    if (n)
-        qsort(v, n, sizeof *v, by_key);
-    for (size_t k = 1; k < n; k++) {
-        if (!digest_equal(&v[k].key, &v[lead].key)) {
-            lead = k;
-            continue;
-        }
-        a->lw[v[k].row].leader = (int64_t)v[lead].row;
-        a->lw[v[lead].row].n_led++;
-    }
-}
-
-/* --- records ------------------------------------------------------------------------------- */
-
-/* What a row keeps of its spectrum. False when it does not fit the row. */
-static bool note_spectrum(const struct layer *l, struct layer_work *w,
-                          const struct spectrum_record *rec)
-{
-    if (rec->n_long != long_side(l) || rec->n_per_slice != short_side(l) ||
-        rec->n_slices != l->n_slices)
-        return false;
-    w->method = rec->method;
-    w->precision = rec->precision;
-    w->error_bound = rec->error_bound;
-    w->n_nonfinite = rec->n_nonfinite;
-    memcpy(w->core, rec->core, sizeof w->core);
-    return true;
-}
-
-/* The fit's cache entry: the spectrum's facts that a row shows, then the values. */
-static void fit_write(const struct layer_work *w, struct buf *out)
-{
-    buf_put_u32(out, w->method);
-    buf_put_u32(out, w->precision);
-    buf_put_f64(out, w->error_bound);
-    buf_put(out, w->core, sizeof w->core);
-    values_record_write(&w->values, out);
-}
-
-static bool fit_read(const struct buf *b, struct layer_work *w)
-{
-    struct reader r;
-    uint32_t method, precision;
-    double bound;
-    const char *core;
-
-    reader_init(&r, b->data, b->len);
-    method = reader_u32(&r);
-    precision = reader_u32(&r);
-    bound = reader_f64(&r);
-    core = reader_bytes(&r, sizeof w->core);
-    if (r.fault || method >= SPECTRUM_METHOD_COUNT || precision > PRECISION_SINGLE ||
-        values_record_parse(r.p, (size_t)(r.end - r.p), &w->values, NULL) < 0)
-        return false;
-    w->method = (enum spectrum_method)method;
-    w->precision = (enum precision)precision;
-    w->error_bound = bound;
-    memcpy(w->core, core, sizeof w->core);
-    w->core[sizeof w->core - 1] = '\0';
-    return true;
-}
-
-/* --- lookup -------------------------------------------------------------------------------- */
-
-static void remember_digests(struct analyze *a, struct store *st)
-{
-    size_t u = 0;
-
-    for (size_t f = 0; f < a->n_tables; f++) {
-        struct input *in = &a->input[a->n_side + f];
-        struct file_record rec = {.table = in->bytes};
-
-        buf_reset(&in->digests);
-        for (; u < a->n_units && a->unit[u].file == f; u++)
-            buf_put(&in->digests, a->unit[u].digest.b, DIGEST_LEN);
-        rec.digests = in->digests;
-        if (!in->found && !source_file_fresh(in->file, a->hash_start_ms))
-            (void)store_file_put(st, &in->file->id, &rec, NULL);
-    }
-}
-
-static void lookup_row(struct analyze *a, struct store *st, size_t i)
-{
-    struct layer_work *w = &a->lw[i];
-    struct spectrum_record rec;
-    struct buf b = BUF_INIT;
-
-    if (store_cache_find(st, CACHE_FIT, &w->fit_key, &b, NULL) == 0 && fit_read(&b, w)) {
-        w->outcome = OUT_DONE;
-        w->hit = true;
-    } else if (store_cache_find(st, CACHE_SPECTRUM, &w->spectrum_key, &w->spectrum, NULL) == 0) {
-        if (spectrum_record_parse(w->spectrum.data, w->spectrum.len, &rec, NULL) < 0 ||
-            !note_spectrum(&a->layers.l[i], w, &rec)) {
-            buf_done(&w->spectrum);
-        } else {
-            w->hit = true;
-            if (w->n_nonfinite)
-                w->outcome = OUT_NONFINITE;
-        }
-    }
-    buf_done(&b);
-}
-
-static void lookup_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-
-    remember_digests(a, job_store(state));
-    for (size_t i = 0; i < a->layers.count; i++)
-        if (a->lw[i].outcome == OUT_WANTED)
-            make_keys(h, a, i);
-    find_leaders(a);
-    for (size_t i = 0; i < a->layers.count; i++)
-        if (a->lw[i].outcome == OUT_WANTED && a->lw[i].leader < 0)
-            lookup_row(a, job_store(state), i);
-}
-
-static void lookup_done(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-
-    (void)group_err; /* a full cache costs time, not results */
-    if (!a->job->ended)
-        analyze_next(a);
-}
-
-void analyze_lookup(struct analyze *a)
-{
-    job_call_store(a->job, lookup_run, lookup_done, a);
-}
-
-/* --- results ------------------------------------------------------------------------------- */
-
-/* One result on its way to the cache. */
-struct result {
-    struct analyze *a;
-    size_t row;
-    int spectrum_fd; /* sealed memory file, or -1 */
-    size_t spectrum_len;
-    struct buf fit;
-    uint64_t layers_done, hits, misses;
-};
-
-static void put_spectrum(struct result *r, struct store *st)
-{
-    const struct layer_work *w = &r->a->lw[r->row];
-    const void *map = NULL;
-
-    if (r->spectrum_fd < 0 || memfd_map_sealed(r->spectrum_fd, r->spectrum_len, &map, NULL) < 0)
-        return;
-    (void)store_cache_put(st, CACHE_SPECTRUM, &w->spectrum_key, map, r->spectrum_len, NULL);
-    (void)munmap((void *)(uintptr_t)map, r->spectrum_len);
-}
-
-static void result_run(void *arg, void *state)
-{
-    struct result *r = arg;
-    const struct job_record *rec = &r->a->job->rec; /* id and attempt never change */
-    struct store *st = job_store(state);
-
-    put_spectrum(r, st);
-    if (r->fit.len)
-        (void)store_cache_put(st, CACHE_FIT, &r->a->lw[r->row].fit_key, r->fit.data, r->fit.len,
-                              NULL);
-    (void)store_job_progress(st, rec->id, rec->attempt, r->layers_done, rec->layers_total, r->hits,
-                             r->misses, NULL);
-}
-
-static void row_finished(struct analyze *a);
-
-static void result_done(void *arg, const struct err *group_err)
-{
-    struct result *r = arg;
-
-    if (group_err)
-        log_warn("results could not be cached: %s", group_err->text);
-    fd_close(&r->spectrum_fd);
-    buf_done(&r->fit);
-    if (!r->a->job->ended)
-        row_finished(r->a);
-    free(r);
-}
-
-static void row_finished(struct analyze *a)
-{
-    if (--a->waiting == 0)
-        analyze_next(a);
-}
-
-/* The row's outcome is set: count it, keep it, show it. */
-static void row_done(struct analyze *a, size_t row, int spectrum_fd, size_t spectrum_len)
-{
-    struct job *j = a->job;
-    struct layer_work *w = &a->lw[row];
-    struct result *r = xcalloc(1, sizeof *r);
-
-    j->rec.layers_done += w->n_led;
-    j->flops_done += w->flops;
-    if (w->outcome != OUT_FAILED && !w->hit) {
-        j->rec.misses++;
-        metric_inc(j->svc->m_misses, "spectrum", 1);
-    } else if (w->hit) {
-        j->rec.hits++;
-        metric_inc(j->svc->m_hits, "spectrum", 1);
-    }
-    if (w->n_nonfinite)
-        metric_inc(j->svc->m_nonfinite, "", 1);
-    metric_inc(j->svc->m_layers, dtype_name(a->layers.l[row].dtype), 1);
-    *r = (struct result){.a = a,
-                         .row = row,
-                         .spectrum_fd = spectrum_fd,
-                         .spectrum_len = spectrum_len,
-                         .layers_done = j->rec.layers_done,
-                         .hits = j->rec.hits,
-                         .misses = j->rec.misses};
-    if (w->outcome == OUT_DONE)
-        fit_write(w, &r->fit);
-    job_changed(j);
-    job_call_store(j, result_run, result_done, r);
-}
-
 static void row_failed(struct analyze *a, size_t row, const struct err *err)
 {
     a->lw[row].outcome = OUT_FAILED;
     a->lw[row].err = *err;
     log_warn("job %s: layer \"%.100s\" failed: %s", a->job->rec.id, a->layers.l[row].longname,
              err->text);
-    row_done(a, row, -1, 0);
+    analyze_row_done(a, row, -1, 0);
 }
 
 /* --- tasks --------------------------------------------------------------------------------- */
@@ -342,7 +61,7 @@ static void got_values(struct analyze *a, size_t row, const struct wire_message 
         fd_close(&fd);
         return;
     }
-    row_done(a, row, fd, len);
+    analyze_row_done(a, row, fd, len);
 }
 
 static void fitted(void *arg, struct task *t, struct wire_message *m, const struct err *err)
@@ -373,7 +92,7 @@ static int check_spectrum(struct analyze *a, size_t row, const struct wire_messa
     if (r < 0)
         return r;
     r = spectrum_record_parse(map, *len, &rec, err);
-    if (r == 0 && !note_spectrum(&a->layers.l[row], &a->lw[row], &rec))
+    if (r == 0 && !analyze_note_spectrum(&a->layers.l[row], &a->lw[row], &rec))
         r = err_set(err, ERR_CRASHED, "a worker sent a spectrum of another shape");
     (void)munmap((void *)(uintptr_t)map, *len);
     return r;
@@ -414,6 +133,8 @@ static void drop_grams(struct analyze *a, struct layer_work *w)
     actor_send(a->job->svc->file_actor, closing_run, closing_done, c);
 }
 
+static void look_again(struct analyze *a, size_t row);
+
 static void solved(void *arg, struct task *t, struct wire_message *m, const struct err *err)
 {
     struct analyze *a = arg;
@@ -421,6 +142,10 @@ static void solved(void *arg, struct task *t, struct wire_message *m, const stru
     struct err bad = {0};
 
     drop_grams(a, &a->lw[row]);
+    if (!m && !err) {
+        look_again(a, row);
+        return;
+    }
     if (m && check_spectrum(a, row, m, &len, &bad) == 0) {
         int fd = m->fd[0];
 
@@ -473,6 +198,7 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
 
     t->tag[0] = row;
     t->label = l->longname;
+    t->key = w->unshared ? NULL : &w->spectrum_key;
     t->flops = flops;
     t->bytes = w->bytes;
     t->fd[t->n_fds++] = a->source->file[l->file].fd;
@@ -502,7 +228,7 @@ static void gram_nonfinite(struct analyze *a, size_t row)
     int fd = -1;
 
     drop_grams(a, w);
-    (void)note_spectrum(l, w, &rec);
+    (void)analyze_note_spectrum(l, w, &rec);
     w->outcome = OUT_NONFINITE;
     if (memfd_new("spectrum", len, &fd, &map, NULL) == 0) {
         spectrum_record_write(&rec, map);
@@ -510,7 +236,7 @@ static void gram_nonfinite(struct analyze *a, size_t row)
         if (memfd_seal(fd, NULL) < 0)
             fd_close(&fd);
     }
-    row_done(a, row, fd, len);
+    analyze_row_done(a, row, fd, len);
 }
 
 static void gram_formed(void *arg, struct task *t, struct wire_message *m, const struct err *err)
@@ -529,12 +255,16 @@ static void gram_formed(void *arg, struct task *t, struct wire_message *m, const
         } else {
             err_set(&w->err, ERR_CRASHED, "a worker sent a malformed Gram matrix");
         }
-    } else {
+    } else if (err) {
         w->err = *err;
     }
+    w->elsewhere = w->elsewhere || (!m && !err);
     if (--w->parts_left > 0)
         return;
-    if (w->err.code) {
+    if (w->elsewhere) {
+        drop_grams(a, w);
+        look_again(a, row);
+    } else if (w->err.code) {
         struct err why = w->err;
 
         drop_grams(a, w);
@@ -559,6 +289,7 @@ static void add_gram(struct analyze *a, size_t row, size_t part)
     t->tag[0] = row;
     t->tag[1] = part;
     t->label = l->longname;
+    t->key = w->unshared ? NULL : &w->spectrum_key;
     t->flops = n * n * (double)long_side(l) / (double)w->parts;
     t->bytes = 8 * n * n + 64e6;
     t->fd[0] = a->source->file[l->file].fd;
@@ -624,6 +355,64 @@ static void start_row(struct analyze *a, size_t row)
         add_gram(a, row, i);
 }
 
+struct look {
+    struct analyze *a;
+    size_t row;
+};
+
+static void look_run(void *arg, void *state)
+{
+    struct look *k = arg;
+
+    analyze_lookup_row(k->a, job_store(state), k->row);
+}
+
+/* The cache has the row, or the spectrum for another fit, or (it was full) nothing after all. */
+static void look_done(void *arg, const struct err *group_err)
+{
+    struct look *k = arg;
+    struct analyze *a = k->a;
+    struct layer_work *w = &a->lw[k->row];
+    struct job *j = a->job;
+
+    (void)group_err;
+    if (j->ended) {
+        free(k);
+        return;
+    }
+    if (w->outcome != OUT_WANTED) {
+        j->flops_done += w->flops;
+        j->rec.layers_done += w->n_led;
+        j->rec.hits++;
+        metric_inc(j->svc->m_hits, "fit", 1);
+        job_changed(j);
+        analyze_row_finished(a);
+    } else {
+        w->unshared = true;
+        j->flops_total -= w->flops;
+        estimate(a, k->row);
+        j->flops_total += w->flops;
+        a->waiting--; /* start_row() counts it again */
+        start_row(a, k->row);
+    }
+    free(k);
+}
+
+/* Another job has computed the spectrum since this one looked. */
+static void look_again(struct analyze *a, size_t row)
+{
+    struct layer_work *w = &a->lw[row];
+    struct look *k = xmalloc(sizeof *k);
+
+    *k = (struct look){a, row};
+    free(w->gram_fd);
+    w->gram_fd = NULL;
+    w->elsewhere = false;
+    w->n_nonfinite = 0;
+    w->err.code = 0;
+    job_call_store(a->job, look_run, look_done, k);
+}
+
 /* Rows that the cache answered are done before anything starts. */
 static void count_cached(struct analyze *a, size_t row)
 {
@@ -658,5 +447,5 @@ void analyze_compute(struct analyze *a)
         if (a->lw[i].outcome == OUT_WANTED && a->lw[i].leader < 0)
             start_row(a, i);
     if (!j->ended)
-        row_finished(a);
+        analyze_row_finished(a);
 }

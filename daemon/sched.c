@@ -7,6 +7,7 @@
 #include "daemon/sched.h"
 
 #include "common/ident.h"
+#include "daemon/flights.h"
 #include "daemon/log.h"
 
 #include <stdlib.h>
@@ -33,6 +34,7 @@ struct lane {
     struct task **heap; /* compute tasks; longest first */
     size_t n, cap;
     struct task *readers, **readers_tail; /* first come, first served */
+    struct task *held;                    /* another lane computes the same */
 };
 
 struct sched {
@@ -41,6 +43,7 @@ struct sched {
     struct pool *pool;
     struct owner *owners;
     struct lane *lanes;
+    struct flights *flights; /* keys of tasks, by lane */
     struct task *running;
     double running_bytes;
     unsigned running_compute;
@@ -170,6 +173,18 @@ struct lane *lane_open(struct sched *s, const char *owner)
     return l;
 }
 
+static void free_list(struct task **list)
+{
+    while (*list) {
+        struct task *t = *list;
+
+        *list = t->next;
+        task_free(t);
+    }
+}
+
+static void release_held(struct sched *s);
+
 void lane_close(struct lane *l)
 {
     struct sched *s;
@@ -181,21 +196,22 @@ void lane_close(struct lane *l)
         if (t->lane == l) {
             t->lane = NULL;
             t->label = NULL;
+            t->key = NULL;
             pool_kill(s->pool, t, CAUSE_CANCEL);
         }
     while (l->n > 0)
         task_free(heap_pop(l));
-    while (l->readers) {
-        struct task *t = l->readers;
-
-        l->readers = t->next;
-        task_free(t);
-    }
+    free_list(&l->readers);
+    free_list(&l->held);
     for (struct lane **p = &s->lanes; *p; p = &(*p)->next)
         if (*p == l) {
             *p = l->next;
             break;
         }
+    if (flights_leave(s->flights, l))
+        release_held(s);
+    if (!s->lanes || !s->lanes->next)
+        flights_clear_landed(s->flights);
     owner_put(s, l->owner);
     free(l->heap);
     free(l);
@@ -290,17 +306,45 @@ static bool start(struct sched *s, struct worker *w, struct task *t)
     return true;
 }
 
+/* Whether the lane's first task need not start: another lane computes it, or has. */
+static bool done_elsewhere(struct sched *s, struct lane *l)
+{
+    const struct digest *key = l->heap[0]->key;
+    struct task *t;
+
+    if (!key)
+        return false;
+    if (flights_busy(s->flights, key, l)) {
+        t = heap_pop(l);
+        t->next = l->held;
+        l->held = t;
+        return true;
+    }
+    if (!flights_landed(s->flights, key))
+        return false;
+    finish(heap_pop(l), NULL, NULL);
+    return true;
+}
+
 static void dispatch_compute(struct sched *s)
 {
     struct worker *w;
     struct lane *l;
 
-    while ((w = pool_idle(s->pool, WORKER_COMPUTE)) && (l = next_lane(s)) && fits(s, l->heap[0])) {
-        struct task *t = heap_pop(l);
-        double cost = t->flops > COST_MIN ? t->flops : COST_MIN;
+    while ((w = pool_idle(s->pool, WORKER_COMPUTE)) && (l = next_lane(s))) {
+        struct task *t;
+        double cost;
 
+        if (done_elsewhere(s, l))
+            continue;
+        if (!fits(s, l->heap[0]))
+            return;
+        t = heap_pop(l);
+        cost = t->flops > COST_MIN ? t->flops : COST_MIN;
         l->vtime += cost;
         l->owner->vtime += cost;
+        if (t->key)
+            flights_begin(s->flights, t->key, l);
         (void)start(s, w, t);
     }
 }
@@ -360,6 +404,30 @@ void sched_add(struct lane *l, struct task *t)
     t->sequence = l->sched->sequence++;
     t->next = NULL;
     requeue(l->sched, t);
+}
+
+static void release_held(struct sched *s)
+{
+    for (struct lane *l = s->lanes; l; l = l->next)
+        while (l->held) {
+            struct task *t = l->held;
+
+            l->held = t->next;
+            t->next = NULL;
+            heap_push(l, t);
+        }
+    dispatch_soon(s);
+}
+
+void sched_key_done(struct lane *l, const struct digest *key, bool stored)
+{
+    struct sched *s = l->sched;
+
+    /* Alone: whoever comes later finds it in the cache. */
+    if (stored && s->lanes->next)
+        flights_land(s->flights, key);
+    if (flights_end(s->flights, key, l))
+        release_held(s);
 }
 
 /* --- what the pool reports ----------------------------------------------------------------- */
@@ -454,6 +522,7 @@ int sched_new(struct sched **out, struct loop *loop, const struct config *config
 
     s->loop = loop;
     s->config = config;
+    s->flights = flights_new();
     s->rate = RATE_START;
     s->m_tasks = metrics_add(metrics, METRIC_COUNTER, "spectrald_tasks_total", "type",
                              "Tasks that workers answered, by type.");
@@ -463,6 +532,7 @@ int sched_new(struct sched **out, struct loop *loop, const struct config *config
                                "Time from start to answer of a task.");
     r = pool_new(&s->pool, loop, config, metrics, &owner, err);
     if (r < 0) {
+        flights_free(s->flights);
         free(s);
         return r;
     }
@@ -483,6 +553,7 @@ void sched_free(struct sched *s)
         s->running = t->next;
         task_free(t);
     }
+    flights_free(s->flights);
     free(s);
 }
 

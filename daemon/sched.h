@@ -7,10 +7,14 @@
  * a large task cannot starve.
  *
  * A task whose worker dies is tried once more (after running out of memory: alone), then fails.
+ *
+ * Tasks with the same key in different lanes compute the same thing: the second waits until the
+ * first lane says sched_key_done(), and is then answered "elsewhere" when the result is there.
  */
 #ifndef SPECTRALD_SCHED_H
 #define SPECTRALD_SCHED_H
 
+#include "common/digest.h"
 #include "daemon/pool.h"
 
 struct sched;
@@ -18,7 +22,8 @@ struct lane;
 struct task;
 
 /* The task's end, once: `m` is the answer (borrowed; take a descriptor by setting it to -1), or
- * NULL and `err` says why not: ERR_CRASHED, ERR_NOMEM, ERR_DEADLINE or the worker's own error. */
+ * NULL and `err` says why not: ERR_CRASHED, ERR_NOMEM, ERR_DEADLINE or the worker's own error.
+ * Both NULL: t->key was computed for another lane meanwhile. */
 typedef void task_done(void *arg, struct task *t, struct wire_message *m, const struct err *err);
 
 struct task {
@@ -27,8 +32,9 @@ struct task {
     struct buf body;      /* owned by the task */
     int fd[WIRE_FDS_MAX]; /* borrowed: open until done, or until the lane is closed */
     size_t n_fds;
-    double flops, bytes; /* estimates */
-    const char *label;   /* for people, borrowed like the descriptors; or NULL */
+    double flops, bytes;      /* estimates */
+    const char *label;        /* for people, borrowed like the descriptors; or NULL */
+    const struct digest *key; /* what it computes, borrowed likewise; NULL = nobody else's affair */
     task_done *done;
     void *arg;
     uint64_t tag[2]; /* the caller's */
@@ -55,6 +61,10 @@ void lane_close(struct lane *l);
 
 /* Queue a task; the scheduler owns it from now on. `done` is never called before this returns. */
 void sched_add(struct lane *l, struct task *t);
+
+/* The result of a key that a task of this lane had is stored, or (`stored` false) will not be. Must
+ * follow the `done` of such a task, unless the lane is closed before. */
+void sched_key_done(struct lane *l, const struct digest *key, bool stored);
 
 /* Label of the longest-running task of the lane, or NULL. */
 const char *lane_label(const struct lane *l);

@@ -166,6 +166,39 @@ def test_cancel(big):
     assert big.get(f"/v1/jobs/{job_id}").status == 404
 
 
+def test_two_jobs_share_what_is_computed(big):
+    """The same new model, twice at once, and a third time with other options for the fit."""
+    ids = [big.submit("big.safetensors", p, wait=0).json["id"]
+           for p in (None, None, {"compat": "weightwatcher-0.7.5.5"})]
+    jobs = [big.wait_final(i) for i in ids]
+    assert [j["state"] for j in jobs] == ["succeeded"] * 3
+    assert sum(j["cache"]["misses"] for j in jobs) == 12, jobs
+    assert sum(j["cache"]["hits"] for j in jobs) == 24
+    assert all(j["progress"]["layers_done"] == 12 for j in jobs)
+    rows = [big.get(f"/v1/analyses/{j['result']['analysis']}/layers").json["layers"] for j in jobs]
+    assert rows[0] == rows[1]
+    assert [r["lambda_max"] for r in rows[0]] == [r["lambda_max"] for r in rows[2]]
+
+
+def test_who_waits_for_a_cancelled_job_goes_on(big):
+    first, second = (big.submit("big.safetensors", wait=0).json["id"] for _ in range(2))
+    wait_running(big, first, 2)
+    big.request("POST", f"/v1/jobs/{first}:cancel")
+    job = big.wait_final(second)
+    assert job["state"] == "succeeded" and job["progress"]["layers_done"] == 12
+    assert big.wait_final(first)["state"] == "cancelled"
+    rows = big.get(f"/v1/analyses/{job['result']['analysis']}/layers").json["layers"]
+    assert all(r["status"] == "success" for r in rows)
+
+
+def test_small_job_does_not_wait_for_a_large_one_of_the_same_model(big):
+    first = big.submit("big.safetensors", wait=0).json["id"]
+    job, _ = big.analyze("big.safetensors", {"layers": [11]})
+    assert job["state"] == "succeeded"
+    assert big.get(f"/v1/jobs/{first}").json["state"] == "running"
+    assert big.wait_final(first)["state"] == "succeeded"
+
+
 def test_delete_of_a_running_job_is_refused(big):
     job_id = big.submit("big.safetensors", wait=0).json["id"]
     assert big.request("DELETE", f"/v1/jobs/{job_id}").status == 409
