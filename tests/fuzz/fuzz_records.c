@@ -1,0 +1,30 @@
+/* fuzz_records.c: a spectrum, a row of values and a message as a worker that went bad might send
+ * them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/records.h"
+#include "daemon/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct spectrum_record rec;
+    struct layer_values values;
+    struct wire_matrix m;
+    struct reader r;
+    uint8_t *aligned = malloc(size + 1); /* what mmap gives is aligned as well */
+
+    if (!aligned)
+        return 0;
+    memcpy(aligned, data, size);
+    if (spectrum_record_parse(aligned, size, &rec, NULL) == 0)
+        for (uint64_t i = 0; i < rec.n_slices * rec.n_per_slice && rec.n_nonfinite == 0; i++)
+            ASSERT(rec.lambda[i] >= 0);
+    (void)values_record_parse(aligned, size, &values, NULL);
+    reader_init(&r, aligned, size);
+    (void)wire_get_matrix(&r, &m, NULL);
+    free(aligned);
+    return 0;
+}
