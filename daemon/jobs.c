@@ -6,7 +6,6 @@
 #include "daemon/jobs.h"
 
 #include "common/json_text.h"
-#include "daemon/analyze_params.h"
 #include "daemon/log.h"
 
 #include <stdio.h>
@@ -74,7 +73,7 @@ void job_call_file(struct job *j, void (*run)(void *arg, void *state), actor_don
 
 /* --- views and watchers -------------------------------------------------------------------- */
 
-static struct job *find(struct service *s, const char *id)
+struct job *jobs_find(struct service *s, const char *id)
 {
     for (struct job *j = s->jobs; j; j = j->next)
         if (strcmp(j->rec.id, id) == 0)
@@ -82,7 +81,7 @@ static struct job *find(struct service *s, const char *id)
     return NULL;
 }
 
-static struct job_view view_record(const struct job_record *rec)
+struct job_view jobs_view_record(const struct job_record *rec)
 {
     return (struct job_view){.job = rec,
                              .fraction = rec->state == JOB_SUCCEEDED ? 1 : 0,
@@ -90,9 +89,9 @@ static struct job_view view_record(const struct job_record *rec)
                              .message = ""};
 }
 
-static struct job_view view_job(const struct job *j)
+struct job_view jobs_view(const struct job *j)
 {
-    struct job_view v = view_record(&j->rec);
+    struct job_view v = jobs_view_record(&j->rec);
     const char *label = j->lane ? lane_label(j->lane) : NULL;
     double left = j->flops_total - j->flops_done;
 
@@ -109,17 +108,17 @@ static struct job_view view_job(const struct job *j)
 
 const struct job_view *service_job_live(struct service *s, const char *id, struct job_view *buf)
 {
-    struct job *j = find(s, id);
+    struct job *j = jobs_find(s, id);
 
     if (!j)
         return NULL;
-    *buf = view_job(j);
+    *buf = jobs_view(j);
     return buf;
 }
 
 struct job_watch *service_job_watch(struct service *s, const char *id, job_cb *cb, void *arg)
 {
-    struct job *j = find(s, id);
+    struct job *j = jobs_find(s, id);
     struct job_watch *w;
 
     if (!j)
@@ -133,7 +132,7 @@ struct job_watch *service_job_watch(struct service *s, const char *id, job_cb *c
 
 void service_job_unwatch(struct service *s, struct job_watch *w)
 {
-    struct job *j = find(s, w->job);
+    struct job *j = jobs_find(s, w->job);
 
     for (struct job_watch **p = j ? &j->watches : NULL; p && *p; p = &(*p)->next)
         if (*p == w) {
@@ -146,7 +145,7 @@ void service_job_unwatch(struct service *s, struct job_watch *w)
 /* A callback may end its own watch or another, so each is looked up again before its turn. */
 static void tell_watchers(struct job *j)
 {
-    struct job_view v = view_job(j);
+    struct job_view v = jobs_view(j);
     size_t n = 0;
     struct job_watch **all;
 
@@ -181,13 +180,11 @@ void job_decided(struct job *j)
     if (!cb)
         return;
     j->submit_cb = NULL;
-    v = view_job(j);
+    v = jobs_view(j);
     cb(j->submit_arg, NULL, &v);
 }
 
 /* --- the end of a job ---------------------------------------------------------------------- */
-
-static void claim_more(struct service *s);
 
 static void leave_registry(struct job *j)
 {
@@ -230,7 +227,7 @@ void job_ended(struct job *j)
     }
     leave_registry(j);
     job_unref(j);
-    claim_more(s);
+    jobs_claim_more(s);
 }
 
 struct ending {
@@ -287,7 +284,7 @@ static char *error_json(const struct err *err)
     return (char *)b.data;
 }
 
-static void end_job(struct job *j, enum job_state state, const char *reason, const struct err *err)
+void jobs_end(struct job *j, enum job_state state, const char *reason, const struct err *err)
 {
     struct ending *e = xcalloc(1, sizeof *e);
 
@@ -307,7 +304,7 @@ static void end_job(struct job *j, enum job_state state, const char *reason, con
 
 void job_fail(struct job *j, const char *reason, const struct err *err)
 {
-    end_job(j, JOB_FAILED, reason, err);
+    jobs_end(j, JOB_FAILED, reason, err);
 }
 
 static const char *reason_of(int code)
@@ -336,8 +333,7 @@ void job_fail_err(struct job *j, const struct err *err)
 
 /* --- the start of a job -------------------------------------------------------------------- */
 
-/* `rec` is taken, `src` too. */
-static struct job *activate(struct service *s, struct job_record *rec)
+struct job *jobs_activate(struct service *s, struct job_record *rec)
 {
     struct job *j = xcalloc(1, sizeof *j);
 
@@ -388,8 +384,8 @@ static void claim_done(void *arg, const struct err *group_err)
             log_info("%zu unfinished jobs of an earlier run go on", c->recovered);
     }
     if (!group_err && c->err.code == 0 && !s->draining) {
-        analyze_start(activate(s, &c->rec), NULL);
-        claim_more(s);
+        analyze_start(jobs_activate(s, &c->rec), NULL);
+        jobs_claim_more(s);
     }
     job_record_done(&c->rec);
     free(c);
@@ -405,7 +401,7 @@ static void claim_next(struct service *s, bool recover)
     actor_send(s->store_actor, claim_run, claim_done, c);
 }
 
-static void claim_more(struct service *s)
+void jobs_claim_more(struct service *s)
 {
     if (!s->claiming && !s->draining && s->n_jobs < JOBS_ACTIVE_MAX && s->n_unfinished > s->n_jobs)
         claim_next(s, false);
@@ -455,266 +451,4 @@ void jobs_abandon(struct service *s)
             free(w);
         }
     }
-}
-
-/* --- submit -------------------------------------------------------------------------------- */
-
-struct submit {
-    struct service *svc;
-    json_t *json_source, *json_params, *json_labels; /* as sent; for the file thread */
-    struct job_record rec, claimed;
-    char *path;
-    struct source *source;
-    job_cb *cb;
-    void *arg;
-    bool claim;
-    struct err err;
-};
-
-static void submit_free(struct submit *q)
-{
-    job_record_done(&q->rec);
-    job_record_done(&q->claimed);
-    source_free(q->source);
-    json_decref(q->json_source);
-    json_decref(q->json_params);
-    json_decref(q->json_labels);
-    free(q->path);
-    free(q);
-}
-
-static void submit_failed(struct submit *q, const struct err *err)
-{
-    q->cb(q->arg, err, NULL);
-    submit_free(q);
-}
-
-static void submit_store_run(void *arg, void *state)
-{
-    struct submit *q = arg;
-    struct store *st = job_store(state);
-
-    if (store_job_submit(st, &q->rec, &q->err) < 0 || !q->claim)
-        return;
-    (void)store_job_claim(st, JOBS_NODE, q->rec.id, wall_ms() + JOBS_LEASE_MS, &q->claimed,
-                          &q->err);
-}
-
-static void submit_stored(void *arg, const struct err *group_err)
-{
-    struct submit *q = arg;
-    struct service *s = q->svc;
-    const struct err *err = group_err ? group_err : q->err.code ? &q->err : NULL;
-
-    if (err) {
-        s->n_unfinished--;
-        submit_failed(q, err);
-        return;
-    }
-    if (q->claim) {
-        struct job *j = activate(s, &q->claimed);
-
-        j->submit_cb = q->cb;
-        j->submit_arg = q->arg;
-        analyze_start(j, TAKE(q->source));
-    } else { /* it waits its turn in the store */
-        struct job_view v = view_record(&q->rec);
-
-        q->cb(q->arg, NULL, &v);
-        claim_more(s);
-    }
-    submit_free(q);
-}
-
-static void submit_opened(void *arg, const struct err *group_err)
-{
-    struct submit *q = arg;
-    struct service *s = q->svc;
-
-    (void)group_err;
-    if (q->err.code) {
-        struct err err = q->err;
-
-        submit_failed(q, &err);
-        return;
-    }
-    q->claim = s->n_jobs < JOBS_ACTIVE_MAX && !s->draining;
-    s->n_unfinished++;
-    actor_send(s->store_actor, submit_store_run, submit_stored, q);
-}
-
-static int check_source(const json_t *source, char **path, struct err *err)
-{
-    const json_t *p = json_object_get(source, "path");
-    const char *key;
-    json_t *v;
-
-    json_object_foreach((json_t *)(uintptr_t)source, key, v)
-    {
-        char pointer[ERR_POINTER_MAX];
-
-        if (strcmp(key, "path") == 0)
-            continue;
-        snprintf(pointer, sizeof pointer, "/source/%.64s", key);
-        return err_set_at(err, ERR_INVALID, pointer, "source has no member \"%.64s\"; give a path",
-                          key);
-    }
-    if (!json_is_string(p) || json_string_length(p) == 0)
-        return err_set_at(err, ERR_INVALID, "/source/path", "source.path must be a string");
-    if (strlen(json_string_value(p)) != json_string_length(p))
-        return err_set_at(err, ERR_INVALID, "/source/path", "source.path holds a NUL character");
-    *path = xstrdup(json_string_value(p));
-    return 0;
-}
-
-static char *dumps(const json_t *v)
-{
-    char *text = v ? json_dumps(v, JSON_COMPACT) : xstrdup("{}");
-
-    ASSERT(text != NULL);
-    return text;
-}
-
-static int fill_record(struct submit *q)
-{
-    struct analyze_params params;
-    int r = check_source(q->json_source, &q->path, &q->err);
-
-    if (r == 0)
-        r = analyze_params_parse(q->json_params, &params, &q->err);
-    if (r < 0)
-        return r;
-    r = layer_filter_check(&params.filter, &q->err);
-    q->rec.source = dumps(q->json_source);
-    q->rec.params = analyze_params_text(&params);
-    q->rec.labels = dumps(q->json_labels);
-    analyze_params_done(&params);
-    return r;
-}
-
-/* On the file thread: long lists and regular expressions take time as well. */
-static void submit_open_run(void *arg, void *state)
-{
-    struct submit *q = arg;
-
-    (void)state;
-    if (q->err.code == 0 && fill_record(q) == 0)
-        (void)source_open(q->svc->config, q->path, &q->source, &q->err);
-}
-
-static int check_acceptance(const struct service *s, const char *kind, struct err *err)
-{
-    if (s->draining)
-        return err_set(err, ERR_BUSY, "the server is shutting down");
-    if (s->n_unfinished >= s->config->queue_limit)
-        return err_set(err, ERR_BUSY, "the queue is full: %llu unfinished jobs",
-                       (unsigned long long)s->n_unfinished);
-    if (!s->health.disk_ok)
-        return err_set(err, ERR_FULL, "the state directory is low on space: %s",
-                       s->health.disk_detail);
-    if (strcmp(kind, "analyze") != 0)
-        return err_set_at(err, ERR_INVALID, "/kind", "kind must be \"analyze\"");
-    return 0;
-}
-
-void service_job_submit(struct service *s, const struct job_request *rq, job_cb *cb, void *arg)
-{
-    struct submit *q = xcalloc(1, sizeof *q);
-
-    q->svc = s;
-    q->cb = cb;
-    q->arg = arg;
-    q->json_source = json_incref((json_t *)(uintptr_t)rq->source);
-    q->json_params = json_incref((json_t *)(uintptr_t)rq->params);
-    q->json_labels = json_incref((json_t *)(uintptr_t)rq->labels);
-    q->rec.kind = xstrdup(rq->kind);
-    q->rec.owner = xstrdup(rq->owner);
-    q->rec.created_ms = wall_ms();
-    ident_new(q->rec.id, "job_");
-    (void)check_acceptance(s, rq->kind, &q->err);
-    actor_send(s->file_actor, submit_open_run, submit_opened, q);
-}
-/* --- get, cancel, delete ------------------------------------------------------------------- */
-
-enum verb { VERB_GET, VERB_CANCEL, VERB_DELETE };
-
-struct job_verb {
-    struct service *svc;
-    enum verb verb;
-    char id[IDENT_MAX];
-    struct job_record rec;
-    struct err err;
-    job_cb *cb;
-    void *arg;
-};
-
-static void verb_run(void *arg, void *state)
-{
-    struct job_verb *v = arg;
-    struct store *st = job_store(state);
-
-    if (v->verb == VERB_GET)
-        (void)store_job_get(st, v->id, &v->rec, &v->err);
-    else if (v->verb == VERB_CANCEL)
-        (void)store_job_cancel(st, v->id, wall_ms(), &v->rec, &v->err);
-    else
-        (void)store_job_delete(st, v->id, &v->err);
-}
-
-/* The store says "cancelling": stop the work; its end is stored like any other. */
-static void cancel_active(struct service *s, const char *id)
-{
-    struct job *j = find(s, id);
-
-    if (j && !j->ended) {
-        j->rec.state = JOB_CANCELLING;
-        end_job(j, JOB_CANCELLED, NULL, NULL);
-        job_changed(j); /* a long poll sees it now, and again when it has ended */
-    }
-}
-
-static void verb_done(void *arg, const struct err *group_err)
-{
-    struct job_verb *v = arg;
-    bool writes = v->verb != VERB_GET;
-    const struct err *err = writes && group_err ? group_err : v->err.code ? &v->err : NULL;
-    struct job_view live;
-    struct job *j = find(v->svc, v->id);
-
-    if (err || v->verb == VERB_DELETE) {
-        v->cb(v->arg, err, NULL);
-    } else {
-        if (v->verb == VERB_CANCEL)
-            cancel_active(v->svc, v->id);
-        if (v->verb == VERB_CANCEL && !j && v->rec.state == JOB_CANCELLED)
-            v->svc->n_unfinished -= v->svc->n_unfinished > v->svc->n_jobs;
-        live = j ? view_job(j) : view_record(&v->rec);
-        v->cb(v->arg, NULL, &live);
-    }
-    job_record_done(&v->rec);
-    free(v);
-}
-
-static void send_verb(struct service *s, enum verb verb, const char *id, job_cb *cb, void *arg)
-{
-    struct job_verb *v = xcalloc(1, sizeof *v);
-
-    *v = (struct job_verb){.svc = s, .verb = verb, .cb = cb, .arg = arg};
-    snprintf(v->id, sizeof v->id, "%s", id);
-    actor_send(s->store_actor, verb_run, verb_done, v);
-}
-
-void service_job_get(struct service *s, const char *id, job_cb *cb, void *arg)
-{
-    send_verb(s, VERB_GET, id, cb, arg);
-}
-
-void service_job_cancel(struct service *s, const char *id, job_cb *cb, void *arg)
-{
-    send_verb(s, VERB_CANCEL, id, cb, arg);
-}
-
-void service_job_delete(struct service *s, const char *id, job_cb *cb, void *arg)
-{
-    send_verb(s, VERB_DELETE, id, cb, arg);
 }
