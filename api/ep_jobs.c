@@ -1,5 +1,6 @@
 /* ep_jobs.c: /v1/jobs. */
 #include "api/ep.h"
+#include "api/idempotency.h"
 #include "api/job_json.h"
 #include "api/list.h"
 #include "api/wait.h"
@@ -37,7 +38,11 @@ static struct reply *job_reply(struct request *rq, const struct job_view *view)
 
 static struct reply *created_reply(struct request *rq, const struct job_view *view)
 {
-    return reply_header(job_reply(rq, view), "Location", "/v1/jobs/%s", view->job->id);
+    struct reply *r = job_reply(rq, view);
+
+    if (rq->replayed)
+        reply_header(r, "Idempotency-Replayed", "true");
+    return reply_header(r, "Location", "/v1/jobs/%s", view->job->id);
 }
 
 /* The id in the path, or NULL when there can be no such job. */
@@ -107,24 +112,28 @@ static void on_created(void *arg, const struct err *err, const struct job_view *
         request_finish(rq, reply_err(err));
         return;
     }
+    rq->replayed = view->replayed;
     wait_s = prefer_wait(&rq->prefer);
     if (wait_s > 0 && !job_state_final(view->job->state)) {
         wait_job(rq, view->job->id, wait_s, true, created_reply);
         return;
     }
     r = created_reply(rq, view);
-    if (view->job->state == JOB_SUCCEEDED)
+    if (view->job->state == JOB_SUCCEEDED && !rq->replayed)
         reply_header(r, "Cache-Status", "spectrald; hit");
     request_finish(rq, r);
 }
 
 struct reply *ep_jobs_create(struct request *rq)
 {
+    char key[IDEMPOTENCY_KEY_MAX + 1];
     struct job_request q;
     struct err err;
 
-    if (query_check_unused(&rq->query, &err) < 0 || parse_job(rq->json, &q, &err) < 0)
+    if (query_check_unused(&rq->query, &err) < 0 || idempotency_key(rq, key, &err) < 0 ||
+        parse_job(rq->json, &q, &err) < 0)
         return reply_err(&err);
+    q.key = *key ? key : NULL;
     service_job_submit(rq->api->svc, &q, on_created, request_ticket(rq));
     return reply_suspend();
 }

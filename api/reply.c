@@ -85,6 +85,8 @@ struct reply *reply_err(const struct err *err)
     r->problem = problem_json(err->code, err->pointer, err->text);
     if (t->private_text)
         r->private_text = xstrdup(err->text);
+    if (err->code == ERR_IN_FLIGHT)
+        reply_header(r, "Retry-After", "1");
     if (t->status == 503)
         reply_header(r, "Retry-After", "%d", err->code == ERR_BUSY ? 2 : 10);
     return r;

@@ -36,6 +36,7 @@ struct request {
     json_t *json;             /* body of a BODY_JSON route, until the handler has returned */
     struct prefer prefer;
     char id[REQUEST_ID_MAX + 1];
+    bool replayed; /* an earlier request with the same Idempotency-Key made what is answered */
     /* The rest is private to request.c and wait.c. */
     int stage;
     char *target;

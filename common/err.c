@@ -105,6 +105,12 @@ const char *err_name(int code)
         return "worker_crashed";
     case ERR_INTERNAL:
         return "internal";
+    case ERR_KEY_REUSED:
+        return "key_reused";
+    case ERR_IN_FLIGHT:
+        return "in_flight";
+    case ERR_STALE:
+        return "precondition_failed";
     }
     return "internal";
 }

@@ -26,6 +26,9 @@ enum err_code {
     ERR_DEADLINE = -14,   /* ran out of time */
     ERR_CRASHED = -15,    /* a worker died */
     ERR_INTERNAL = -16,   /* our bug */
+    ERR_KEY_REUSED = -17, /* an idempotency key was used for another request */
+    ERR_IN_FLIGHT = -18,  /* the same request is being worked on: ask again soon */
+    ERR_STALE = -19,      /* the resource is no longer what the request expects */
 };
 
 /* The longest JSON pointer kept with an error. */

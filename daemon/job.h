@@ -41,6 +41,7 @@ struct service {
     struct sched *sched;
     struct job *jobs; /* active ones */
     size_t n_jobs;
+    struct key *keys;      /* idempotency keys whose request is under way */
     uint64_t n_unfinished; /* queued ones in the store included */
     bool draining, claiming;
     struct health health;

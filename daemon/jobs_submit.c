@@ -12,10 +12,14 @@ struct submit {
     json_t *json_source, *json_params, *json_labels; /* as sent; for the file thread */
     struct job_record rec, claimed;
     char *path;
+    char *key; /* idempotency key or NULL */
+    struct key_use use;
     struct source *source;
     job_cb *cb;
     void *arg;
     bool claim;
+    bool counted;  /* among s->n_unfinished */
+    bool replayed; /* `claimed` is the job that the key made before */
     struct err err;
 };
 
@@ -28,6 +32,7 @@ static void submit_free(struct submit *q)
     json_decref(q->json_params);
     json_decref(q->json_labels);
     free(q->path);
+    free(q->key);
     free(q);
 }
 
@@ -37,15 +42,50 @@ static void submit_failed(struct submit *q, const struct err *err)
     submit_free(q);
 }
 
+/* True when the key was used before: then q->claimed is its job, or q->err says why not. */
+static bool replay(struct submit *q, struct store *st)
+{
+    struct err err = {0};
+    char id[IDENT_MAX];
+    int r = store_key_check(st, q->rec.owner, q->key, &q->use, id, &err);
+
+    if (r == ERR_NOT_FOUND)
+        return false;
+    if (r == 0)
+        r = store_job_get(st, id, &q->claimed, &err);
+    if (r == ERR_NOT_FOUND)
+        err_set(&err, r,
+                "the job that this Idempotency-Key made has been deleted; the key stays used for "
+                "24 hours");
+    q->err = err;
+    q->replayed = r == 0;
+    return true;
+}
+
 static void submit_store_run(void *arg, void *state)
 {
     struct submit *q = arg;
     struct store *st = job_store(state);
 
+    if (q->key && replay(q, st))
+        return;
+    if (q->err.code)
+        return; /* a request that cannot be had leaves its key unused */
+    if (q->key && store_key_put(st, q->rec.owner, q->key, &q->use, &q->err) < 0)
+        return;
     if (store_job_submit(st, &q->rec, &q->err) < 0 || !q->claim)
         return;
     (void)store_job_claim(st, JOBS_NODE, q->rec.id, wall_ms() + JOBS_LEASE_MS, &q->claimed,
                           &q->err);
+}
+
+static void tell_replayed(struct submit *q)
+{
+    const struct job *live = jobs_find(q->svc, q->claimed.id);
+    struct job_view v = live ? jobs_view(live) : jobs_view_record(&q->claimed);
+
+    v.replayed = true;
+    q->cb(q->arg, NULL, &v);
 }
 
 static void submit_stored(void *arg, const struct err *group_err)
@@ -54,12 +94,17 @@ static void submit_stored(void *arg, const struct err *group_err)
     struct service *s = q->svc;
     const struct err *err = group_err ? group_err : q->err.code ? &q->err : NULL;
 
-    if (err) {
+    if (q->key)
+        service_key_end(s, q->rec.owner, q->key);
+    if (q->counted && (err || q->replayed))
         s->n_unfinished--;
+    if (err) {
         submit_failed(q, err);
         return;
     }
-    if (q->claim) {
+    if (q->replayed) {
+        tell_replayed(q);
+    } else if (q->claim) {
         struct job *j = jobs_activate(s, &q->claimed);
 
         j->submit_cb = q->cb;
@@ -80,14 +125,17 @@ static void submit_opened(void *arg, const struct err *group_err)
     struct service *s = q->svc;
 
     (void)group_err;
-    if (q->err.code) {
+    if (q->err.code && !q->key) {
         struct err err = q->err;
 
         submit_failed(q, &err);
         return;
     }
-    q->claim = s->n_jobs < JOBS_ACTIVE_MAX && !s->draining;
-    s->n_unfinished++;
+    if (q->err.code == 0) {
+        q->claim = s->n_jobs < JOBS_ACTIVE_MAX && !s->draining;
+        q->counted = true;
+        s->n_unfinished++;
+    }
     actor_send(s->store_actor, submit_store_run, submit_stored, q);
 }
 
@@ -140,12 +188,31 @@ static int fill_record(struct submit *q)
     return r;
 }
 
+/* What was asked for, however it was spelt. */
+static void make_fingerprint(struct submit *q)
+{
+    const json_t *part[] = {q->json_source, q->json_params, q->json_labels};
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    hasher_add_str(h, q->rec.kind);
+    for (size_t i = 0; i < ARRAY_LEN(part); i++) {
+        AUTO(freep)
+        char *text = part[i] ? json_dumps(part[i], JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+
+        ASSERT(text || !part[i]);
+        hasher_add_str(h, text ? text : "");
+    }
+    hasher_finish(h, &q->use.fingerprint);
+}
+
 /* On the file thread: long lists and regular expressions take time as well. */
 static void submit_open_run(void *arg, void *state)
 {
     struct submit *q = arg;
 
     (void)state;
+    if (q->key)
+        make_fingerprint(q);
     if (q->err.code == 0 && fill_record(q) == 0)
         (void)source_open(q->svc->config, q->path, &q->source, &q->err);
 }
@@ -165,6 +232,21 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
     return 0;
 }
 
+/* A key under way is refused; the submit then goes on as one that has failed already. */
+static void take_key(struct submit *q, const char *key)
+{
+    struct err err;
+
+    if (service_key_begin(q->svc, q->rec.owner, key, &err) < 0) {
+        q->err = err;
+        return;
+    }
+    q->key = xstrdup(key);
+    snprintf(q->use.operation, sizeof q->use.operation, "createJob");
+    memcpy(q->use.resource, q->rec.id, sizeof q->use.resource);
+    q->use.created_ms = q->rec.created_ms;
+}
+
 void service_job_submit(struct service *s, const struct job_request *rq, job_cb *cb, void *arg)
 {
     struct submit *q = xcalloc(1, sizeof *q);
@@ -179,6 +261,9 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
     q->rec.owner = xstrdup(rq->owner);
     q->rec.created_ms = wall_ms();
     ident_new(q->rec.id, "job_");
+    q->rec.version = 1;
     (void)check_acceptance(s, rq->kind, &q->err);
+    if (rq->key)
+        take_key(q, rq->key);
     actor_send(s->file_actor, submit_open_run, submit_opened, q);
 }

@@ -31,11 +31,12 @@ static void verb_run(void *arg, void *state)
 }
 
 /* The store says "cancelling": stop the work; its end is stored like any other. */
-static void cancel_active(struct service *s, const char *id)
+static void cancel_active(struct service *s, const struct job_record *stored)
 {
-    struct job *j = jobs_find(s, id);
+    struct job *j = jobs_find(s, stored->id);
 
     if (j && !j->ended) {
+        j->rec.version = stored->version;
         j->rec.state = JOB_CANCELLING;
         jobs_end(j, JOB_CANCELLED, NULL, NULL);
         job_changed(j); /* a long poll sees it now, and again when it has ended */
@@ -54,7 +55,7 @@ static void verb_done(void *arg, const struct err *group_err)
         v->cb(v->arg, err, NULL);
     } else {
         if (v->verb == VERB_CANCEL)
-            cancel_active(v->svc, v->id);
+            cancel_active(v->svc, &v->rec);
         if (v->verb == VERB_CANCEL && !j && v->rec.state == JOB_CANCELLED)
             v->svc->n_unfinished -= v->svc->n_unfinished > v->svc->n_jobs;
         live = j ? jobs_view(j) : jobs_view_record(&v->rec);

@@ -3,6 +3,7 @@
 
 #include "daemon/job.h"
 #include "daemon/jobs.h"
+#include "daemon/keys.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 
@@ -135,6 +136,7 @@ static void check_run(void *arg, void *state)
     struct statvfs vfs;
 
     (void)store_probe(st, &c->store_err);
+    (void)store_key_expire(st, wall_ms() - STORE_KEY_TTL_MS, NULL); /* else in two seconds */
     (void)store_sizes(st, &c->wal, &c->cache, &c->blobs, NULL);
     c->statvfs_ok = statvfs(c->dir, &vfs) == 0;
     c->free_bytes = c->statvfs_ok ? (uint64_t)vfs.f_bavail * vfs.f_frsize : 0;
@@ -273,6 +275,7 @@ void service_free(struct service *s)
         return;
     if (s->sched)
         jobs_abandon(s);
+    keys_free(s);
     actor_stop(s->store_actor);
     actor_stop(s->file_actor);
     sched_free(s->sched);

@@ -33,6 +33,7 @@ struct job_view {
     double eta_s;        /* seconds left, or < 0 when unknown */
     const char *message; /* longname of the layer in work, a stage ("reading"), or "" */
     uint64_t change;     /* raised by every visible change since the record was loaded */
+    bool replayed;       /* answer to a submit: an earlier one with the same key made the job */
 };
 
 /* `err` set: the request failed and view is NULL. */
@@ -44,11 +45,15 @@ struct job_request {
     const json_t *source; /* required, object */
     const json_t *params; /* object or NULL */
     const json_t *labels; /* object of strings or NULL */
+    const char *key;      /* idempotency key or NULL */
 };
 
 /* Validate, store, start. The callback comes once the job is durable and either finished (all
  * cached: "born finished") or known to need work. Errors: ERR_INVALID with the pointer of the
- * field, ERR_BUSY when draining or the queue is full. */
+ * field, ERR_BUSY when draining or the queue is full.
+ * With a key that made a job before, that job is the answer. ERR_KEY_REUSED when it was for
+ * another request, ERR_IN_FLIGHT while the first is not stored yet, ERR_NOT_FOUND when its job was
+ * deleted. A submit that fails leaves its key unused. */
 void service_job_submit(struct service *s, const struct job_request *rq, job_cb *cb, void *arg);
 void service_job_get(struct service *s, const char *id, job_cb *cb, void *arg);
 /* Idempotent. */
@@ -64,6 +69,13 @@ const struct job_view *service_job_live(struct service *s, const char *id, struc
 struct job_watch;
 struct job_watch *service_job_watch(struct service *s, const char *id, job_cb *cb, void *arg);
 void service_job_unwatch(struct service *s, struct job_watch *w);
+
+/* --- idempotency keys ---------------------------------------------------------------------- */
+
+/* Mark a key as under way, from the arrival of a request to the moment its result is stored
+ * (store_key_put()) or has failed; then service_key_end(). ERR_IN_FLIGHT when it is already. */
+int service_key_begin(struct service *s, const char *owner, const char *key, struct err *err);
+void service_key_end(struct service *s, const char *owner, const char *key);
 
 /* --- reading ------------------------------------------------------------------------------- */
 

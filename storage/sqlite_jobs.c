@@ -174,7 +174,7 @@ static int job_progress(struct store *base, const char *id, uint32_t attempt, ui
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "UPDATE jobs SET layers_done=?, layers_total=?, hits=?,"
-                                   " misses=?, version=version+1 WHERE id=? AND attempt=?"
+                                   " misses=? WHERE id=? AND attempt=?"
                                    " AND state IN ('running','cancelling')",
                                    err);
     int r;

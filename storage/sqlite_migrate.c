@@ -30,6 +30,11 @@ const char *const state_migrations[] = {
     /* A partial index over several states serves no query that names one. */
     "DROP INDEX jobs_open;"
     "CREATE INDEX jobs_by_state ON jobs(state, created_ms, id);",
+    "CREATE TABLE idempotency_keys("
+    " owner TEXT NOT NULL, key TEXT NOT NULL, operation TEXT NOT NULL, fingerprint BLOB NOT NULL,"
+    " resource TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY(owner, key))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE INDEX idempotency_keys_by_time ON idempotency_keys(created_ms);",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

@@ -152,6 +152,7 @@ const struct store_ops sqlite_ops = {
     .sizes = do_sizes,
     .warning = do_warning,
     .job = &sqlite_job_ops,
+    .key = &sqlite_key_ops,
     .model = &sqlite_model_ops,
     .cache = &sqlite_cache_ops,
 };

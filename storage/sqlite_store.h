@@ -31,6 +31,7 @@ size_t sqlite_cache_sweep(struct sqlite_store *s);
 
 extern const struct store_ops sqlite_ops;
 extern const struct store_job_ops sqlite_job_ops;
+extern const struct store_key_ops sqlite_key_ops;
 extern const struct store_model_ops sqlite_model_ops;
 extern const struct store_cache_ops sqlite_cache_ops;
 

@@ -222,6 +222,33 @@ int store_job_counts(struct store *s, uint64_t *counts, struct err *err)
     return s->ops->job->counts(s, counts, err);
 }
 
+int store_key_check(struct store *s, const char *owner, const char *key, const struct key_use *use,
+                    char resource[IDENT_MAX], struct err *err)
+{
+    struct key_use before;
+    int r = s->ops->key->find(s, owner, key, &before, err);
+
+    if (r < 0)
+        return r;
+    if (strcmp(before.operation, use->operation) != 0 ||
+        !digest_equal(&before.fingerprint, &use->fingerprint))
+        return err_set(err, ERR_KEY_REUSED,
+                       "this Idempotency-Key was used for another request within 24 hours");
+    memcpy(resource, before.resource, IDENT_MAX);
+    return 0;
+}
+
+int store_key_put(struct store *s, const char *owner, const char *key, const struct key_use *use,
+                  struct err *err)
+{
+    return s->ops->key->put(s, owner, key, use, err);
+}
+
+int store_key_expire(struct store *s, int64_t before_ms, struct err *err)
+{
+    return s->ops->key->expire(s, before_ms, err);
+}
+
 int store_model_put(struct store *s, const struct model_record *m, struct err *err)
 {
     return s->ops->model->put(s, m, err);

@@ -47,7 +47,7 @@ struct job_record {
     char *error;  /* JSON text or NULL: {"code","detail"} */
     int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
     uint32_t attempt;                            /* raised by every claim; a finish must match it */
-    uint64_t version;                            /* raised by every stored change */
+    uint64_t version;                            /* raised by every stored change but progress */
     uint64_t hits, misses; /* cache; misses = eigen-solves done for this job */
     uint64_t layers_done, layers_total;
 };
@@ -143,6 +143,18 @@ struct layer_row_list {
 void layer_row_done(struct layer_row *r);
 void layer_row_list_done(struct layer_row_list *l);
 
+/* --- idempotency keys ---------------------------------------------------------------------- */
+
+#define STORE_KEY_TTL_MS (24 * 3600 * 1000ll) /* how long a key stays used */
+
+/* What a client's key was used for. */
+struct key_use {
+    char operation[32];        /* "createJob" */
+    struct digest fingerprint; /* of the request */
+    char resource[IDENT_MAX];  /* what it made */
+    int64_t created_ms;
+};
+
 /* --- verbs --------------------------------------------------------------------------------- */
 
 struct store_options {
@@ -187,7 +199,7 @@ int store_job_renew(struct store *s, const char *node, int64_t lease_until_ms, s
  * number requeued in *n. */
 int store_job_recover(struct store *s, const char *node, int64_t now_ms, size_t *n,
                       struct err *err);
-/* Raise counters of a running job: done layers, hits, misses (absolute values). ERR_CONFLICT when
+/* Set counters of a running job: done layers, hits, misses (absolute values). ERR_CONFLICT when
  * `attempt` is not the current one. */
 int store_job_progress(struct store *s, const char *id, uint32_t attempt, uint64_t layers_done,
                        uint64_t layers_total, uint64_t hits, uint64_t misses, struct err *err);
@@ -205,6 +217,17 @@ int store_job_list(struct store *s, const struct job_query *q, struct job_list *
                    struct err *err);
 /* Number of jobs per state, into counts[JOB_STATE_COUNT]. */
 int store_job_counts(struct store *s, uint64_t *counts, struct err *err);
+
+/* Was this key of `owner` used before, for the same operation and fingerprint as in `use`? Then 0,
+ * with the id of what it made in `resource`. ERR_NOT_FOUND: not used. ERR_KEY_REUSED: used for
+ * something else. */
+int store_key_check(struct store *s, const char *owner, const char *key, const struct key_use *use,
+                    char resource[IDENT_MAX], struct err *err);
+/* Remember a key's use: in the same commit as the resource. ERR_CONFLICT when it is used. */
+int store_key_put(struct store *s, const char *owner, const char *key, const struct key_use *use,
+                  struct err *err);
+/* Forget the keys that were used before `before_ms`. */
+int store_key_expire(struct store *s, int64_t before_ms, struct err *err);
 
 int store_model_put(struct store *s, const struct model_record *m, struct err *err);
 int store_model_get(struct store *s, const char *id, struct model_record *out, struct err *err);

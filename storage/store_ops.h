@@ -23,6 +23,14 @@ struct store_job_ops {
     int (*counts)(struct store *s, uint64_t *counts, struct err *err);
 };
 
+struct store_key_ops {
+    int (*find)(struct store *s, const char *owner, const char *key, struct key_use *out,
+                struct err *err); /* ERR_NOT_FOUND */
+    int (*put)(struct store *s, const char *owner, const char *key, const struct key_use *use,
+               struct err *err);
+    int (*expire)(struct store *s, int64_t before_ms, struct err *err);
+};
+
 /* Models and analyses. */
 struct store_model_ops {
     int (*put)(struct store *s, const struct model_record *m, struct err *err);
@@ -65,6 +73,7 @@ struct store_ops {
                  struct err *err);
     const char *(*warning)(const struct store *s);
     const struct store_job_ops *job;
+    const struct store_key_ops *key;
     const struct store_model_ops *model;
     const struct store_cache_ops *cache;
 };

@@ -144,6 +144,22 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
         answer(s, add_job(s, JOB_RUNNING, true), 0, "", "", cb, arg);
 }
 
+int service_key_begin(struct service *s, const char *owner, const char *key, struct err *err)
+{
+    (void)s;
+    (void)owner;
+    (void)key;
+    (void)err;
+    return 0;
+}
+
+void service_key_end(struct service *s, const char *owner, const char *key)
+{
+    (void)s;
+    (void)owner;
+    (void)key;
+}
+
 void service_job_get(struct service *s, const char *id, job_cb *cb, void *arg)
 {
     answer(s, fake_find(s, id), ERR_NOT_FOUND, "", "no such job", cb, arg);

@@ -249,27 +249,37 @@ static int64_t raw_number(const char *name, const char *sql)
     return n;
 }
 
+/* As the first release left it: a job and a value in a blob file. */
+static void make_version_1(void)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=1", SQLITE_OWNER_ID);
+    raw_sql("state.db", state_migrations[0]);
+    raw_sql("state.db", sql);
+    raw_sql("state.db", "INSERT INTO jobs VALUES('job_kept','analyze','local','queued',NULL,'{}',"
+                        "'{}','{}',NULL,NULL,1,0,0,0,1,0,0,0,0,NULL,NULL);"
+                        "INSERT INTO analyses VALUES('ana_kept','job_x','mdl_x','local',"
+                        "'{\"run\":\"a\"}','{}','{}',zeroblob(32),1,1)");
+    raw_sql("cache.db", cache_migrations[0]);
+    raw_sql("cache.db", sql);
+    raw_sql("cache.db", "INSERT INTO results VALUES(0, zeroblob(32), 1001, NULL, 1)");
+}
+
 static void version_1_is_upgraded(void **state)
 {
-    struct store *s = open_store(1000);
     uint64_t wal, cache, blobs = 0;
+    struct store *s;
 
     (void)state;
-    submit(s, "job_kept", 1);
-    put_value(s, 5, 1001);
-    store_close(s);
-    raw_sql("state.db",
-            "DROP INDEX jobs_by_state; CREATE INDEX jobs_open ON jobs(state, created_ms,"
-            " id) WHERE state IN ('queued','running','cancelling');"
-            "PRAGMA user_version=1");
-    raw_sql("cache.db", "DROP INDEX results_in_files; PRAGMA user_version=1");
+    make_version_1();
     s = open_store(1000);
     assert_int_equal(state_of(s, "job_kept"), JOB_QUEUED);
     assert_int_equal(store_sizes(s, &wal, &cache, &blobs, NULL), 0);
     assert_int_equal(blobs, 1001);
     store_close(s);
-    assert_int_equal(raw_number("state.db", "PRAGMA user_version"), 2);
-    assert_int_equal(raw_number("cache.db", "PRAGMA user_version"), 2);
+    assert_int_equal(raw_number("state.db", "PRAGMA user_version"), n_state_migrations);
+    assert_int_equal(raw_number("cache.db", "PRAGMA user_version"), n_cache_migrations);
     assert_int_equal(
         raw_number("state.db", "SELECT count(*) FROM sqlite_schema WHERE name='jobs_open'"), 0);
 }

@@ -1,0 +1,131 @@
+"""What clients count on when they repeat, trace and label requests."""
+
+import concurrent.futures
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from daemon import TOP, Daemon, write_safetensors
+
+MODEL = "manlm.safetensors"
+
+
+def problem(r, status, code=None):
+    assert r.status == status, (r.status, r.body)
+    assert r.headers["Content-Type"] == "application/problem+json"
+    assert code is None or r.json["code"] == code, r.body
+    return r.json
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """A daemon that can be restarted, with the small model and one of some seconds of work."""
+    d = Daemon(str(tmp_path))
+    shutil.copy(os.path.join(TOP, "examples", MODEL), d.root)
+    rng = np.random.default_rng(5)
+    write_safetensors(d.root + "/slow.safetensors",
+                      {f"l.{i}.weight": rng.standard_normal((1500, 1500)).astype(np.float32)
+                       for i in range(6)})
+    d.start()
+    yield d
+    d.stop()
+    assert "bug: assertion" not in d.log_text()
+    assert "Sanitizer" not in d.log_text(), d.log_text()
+
+
+# --- Idempotency-Key ------------------------------------------------------------------------------
+
+def post(d, key, body=None, **headers):
+    body = body or {"kind": "analyze", "source": {"path": MODEL}, "labels": {"a": "1", "b": "2"}}
+    return d.request("POST", "/v1/jobs", body, {"Idempotency-Key": key, **headers})
+
+
+def n_jobs(d):
+    return len(d.get("/v1/jobs?page_size=500").json["jobs"])
+
+
+def test_a_repeated_post_is_one_job(daemon):
+    first = post(daemon, "k-1", Prefer="wait=60")
+    assert first.status == 200 and "Idempotency-Replayed" not in first.headers
+    again = post(daemon, '"k-1"')  # quoted means the same
+    assert again.status == 200 and again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert "Cache-Status" not in again.headers
+    assert again.json == first.json
+    # The order of members and the spelling do not matter, the content does.
+    spelt = ('{ "labels": {"b":"2",  "a":"\\u0031"}, "source": {"path": "%s"}, "params": null,'
+             ' "kind": "analyze"}' % MODEL)
+    r = daemon.request("POST", "/v1/jobs", spelt,
+                       {"Idempotency-Key": "k-1", "Content-Type": "application/json"})
+    assert r.json["id"] == first.json["id"]
+    assert n_jobs(daemon) == 1
+    assert post(daemon, "k-2").json["id"] != first.json["id"]
+
+
+def test_a_key_is_for_one_request_only(daemon):
+    first = post(daemon, "k").json
+    problem(post(daemon, "k", {"kind": "analyze", "source": {"path": MODEL}}), 422, "key_reused")
+    problem(post(daemon, "k", {"kind": "analyze", "source": {"path": "gone"}}), 422, "key_reused")
+    daemon.wait_final(first["id"])
+    assert daemon.request("DELETE", f"/v1/jobs/{first['id']}").status == 204
+    assert "deleted" in problem(post(daemon, "k"), 404)["detail"]
+    assert n_jobs(daemon) == 0
+
+
+def test_a_failed_post_leaves_its_key_unused(daemon):
+    bad = [{"kind": "analyze", "source": {"path": "missing.safetensors"}},
+           {"kind": "analyze", "source": {"path": MODEL}, "params": {"min_evals": -1}},
+           {"kind": "analyze"}]
+    for body in bad:
+        assert 400 <= post(daemon, "k", body).status < 500
+    r = post(daemon, "k")
+    assert r.status in (200, 202) and "Idempotency-Replayed" not in r.headers
+
+
+@pytest.mark.parametrize("key", ["", '""', '"open', 'a b', '"a" b', "x" * 256, '"bad\\escape"',
+                                 "caf\u00e9"])
+def test_bad_keys(daemon, key):
+    assert "Idempotency-Key" in problem(post(daemon, key), 400)["detail"]
+    assert n_jobs(daemon) == 0
+
+
+def test_longest_key_and_escapes(daemon):
+    assert post(daemon, "x" * 255).status in (200, 202)
+    a = post(daemon, '"q\\"\\\\"').json["id"]
+    assert post(daemon, 'q"\\').json["id"] == a
+
+
+def test_keys_survive_a_crash(slow):
+    body = {"kind": "analyze", "source": {"path": "slow.safetensors"}}
+    first = post(slow, "night-run", body)
+    assert first.status == 202
+    slow.kill()
+    os.unlink(slow.root + "/" + MODEL)  # of another job: what a replay needs is stored
+    slow.start()
+    r = post(slow, "night-run", body)
+    assert r.status == 202 and r.headers["Idempotency-Replayed"] == "true"
+    assert r.json["id"] == first.json["id"] and n_jobs(slow) == 1
+    assert slow.request("POST", f"/v1/jobs/{r.json['id']}:cancel").status in (200, 202)
+    slow.wait_final(r.json["id"])
+    os.unlink(slow.root + "/slow.safetensors")
+    r = post(slow, "night-run", body)  # the model is gone, the answer is not
+    assert r.status == 200 and r.json["state"] == "cancelled"
+
+
+def test_simultaneous_posts_make_one_job(slow):
+    body = {"kind": "analyze", "source": {"path": "slow.safetensors"}}
+    for attempt in range(5):
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            got = list(pool.map(lambda _: post(slow, f"k{attempt}", body), range(16)))
+        assert {r.status for r in got} <= {202, 409}
+        assert len({r.json["id"] for r in got if r.status == 202}) == 1
+        assert sum("Idempotency-Replayed" not in r.headers for r in got if r.status == 202) == 1
+        for r in got:
+            if r.status == 409:
+                problem(r, 409, "in_flight")
+                assert int(r.headers["Retry-After"]) > 0
+    assert n_jobs(slow) == 5
