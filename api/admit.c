@@ -14,8 +14,8 @@
 /* --- headers that decide how the request is read --------------------------------------------- */
 
 struct framing {
-    unsigned n_length, n_encoding, n_host;
-    const char *length, *encoding;
+    unsigned n_length, n_encoding, n_host, n_type, n_trace;
+    const char *length, *encoding, *trace;
     struct prefer prefer;
 };
 
@@ -35,6 +35,11 @@ static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char
         f->encoding = value;
     } else if (strcasecmp(name, "Host") == 0) {
         f->n_host++;
+    } else if (strcasecmp(name, "Content-Type") == 0) {
+        f->n_type++;
+    } else if (strcasecmp(name, "traceparent") == 0) {
+        f->n_trace++;
+        f->trace = value;
     } else if (strcasecmp(name, "Prefer") == 0) {
         prefer_add(&f->prefer, value);
     }
@@ -46,7 +51,7 @@ static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char
 static struct reply *check_framing(const struct framing *f, uint64_t *length)
 {
     *length = 0;
-    if (f->n_length + f->n_encoding > 1 || f->n_host > 1)
+    if (f->n_length + f->n_encoding > 1 || f->n_host > 1 || f->n_type > 1)
         return reply_problem(ERR_INVALID, "a header that may stand only once was repeated, or "
                                           "both Content-Length and Transfer-Encoding were sent");
     if (f->n_encoding) {
@@ -118,23 +123,38 @@ static struct reply *check_caller(const struct request *rq)
     return NULL;
 }
 
-static bool is_json(const char *type)
+/* Parameters such as charset are allowed and ignored: JSON is UTF-8. */
+static bool is_type(const char *header, const char *type)
 {
-    size_t n;
+    size_t n = header ? strcspn(header, "; \t") : 0;
 
-    if (!type)
-        return false;
-    n = strcspn(type, "; \t");
-    return n == strlen("application/json") && strncasecmp(type, "application/json", n) == 0;
+    return n == strlen(type) && strncasecmp(header, type, n) == 0;
+}
+
+static struct reply *check_type(const struct request *rq)
+{
+    const char *type = request_header(rq, "Content-Type");
+    bool patch = strcmp(rq->method, "PATCH") == 0;
+    struct reply *no;
+
+    if (is_type(type, "application/json") ||
+        (patch && is_type(type, "application/merge-patch+json")))
+        return NULL;
+    no = reply_problem(FAULT_MEDIA_TYPE, "this call takes a body of Content-Type: %s",
+                       patch ? "application/merge-patch+json or application/json"
+                             : "application/json");
+    return patch
+               ? reply_header(no, "Accept-Patch", "application/merge-patch+json, application/json")
+               : no;
 }
 
 static struct reply *check_body(const struct request *rq, uint64_t length)
 {
     const struct config *config = rq->api->config;
+    struct reply *no = rq->match.route->body == BODY_JSON ? check_type(rq) : NULL;
 
-    if (rq->match.route->body == BODY_JSON && !is_json(request_header(rq, "Content-Type")))
-        return reply_problem(FAULT_MEDIA_TYPE,
-                             "this call takes a body of Content-Type: application/json");
+    if (no)
+        return no;
     if (length != UINT64_MAX && length > config->body_limit)
         return admit_too_large(config);
     return NULL;
@@ -155,6 +175,8 @@ struct reply *admit_request(struct request *rq, const char *target, uint64_t *bo
     set_id(rq);
     (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, see_header, &f);
     rq->prefer = f.prefer;
+    if (f.n_trace != 1 || !trace_parse(f.trace, rq->trace_id))
+        trace_new(rq->trace_id);
     no = check_framing(&f, body_length);
     if (no) {
         rq->will_close = true; /* where the next request starts is uncertain */

@@ -134,6 +134,7 @@ struct reply *ep_jobs_create(struct request *rq)
         parse_job(rq->json, &q, &err) < 0)
         return reply_err(&err);
     q.key = *key ? key : NULL;
+    q.trace_id = rq->trace_id;
     service_job_submit(rq->api->svc, &q, on_created, request_ticket(rq));
     return reply_suspend();
 }

@@ -103,6 +103,7 @@ void job_json_write(struct buf *b, const struct job_view *view)
     json_out_time(b, "created_at", job->created_ms);
     json_out_time(b, "started_at", job->started_ms);
     json_out_time(b, "finished_at", job->finished_ms);
+    json_text_key_string(b, "trace_id", *job->trace_id ? job->trace_id : NULL);
     json_text_key_int(b, "attempt", job->attempt);
     json_text_key_int(b, "version", (int64_t)job->version);
     write_links(b, job);

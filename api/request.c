@@ -127,11 +127,11 @@ static void account(struct request *rq)
     metric_observe(rq->api->m_duration, route, seconds);
     shown_path(rq, path, sizeof path);
     if (quiet)
-        log_debug("%s %s %u %zu bytes %.3f s request=%s", known_method(rq->method), path,
-                  rq->status, rq->nbytes, seconds, rq->id);
+        log_debug("%s %s %u %zu bytes %.3f s request=%s trace=%s", known_method(rq->method), path,
+                  rq->status, rq->nbytes, seconds, rq->id, rq->trace_id);
     else
-        log_info("%s %s %u %zu bytes %.3f s request=%s", known_method(rq->method), path, rq->status,
-                 rq->nbytes, seconds, rq->id);
+        log_info("%s %s %u %zu bytes %.3f s request=%s trace=%s", known_method(rq->method), path,
+                 rq->status, rq->nbytes, seconds, rq->id, rq->trace_id);
 }
 
 void request_completed(void *cls, struct MHD_Connection *c, void **context,

@@ -17,6 +17,7 @@
 #include "api/query.h"
 #include "api/reply.h"
 #include "api/route.h"
+#include "api/trace.h"
 
 struct conn;
 struct job_wait;
@@ -36,6 +37,7 @@ struct request {
     json_t *json;             /* body of a BODY_JSON route, until the handler has returned */
     struct prefer prefer;
     char id[REQUEST_ID_MAX + 1];
+    char trace_id[TRACE_ID_MAX]; /* of traceparent, or a new one */
     bool replayed; /* an earlier request with the same Idempotency-Key made what is answered */
     /* The rest is private to request.c and wait.c. */
     int stage;

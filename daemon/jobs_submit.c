@@ -262,6 +262,7 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
     q->rec.created_ms = wall_ms();
     ident_new(q->rec.id, "job_");
     q->rec.version = 1;
+    snprintf(q->rec.trace_id, sizeof q->rec.trace_id, "%s", rq->trace_id ? rq->trace_id : "");
     (void)check_acceptance(s, rq->kind, &q->err);
     if (rq->key)
         take_key(q, rq->key);

@@ -46,6 +46,7 @@ struct job_request {
     const json_t *params; /* object or NULL */
     const json_t *labels; /* object of strings or NULL */
     const char *key;      /* idempotency key or NULL */
+    const char *trace_id; /* 32 hex digits or NULL */
 };
 
 /* Validate, store, start. The callback comes once the job is durable and either finished (all

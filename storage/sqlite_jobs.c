@@ -1,12 +1,14 @@
 /* sqlite_jobs.c: the queue. */
 #include "storage/sqlite_store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define JOB_COLUMNS                                                                                \
     "id, kind, owner, state, reason, source, params, labels, result, error, created_ms,"           \
-    " started_ms, finished_ms, attempt, version, hits, misses, layers_done, layers_total"
+    " started_ms, finished_ms, attempt, version, hits, misses, layers_done, layers_total, "        \
+    "trace_id"
 
 static int read_job(sqlite3_stmt *st, struct job_record *out, struct err *err)
 {
@@ -35,6 +37,7 @@ static int read_job(sqlite3_stmt *st, struct job_record *out, struct err *err)
     j.misses = sql_u64(st, 16);
     j.layers_done = sql_u64(st, 17);
     j.layers_total = sql_u64(st, 18);
+    snprintf(j.trace_id, sizeof j.trace_id, "%s", (const char *)sqlite3_column_text(st, 19));
     *out = j;
     return 0;
 }
@@ -61,7 +64,7 @@ static int job_submit(struct store *base, const struct job_record *j, struct err
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "INSERT INTO jobs(" JOB_COLUMNS ") VALUES(?,?,?,'queued',NULL,"
-                                   "?,?,?,NULL,NULL,?,0,0,0,1,0,0,0,0)",
+                                   "?,?,?,NULL,NULL,?,0,0,0,1,0,0,0,0,?)",
                                    err);
     if (!st)
         return s->state.failure;
@@ -72,6 +75,7 @@ static int job_submit(struct store *base, const struct job_record *j, struct err
     sql_bind_text(st, 5, j->params);
     sql_bind_text(st, 6, j->labels);
     sql_bind_int(st, 7, j->created_ms);
+    sql_bind_text(st, 8, j->trace_id);
     return sql_run(&s->state, st, err);
 }
 

@@ -35,6 +35,7 @@ const char *const state_migrations[] = {
     " resource TEXT NOT NULL, created_ms INTEGER NOT NULL, PRIMARY KEY(owner, key))"
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX idempotency_keys_by_time ON idempotency_keys(created_ms);",
+    "ALTER TABLE jobs ADD COLUMN trace_id TEXT NOT NULL DEFAULT '';",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

@@ -34,10 +34,13 @@ const char *job_state_name(enum job_state s); /* "queued", … */
 int job_state_from_name(const char *name);    /* or -1 */
 bool job_state_final(enum job_state s);
 
+#define TRACE_ID_MAX 33 /* 32 hex digits and a NUL */
+
 struct job_record {
     char id[IDENT_MAX];
-    char *kind;  /* "analyze" */
-    char *owner; /* who asked; "local" without authentication */
+    char trace_id[TRACE_ID_MAX]; /* of the request that made it; "" = unknown */
+    char *kind;                  /* "analyze" */
+    char *owner;                 /* who asked; "local" without authentication */
     enum job_state state;
     char *reason; /* closed list, or NULL: deadline_exceeded, out_of_memory, … */
     char *source; /* JSON text, as sent */

@@ -129,3 +129,82 @@ def test_simultaneous_posts_make_one_job(slow):
                 problem(r, 409, "in_flight")
                 assert int(r.headers["Retry-After"]) > 0
     assert n_jobs(slow) == 5
+
+
+# --- who asked ------------------------------------------------------------------------------------
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_trace_of_a_job(slow):
+    d = slow
+    body = {"kind": "analyze", "source": {"path": MODEL}}
+    sent = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "X-Request-Id": "rq-77"}
+    r = d.request("POST", "/v1/jobs", body, sent)
+    assert r.headers["X-Request-Id"] == "rq-77" and r.json["trace_id"] == TRACE
+    d.stop()
+    assert f"request=rq-77 trace={TRACE}" in d.log_text()
+    d.start()
+    assert d.get(f"/v1/jobs/{r.json['id']}").json["trace_id"] == TRACE
+    new = set()
+    for bad in ["", f"00-{TRACE.upper()}-b7ad6b7169203331-01", f"01-{TRACE}-b7ad6b7169203331-01",
+                f"00-{'0' * 32}-b7ad6b7169203331-01", f"00-{TRACE}-{'0' * 16}-01"]:
+        trace = d.request("POST", "/v1/jobs", body, {"traceparent": bad}).json["trace_id"]
+        assert len(trace) == 32 and trace != TRACE and set(trace) <= set("0123456789abcdef")
+        new.add(trace)
+    assert len(new) == 5
+
+
+@pytest.mark.parametrize("sent,kept", [
+    ("a", True), ("x" * 128, True), ("A-z_0.9:/+=@~", True),
+    ("x" * 129, False), ("", False), ("a b", False), ('a"b', False), ("caf\u00e9", False)])
+def test_request_ids(daemon, sent, kept):
+    r = daemon.get("/v1/jobs/none", **{"X-Request-Id": sent})
+    got = r.headers["X-Request-Id"]
+    assert problem(r, 404)["instance"] == got
+    assert got == sent if kept else got.startswith("req_")
+
+
+@pytest.mark.parametrize("host,allowed", [
+    ("localhost", True), ("127.0.0.1:1", True), ("127.9.9.9", True), ("[::1]:8437", True),
+    ("LOCALHOST.", True), ("good.example:80", True), ("", False), ("good.example.evil", False),
+    ("evil.example", False), ("localhost.evil.example", False), ("localhost@evil.example", False),
+    ("127.1", False), ("0x7f.1", False), ("[::1", False), ("localhost:80x", False)])
+def test_hosts(host_daemon, host, allowed):
+    for path in ("/v1/jobs", "/metrics", "/openapi.yaml"):
+        r = host_daemon.get(path, Host=host)
+        assert r.status == 200 if allowed else problem(r, 421, "misdirected_request")
+    assert host_daemon.get("/livez", Host=host).status == 200
+
+
+@pytest.fixture(scope="module")
+def host_daemon(tmp_path_factory):
+    with Daemon(str(tmp_path_factory.mktemp("hosts")), "--allowed-hosts", "good.example") as d:
+        yield d
+
+
+@pytest.mark.parametrize("kind,allowed", [
+    ("application/json", True), ("application/json; charset=utf-8", True),
+    ("Application/JSON;charset=UTF-8", True), ("", False), ("text/plain", False),
+    ("application/jsonp", False), ("application/x-www-form-urlencoded", False),
+    ("multipart/form-data; boundary=x", False), ("text/json", False),
+    ("text/plain; application/json", False), ("application/merge-patch+json", False)])
+def test_content_types(host_daemon, kind, allowed):
+    r = host_daemon.request("POST", "/v1/jobs", "{}", {"Content-Type": kind})
+    problem(r, 400 if allowed else 415)
+
+
+def test_no_content_type(host_daemon):
+    import http.client
+    c = http.client.HTTPConnection("127.0.0.1", host_daemon.port)
+    c.putrequest("POST", "/v1/jobs")
+    c.putheader("Content-Length", "2")
+    c.endheaders(b"{}")
+    assert c.getresponse().status == 415
+    c = http.client.HTTPConnection("127.0.0.1", host_daemon.port)
+    c.putrequest("POST", "/v1/jobs")
+    for kind in ("application/json", "text/plain"):
+        c.putheader("Content-Type", kind)
+    c.putheader("Content-Length", "2")
+    c.endheaders(b"{}")
+    assert c.getresponse().status == 400

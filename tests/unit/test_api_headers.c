@@ -1,5 +1,6 @@
 /* test_api_headers.c: request headers with a grammar of their own. */
 #include "api/idempotency.h"
+#include "api/trace.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,10 +39,53 @@ static void test_idempotency_keys(void **state)
     assert_string_equal(out, longest);
 }
 
+#define TRACE "0af7651916cd43dd8448eb211c80319c"
+#define SPAN  "b7ad6b7169203331"
+
+static void test_traceparent(void **state)
+{
+    static const char zero32[] = "00000000000000000000000000000000";
+    static const char *const bad[] = {
+        "",
+        "00",
+        "00-" TRACE "-" SPAN,
+        "00-" TRACE "-" SPAN "-",
+        "00-" TRACE "-" SPAN "-0",
+        "00-" TRACE "-" SPAN "-001",
+        "00-" TRACE "-" SPAN "-01-x",
+        "01-" TRACE "-" SPAN "-01",
+        "ff-" TRACE "-" SPAN "-01",
+        "00-0AF7651916CD43DD8448EB211C80319C-" SPAN "-01",
+        "00-" TRACE "-B7AD6B7169203331-01",
+        "00-" TRACE "-" SPAN "-0G",
+        "00-" TRACE "_" SPAN "-01",
+        "00-" TRACE "-" SPAN "_01",
+        "00-00000000000000000000000000000000-" SPAN "-01",
+        "00-" TRACE "-0000000000000000-01",
+        " 00-" TRACE "-" SPAN "-01",
+    };
+    char id[TRACE_ID_MAX] = "kept", other[TRACE_ID_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_false(trace_parse(bad[i], id));
+        assert_string_equal(id, "kept");
+    }
+    assert_true(trace_parse("00-" TRACE "-" SPAN "-00", id));
+    assert_string_equal(id, TRACE);
+    trace_new(id);
+    trace_new(other);
+    assert_int_equal(strspn(id, "0123456789abcdef"), 32);
+    assert_int_equal(strlen(id), 32);
+    assert_string_not_equal(id, other);
+    assert_string_not_equal(id, zero32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idempotency_keys),
+        cmocka_unit_test(test_traceparent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
