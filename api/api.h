@@ -10,6 +10,7 @@
 #include "daemon/service.h"
 
 struct conn;
+struct doc_cache;
 struct request;
 
 struct api {
@@ -20,6 +21,8 @@ struct api {
     struct MHD_Daemon *mhd;
     int epoll_fd;         /* the library's own, watched by our loop */
     struct actor *parser; /* parse.c */
+    struct actor *writer; /* immutable.c, and compression */
+    struct doc_cache *docs;
     struct page_key page_key;
     struct conn *conns; /* conn.c */
     struct loop_timer *sweep;

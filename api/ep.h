@@ -17,7 +17,9 @@ struct reply *ep_models_get(struct request *rq);
 
 struct reply *ep_analyses_list(struct request *rq);
 struct reply *ep_analyses_get(struct request *rq);
-struct reply *ep_analyses_layers(struct request *rq);
+
+struct reply *ep_layers_list(struct request *rq);
+struct reply *ep_layers_get(struct request *rq);
 
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);

@@ -1,4 +1,4 @@
-/* ep_analyses.c: /v1/analyses and their layers. */
+/* ep_analyses.c: /v1/analyses. */
 #include "api/ep.h"
 #include "api/json_out.h"
 #include "api/list.h"
@@ -6,9 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-#define LAYERS_PAGE     1000
-#define LAYERS_PAGE_MAX 10000
 
 static void write_analysis(struct buf *b, const struct analysis_record *a)
 {
@@ -106,63 +103,4 @@ struct reply *ep_analyses_get(struct request *rq)
         return no_such_analysis();
     snprintf(id, sizeof id, "%s", rq->match.arg[0]);
     return request_read(rq, get_analysis, id, sizeof id);
-}
-
-/* --- GET /v1/analyses/{analysis}/layers --------------------------------------------------------
- */
-
-/* Rows are kept as JSON text: a page is their concatenation. */
-static struct reply *write_layers(const struct list_args *a, const struct layer_row_list *rows)
-{
-    size_t n = rows->count < a->page.size ? rows->count : a->page.size;
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-
-    buf_printf(&body, "{\"layers\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        buf_put(&body, rows->row[i].json, strlen(rows->row[i].json));
-    }
-    if (rows->count > n)
-        next.first = rows->row[n].layer_id;
-    return list_reply(a, &body, rows->count > n, &next);
-}
-
-static struct reply *list_layers(const void *args, struct store *st)
-{
-    const struct list_args *a = args;
-    struct analysis_record analysis = {0};
-    struct layer_row_list rows = {0};
-    struct reply *r;
-    struct err err;
-
-    if (store_analysis_get(st, a->resource, &analysis, &err) < 0)
-        return reply_err(&err);
-    if (store_rows_get(st, &analysis.rows, a->page.from.first, a->page.size + 1, &rows, &err) < 0) {
-        r = reply_err(&err);
-    } else if (rows.count == 0 && analysis.n_layers > 0) {
-        r = reply_problem(FAULT_GONE, "the cache that held the layers of this analysis was "
-                                      "removed; run the job again to compute them anew");
-    } else {
-        r = write_layers(a, &rows);
-    }
-    layer_row_list_done(&rows);
-    analysis_record_done(&analysis);
-    return r;
-}
-
-struct reply *ep_analyses_layers(struct request *rq)
-{
-    struct list_args a = {.resource = ""};
-    char path[64];
-    struct err err;
-
-    if (!ident_valid(rq->match.arg[0], "ana_"))
-        return no_such_analysis();
-    snprintf(a.resource, sizeof a.resource, "%s", rq->match.arg[0]);
-    snprintf(path, sizeof path, "/v1/analyses/%s/layers", a.resource);
-    if (list_read(rq, "layers", path, 0, LAYERS_PAGE, LAYERS_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_layers, &a, sizeof a);
 }

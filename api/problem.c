@@ -31,6 +31,8 @@ static const struct problem_type types[] = {
      "The resource has changed", false},
     {FAULT_METHOD, 405, "method_not_allowed", "/problems/method-not-allowed",
      "Method not allowed here", false},
+    {FAULT_NOT_ACCEPTABLE, 406, "not_acceptable", "/problems/not-acceptable",
+     "No such form of this resource", false},
     {FAULT_MEDIA_TYPE, 415, "unsupported_media_type", "/problems/unsupported-media-type",
      "Unsupported media type", false},
     {FAULT_BODY_SIZE, 413, "content_too_large", "/problems/content-too-large", "Body too large",

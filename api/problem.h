@@ -13,12 +13,13 @@
 
 /* Faults of HTTP itself; beside enum err_code, whose values are negative. */
 enum http_fault {
-    FAULT_METHOD = 1, /* 405 */
-    FAULT_MEDIA_TYPE, /* 415 */
-    FAULT_BODY_SIZE,  /* 413 */
-    FAULT_URI_LENGTH, /* 414 */
-    FAULT_HOST,       /* 421 */
-    FAULT_GONE,       /* 410: the cache under a resource was removed */
+    FAULT_METHOD = 1,     /* 405 */
+    FAULT_MEDIA_TYPE,     /* 415 */
+    FAULT_BODY_SIZE,      /* 413 */
+    FAULT_URI_LENGTH,     /* 414 */
+    FAULT_HOST,           /* 421 */
+    FAULT_NOT_ACCEPTABLE, /* 406 */
+    FAULT_GONE,           /* 410: the cache under a resource was removed */
 };
 
 struct problem_type {

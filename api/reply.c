@@ -2,6 +2,8 @@
  * the request id known to it. */
 #include "api/reply.h"
 
+#include "api/doc.h"
+#include "api/gzip.h"
 #include "api/problem.h"
 
 #include <stdarg.h>
@@ -16,7 +18,8 @@ struct reply {
     const char *type; /* or NULL: no body */
     void *body;       /* owned unless `borrowed` */
     size_t len;
-    bool borrowed;
+    bool borrowed, gzip;
+    struct doc *doc; /* its headers; its body too, unless the status is 304 */
     json_t *problem;
     char *private_text;
     size_t n_headers;
@@ -77,6 +80,16 @@ struct reply *reply_empty(unsigned status)
     return reply_new(status, NULL);
 }
 
+struct reply *reply_doc(struct doc *doc, bool not_modified)
+{
+    struct reply *r = reply_new(not_modified ? 304 : 200, not_modified ? NULL : doc->type);
+
+    r->doc = doc_ref(doc);
+    if (!not_modified)
+        r->len = doc->len;
+    return r;
+}
+
 struct reply *reply_err(const struct err *err)
 {
     const struct problem_type *t = problem_type(err->code);
@@ -119,6 +132,7 @@ void reply_free(struct reply *r)
         return;
     if (!r->borrowed)
         free(r->body);
+    doc_unref(r->doc);
     json_decref(r->problem);
     free(r->private_text);
     for (size_t i = 0; i < r->n_headers; i++)
@@ -160,14 +174,67 @@ static void print_problem(struct reply *r, const char *request_id)
     r->len = r->body ? strlen(r->body) : 0;
 }
 
-static void set_headers(const struct reply *r, struct MHD_Response *out, const char *request_id,
-                        bool close)
+bool reply_compressible(const struct reply *r)
 {
-    bool cache = false;
+    return r->body && !r->gzip && r->len >= GZIP_MIN && r->type &&
+           (strncmp(r->type, "text/", 5) == 0 || strstr(r->type, "json") ||
+            strstr(r->type, "yaml"));
+}
+
+void reply_compress(struct reply *r)
+{
+    struct buf small = BUF_INIT;
+
+    if (!gzip_bytes(r->body, r->len, GZIP_ONCE, &small))
+        return;
+    if (!r->borrowed)
+        free(r->body);
+    r->borrowed = false;
+    r->body = small.data;
+    r->len = small.len;
+    r->gzip = true;
+}
+
+static void doc_headers(const struct doc *d, bool body, struct MHD_Response *out)
+{
+    (void)MHD_add_response_header(out, "ETag", d->etag);
+    (void)MHD_add_response_header(out, "Cache-Control", "private, max-age=31536000, immutable");
+    (void)MHD_add_response_header(out, "Vary", "Accept, Accept-Encoding");
+    if (d->gzip && body)
+        (void)MHD_add_response_header(out, "Content-Encoding", "gzip");
+    if (d->link)
+        (void)MHD_add_response_header(out, "Link", d->link);
+}
+
+/* Another encoding is another representation, and has another strong tag. */
+static void tag_header(const struct reply *r, const char *value, struct MHD_Response *out)
+{
+    size_t n = strlen(value);
+    AUTO(freep) char *tag = NULL;
+
+    if (r->gzip && n > 1 && value[n - 1] == '"')
+        tag = xasprintf("%.*s-gz\"", (int)(n - 1), value);
+    (void)MHD_add_response_header(out, "ETag", tag ? tag : value);
+}
+
+static void set_headers(const struct reply *r, struct MHD_Response *out, const char *request_id,
+                        bool varies, bool close)
+{
+    bool cache = r->doc != NULL;
+
+    if (r->doc)
+        doc_headers(r->doc, r->status == 200, out);
+    else if (varies)
+        (void)MHD_add_response_header(out, "Vary", "Accept-Encoding");
+    if (r->gzip)
+        (void)MHD_add_response_header(out, "Content-Encoding", "gzip");
 
     for (size_t i = 0; i < r->n_headers; i++) {
         /* A value that the library refuses (control characters) is left out, not sent. */
-        (void)MHD_add_response_header(out, r->header[i].name, r->header[i].value);
+        if (strcmp(r->header[i].name, "ETag") == 0)
+            tag_header(r, r->header[i].value, out);
+        else
+            (void)MHD_add_response_header(out, r->header[i].name, r->header[i].value);
         cache = cache || strcmp(r->header[i].name, "Cache-Control") == 0;
     }
     if (r->type)
@@ -180,20 +247,44 @@ static void set_headers(const struct reply *r, struct MHD_Response *out, const c
     (void)MHD_add_response_header(out, "X-Request-Id", request_id);
 }
 
+static void drop_doc(void *doc)
+{
+    doc_unref(doc);
+}
+
+/* The response takes the body over, or a reference to the document's. */
+static struct MHD_Response *make_response(struct reply *r)
+{
+    struct MHD_Response *out;
+
+    if (r->doc && r->status == 200) {
+        out = MHD_create_response_from_buffer_with_free_callback_cls(r->doc->len, r->doc->body,
+                                                                     drop_doc, doc_ref(r->doc));
+        if (!out)
+            doc_unref(r->doc);
+        return out;
+    }
+    out = MHD_create_response_from_buffer(
+        r->len, r->body, r->borrowed || !r->body ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    if (out && !r->borrowed)
+        r->body = NULL;
+    return out;
+}
+
 enum MHD_Result reply_queue(struct reply *r, struct MHD_Connection *c, const char *request_id,
                             bool close, size_t *nbytes)
 {
     struct MHD_Response *out;
     enum MHD_Result result = MHD_NO;
 
+    bool varies = r->gzip || reply_compressible(r);
+
     ASSERT(!reply_is_suspend(r));
     print_problem(r, request_id);
     *nbytes = r->len;
-    out = MHD_create_response_from_buffer(
-        r->len, r->body, r->borrowed || !r->body ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    out = make_response(r);
     if (out) {
-        r->body = NULL; /* the response's from here on */
-        set_headers(r, out, request_id, close);
+        set_headers(r, out, request_id, varies, close);
         result = MHD_queue_response(c, r->status, out);
         MHD_destroy_response(out);
     }

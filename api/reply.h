@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 
+struct doc;
 struct reply;
 
 /* Body: the buffer, emptied into the reply. `type` is a string literal. */
@@ -23,6 +24,8 @@ struct reply *reply_text(unsigned status, const char *text);
 /* Bytes that outlive the server. */
 struct reply *reply_static(unsigned status, const char *type, const void *bytes, size_t len);
 struct reply *reply_empty(unsigned status);
+/* A document that may be kept for ever (takes a reference), or 304 when the client has it. */
+struct reply *reply_doc(struct doc *doc, bool not_modified);
 
 /* An error document; `code` is an enum err_code or an enum http_fault. */
 struct reply *reply_problem(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -43,6 +46,12 @@ unsigned reply_status(const struct reply *r);
 
 /* The text of an error that is not shown to the client, for the log; "" when there is none. */
 const char *reply_private_text(const struct reply *r);
+
+/* True when the body would gain from gzip: text of some length. Such a reply varies with
+ * Accept-Encoding. */
+bool reply_compressible(const struct reply *r);
+/* Encode the body, where that makes it smaller. Takes time: not for the loop thread. */
+void reply_compress(struct reply *r);
 
 /* Hand the reply to the connection and free it. `request_id` becomes X-Request-Id and the
  * instance of a problem. *nbytes = body length. MHD_NO: the connection must be closed. */

@@ -7,6 +7,7 @@
  */
 #include "api/request.h"
 
+#include "api/accept.h"
 #include "api/admit.h"
 #include "api/body.h"
 #include "api/conn.h"
@@ -167,12 +168,58 @@ static enum MHD_Result send_reply(struct request *rq)
     return MHD_YES;
 }
 
-void request_finish(struct request *rq, struct reply *reply)
+/* --- compressing --------------------------------------------------------------------------- */
+
+struct compressing {
+    struct ticket *ticket;
+    struct reply *reply;
+};
+
+static void compress_run(void *arg, void *state)
 {
-    ASSERT(rq->suspended && !rq->reply && !reply_is_suspend(reply));
+    (void)state;
+    reply_compress(((struct compressing *)arg)->reply);
+}
+
+static void resume(struct request *rq, struct reply *reply)
+{
     rq->reply = reply;
     rq->suspended = false;
     MHD_resume_connection(rq->mhd);
+}
+
+static void compress_done(void *arg, const struct err *group_err)
+{
+    struct compressing *c = arg;
+    struct request *rq = ticket_redeem(c->ticket);
+
+    (void)group_err;
+    if (rq)
+        resume(rq, c->reply);
+    else
+        reply_free(c->reply);
+    free(c);
+}
+
+/* True when the reply was sent to be compressed: the request goes on when that is done. */
+static bool compress_later(struct request *rq, struct reply *reply)
+{
+    struct compressing *c;
+
+    if (rq->api->stopping || !reply_compressible(reply) ||
+        !accept_gzip(request_header(rq, "Accept-Encoding")))
+        return false;
+    c = xmalloc(sizeof *c);
+    *c = (struct compressing){request_ticket(rq), reply};
+    actor_send(rq->api->writer, compress_run, compress_done, c);
+    return true;
+}
+
+void request_finish(struct request *rq, struct reply *reply)
+{
+    ASSERT(rq->suspended && !rq->reply && !reply_is_suspend(reply));
+    if (!compress_later(rq, reply))
+        resume(rq, reply);
 }
 
 /* The document may take twenty times the memory of its text: it goes as soon as it was read. */
@@ -224,7 +271,7 @@ static enum MHD_Result work(struct request *rq)
     if (rq->reply) /* refused already; what came was dropped */
         return send_reply(rq);
     reply = start_work(rq);
-    if (reply_is_suspend(reply)) {
+    if (reply_is_suspend(reply) || compress_later(rq, reply)) {
         MHD_suspend_connection(rq->mhd);
         rq->suspended = true;
         return MHD_YES;
@@ -318,6 +365,24 @@ struct etag_search {
     bool found;
 };
 
+/* The length of a tag without the mark of its encoding and its last quote. */
+static size_t tag_stem(const char *tag, size_t len)
+{
+    static const char mark[] = "-gz\"";
+    size_t n = sizeof mark - 1;
+
+    return len > n && memcmp(tag + len - n, mark, n) == 0 ? len - n : len - 1;
+}
+
+/* A client that has the content in any encoding has it. */
+static bool same_tag(const char *tag, size_t len, const char *etag)
+{
+    size_t n = strlen(etag);
+
+    return len > 1 && n > 1 && tag_stem(tag, len) == tag_stem(etag, n) &&
+           memcmp(tag, etag, tag_stem(etag, n)) == 0 && tag[len - 1] == '"';
+}
+
 static enum MHD_Result match_etag(void *arg, enum MHD_ValueKind kind, const char *name,
                                   const char *value)
 {
@@ -335,8 +400,7 @@ static enum MHD_Result match_etag(void *arg, enum MHD_ValueKind kind, const char
         len = *value == '"' ? strcspn(value + 1, "\"") + 2 : strcspn(value, ",");
         if (strnlen(value, len) < len)
             break;
-        if ((len == 1 && *value == '*') ||
-            (len && strlen(s->etag) == len && memcmp(value, s->etag, len) == 0))
+        if ((len == 1 && *value == '*') || same_tag(value, len, s->etag))
             s->found = true;
         value += len;
     }

@@ -66,7 +66,8 @@ void request_completed(void *cls, struct MHD_Connection *c, void **context,
 /* Value of a header, borrowed, or NULL. */
 const char *request_header(const struct request *rq, const char *name);
 
-/* True when If-None-Match names `etag` (with its quotes) or is "*". */
+/* True when If-None-Match names `etag` (with its quotes), in any content coding ("…-gz"), or is
+ * "*". */
 bool request_has_etag(const struct request *rq, const char *etag);
 
 /* Answer a suspended request; takes the reply. */

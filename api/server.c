@@ -4,6 +4,7 @@
 
 #include "api/api.h"
 #include "api/conn.h"
+#include "api/doc_cache.h"
 #include "api/request.h"
 #include "common/ident.h"
 #include "daemon/log.h"
@@ -104,6 +105,8 @@ int api_start(struct api **out, struct service *svc, struct err *err)
         r = listener_open(api->config->listen, &api->listener, err);
     if (r == 0) {
         api->parser = actor_new(api->loop, "parser", NULL, &no_group);
+        api->writer = actor_new(api->loop, "writer", NULL, &no_group);
+        api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
         add_metrics(api);
         r = start_library(api, err);
     }
@@ -153,6 +156,8 @@ void api_stop(struct api *api)
         MHD_stop_daemon(api->mhd);
     }
     actor_stop(api->parser);
+    actor_stop(api->writer);
+    doc_cache_free(api->docs);
     listener_close(&api->listener);
     free(api);
 }

@@ -59,6 +59,8 @@ static const struct setting settings[] = {
      "refuse new jobs below this much free space (default 64M)"},
     {"deadline-base", SET_UINT, AT(deadline_base_s), 1, 86400, "SECONDS",
      "a task may take this long plus 20 times its estimate (default 60)"},
+    {"reply-cache-bytes", SET_BYTES, AT(reply_cache_bytes), 0, 0, "BYTES",
+     "finished replies kept in memory; 0 = none (default 64M)"},
     {"allowed-hosts", SET_STRING, AT(allowed_hosts), 0, 0, "NAME[,NAME]",
      "further host names that requests may carry"},
 };
@@ -90,6 +92,7 @@ static void config_defaults(struct config *c)
         .queue_limit = 10000,
         .disk_low_bytes = 64 << 20,
         .deadline_base_s = 60,
+        .reply_cache_bytes = 64 << 20,
         .memory_limit = 1ull << 30,
     };
     c->listen = xstrdup("127.0.0.1:8437");

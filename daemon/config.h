@@ -24,6 +24,7 @@ struct config {
     uint64_t queue_limit;       /* unfinished jobs; 10000 */
     uint64_t disk_low_bytes;    /* refuse new jobs below this much free space; 64 MiB */
     unsigned deadline_base_s;   /* 60: deadline = base + 20 x estimate */
+    uint64_t reply_cache_bytes; /* finished replies kept in memory; 64 MiB; 0 = none */
     char *allowed_hosts;        /* comma-separated extra Host names, or NULL */
 };
 

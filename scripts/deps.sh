@@ -1,7 +1,8 @@
 # deps.sh: the Debian packages, in one place; to be sourced.
 
 BUILD_PACKAGES="gcc pkg-config meson ninja-build libc6-dev libmicrohttpd-dev libjansson-dev
-  libsqlite3-dev libopenblas-dev liblapacke-dev libssl-dev libcurl4-openssl-dev"
+  libsqlite3-dev libopenblas-dev liblapacke-dev libssl-dev libcurl4-openssl-dev
+  zlib1g-dev"
 TEST_PACKAGES="clang clang-format libclang-rt-14-dev libcmocka-dev python3 python3-pytest
   python3-numpy python3-venv curl git"
 ORACLE_PACKAGES="python3-torch python3-scipy python3-pandas python3-sklearn python3-matplotlib

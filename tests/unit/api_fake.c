@@ -301,6 +301,7 @@ static void configure(struct server *sv, const char *listen)
                                      .body_limit = 1 << 20,
                                      .connection_limit = 100,
                                      .per_ip_limit = 64,
+                                     .reply_cache_bytes = 1 << 20,
                                      .allowed_hosts = (char *)(uintptr_t) "models.example"};
     sv->svc.health = (struct health){.store_ok = true, .workers_ok = true, .disk_ok = true};
 }

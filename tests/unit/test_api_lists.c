@@ -259,7 +259,7 @@ static void test_lost_layers(void **state)
     assert_problem(&g, 410, "gone", "");
     g = get(sv, "/v1/analyses/ana_00000000000000000000000009/layers", "");
     assert_problem(&g, 404, "not_found", "");
-    g = get(sv, "/v1/analyses/ana_00000000000000000000000001/layers?format=csv", "");
+    g = get(sv, "/v1/analyses/ana_00000000000000000000000001/layers?format=xml", "");
     assert_problem(&g, 400, "invalid", "?format");
 }
 

@@ -1,0 +1,189 @@
+/* ep_layers.c: /v1/analyses/{analysis}/layers: the table, and single rows. */
+#include "api/ep.h"
+#include "api/layer_ref.h"
+#include "api/problem.h"
+#include "api/table.h"
+#include "models/layers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the table ---------------------------------------------------------------------------------
+ */
+
+static bool known_status(const char *s)
+{
+    return strcmp(s, "success") == 0 || strcmp(s, "failed") == 0 || strcmp(s, "skipped") == 0;
+}
+
+static bool known_type(const char *s)
+{
+    return layer_type_from_name(s) >= 0;
+}
+
+static bool known_role(const char *s)
+{
+    for (int i = 0; i < ROLE_COUNT; i++)
+        if (strcmp(layer_role_name((enum layer_role)i), s) == 0)
+            return true;
+    return false;
+}
+
+/* In the order of the rows' members: a lookup then hits at once. */
+static const char *const columns[] = {
+    "layer_id",
+    "name",
+    "longname",
+    "tensor",
+    "block",
+    "role",
+    "layer_type",
+    "dtype",
+    "shape",
+    "status",
+    "reason",
+    "detail",
+    "warning",
+    "has_esd",
+    "num_nonfinite",
+    "D",
+    "M",
+    "N",
+    "Q",
+    "alpha",
+    "alpha_weighted",
+    "entropy",
+    "lambda_max",
+    "log_alpha_norm",
+    "log_norm",
+    "log_spectral_norm",
+    "matrix_rank",
+    "norm",
+    "num_evals",
+    "num_pl_spikes",
+    "rank_loss",
+    "rf",
+    "sigma",
+    "spectral_norm",
+    "stable_rank",
+    "sv_max",
+    "sv_min",
+    "weak_rank_loss",
+    "xmax",
+    "xmin",
+    "notes",
+    "digest",
+    "method",
+    "precision",
+    "error_bound",
+    "blas_core",
+};
+
+static const struct table_filter filters[] = {
+    {"status", "status", false, 16, known_status, "success, failed or skipped"},
+    {"layer_type", "layer_type", false, 32, known_type,
+     "dense, embedding, conv1d, conv2d, norm, bias or other"},
+    {"role", "role", false, 32, known_role,
+     "q, k, v, o, qkv, gate, up, gate_up, down, embedding, head, router, expert, conv, norm, bias "
+     "or other"},
+    {"block", "block", false, 512, NULL, NULL},
+    {"name", "longname", true, 512, NULL, NULL},
+};
+
+static const struct table layers = {"layers", columns, ARRAY_LEN(columns), filters,
+                                    ARRAY_LEN(filters)};
+
+static struct reply *read_layers(void *work, struct store *st)
+{
+    struct table_page *p = work;
+    struct analysis_record analysis = {0};
+    struct err err;
+    int r = layer_analysis(st, p->resource, &analysis, &err);
+
+    if (r == 0)
+        r = table_fetch(p, st, &analysis.rows, &err);
+    analysis_record_done(&analysis);
+    return r == 0 ? NULL : reply_err(&err);
+}
+
+static struct reply *write_layers(void *work, struct immutable_text *out)
+{
+    struct err err;
+
+    return table_write(work, out, &err) < 0 ? reply_err(&err) : NULL;
+}
+
+static void free_page(void *work)
+{
+    table_page_free(work);
+}
+
+struct reply *ep_layers_list(struct request *rq)
+{
+    static const struct immutable_ops ops = {read_layers, write_layers, free_page};
+    struct immutable_wish wish;
+    struct table_page *p;
+    struct reply *r = immutable_find(rq, table_forms, table_n_forms, &wish);
+    AUTO(freep) char *path = NULL;
+
+    if (r)
+        return r;
+    if (!ident_valid(rq->match.arg[0], "ana_"))
+        return reply_problem(ERR_NOT_FOUND, "no such analysis");
+    path = xasprintf("/v1/analyses/%s/layers", rq->match.arg[0]);
+    r = table_ask(rq, &layers, rq->match.arg[0], path, &wish, &p);
+    return r ? r : immutable_make(rq, &wish, &ops, p);
+}
+
+/* --- one row -----------------------------------------------------------------------------------
+ */
+
+static const struct immutable_form json_form[] = {{"json", "application/json", "application/json"}};
+
+static struct reply *read_layer(void *work, struct store *st)
+{
+    struct layer_ref *l = work;
+    struct err err;
+
+    return layer_ref_read(l, st, &err) == 0 ? NULL : reply_err(&err);
+}
+
+/* The row as in the table, and where to go from it. */
+static struct reply *write_layer(void *work, struct immutable_text *out)
+{
+    const struct layer_ref *l = work;
+    size_t len = strlen(l->row.json);
+    unsigned long long id = l->row.layer_id;
+
+    buf_put(&out->body, l->row.json, len - 1);
+    buf_printf(&out->body,
+               ",\"links\":{\"self\":\"/v1/analyses/%s/layers/%llu\","
+               "\"esd\":\"/v1/analyses/%s/layers/%llu/esd\",\"analysis\":\"/v1/analyses/%s\"}}",
+               l->analysis, id, l->analysis, id, l->analysis);
+    out->type = json_form[0].type;
+    return NULL;
+}
+
+static void free_layer(void *work)
+{
+    layer_ref_free(work);
+}
+
+struct reply *ep_layers_get(struct request *rq)
+{
+    static const struct immutable_ops ops = {read_layer, write_layer, free_layer};
+    struct immutable_wish wish;
+    const struct immutable_form *form;
+    struct layer_ref *l;
+    struct err err;
+    struct reply *r = immutable_find(rq, json_form, ARRAY_LEN(json_form), &wish);
+
+    if (!r)
+        r = immutable_choose(rq, json_form, ARRAY_LEN(json_form), &wish, &form);
+    if (r)
+        return r;
+    if (query_check_unused(&rq->query, &err) < 0 || layer_ref_new(rq, &l, &err) < 0)
+        return reply_err(&err);
+    return immutable_make(rq, &wish, &ops, l);
+}

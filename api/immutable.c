@@ -1,0 +1,179 @@
+/* immutable.c: see immutable.h. */
+#include "api/immutable.h"
+
+#include "api/accept.h"
+#include "api/doc_cache.h"
+#include "api/problem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- finding -----------------------------------------------------------------------------------
+ */
+
+static enum MHD_Result see_accept(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    (void)kind;
+    if (strcasecmp(name, "Accept") == 0)
+        accept_add(arg, value ? value : "");
+    return MHD_YES;
+}
+
+static char *key_of(const struct request *rq, const struct immutable_wish *wish)
+{
+    return xasprintf("%d%c%s", wish->offer, wish->gzip ? 'z' : ' ', rq->target);
+}
+
+static struct reply *doc_reply(const struct request *rq, struct doc *d)
+{
+    return reply_doc(d, request_has_etag(rq, d->etag));
+}
+
+struct reply *immutable_find(struct request *rq, const struct immutable_form *form, size_t n,
+                             struct immutable_wish *wish)
+{
+    const char *offer[IMMUTABLE_FORMS_MAX];
+    AUTO(freep) char *key = NULL;
+    struct accept a;
+    struct doc *d;
+
+    ASSERT(n <= IMMUTABLE_FORMS_MAX);
+    for (size_t i = 0; i < n; i++)
+        offer[i] = form[i].offer;
+    accept_init(&a, offer, n);
+    (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, see_accept, &a);
+    wish->offer = accept_choose(&a);
+    wish->gzip = accept_gzip(request_header(rq, "Accept-Encoding"));
+    key = key_of(rq, wish);
+    d = doc_cache_find(rq->api->docs, key);
+    return d ? doc_reply(rq, d) : NULL;
+}
+
+/* "json, csv", or the media types. */
+static void list_forms(const struct immutable_form *form, size_t n, bool types, struct buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *s = types ? form[i].offer : form[i].word;
+
+        if (types || i == 0 || strcmp(form[i - 1].word, s) != 0)
+            buf_printf(out, "%s%s", i ? ", " : "", s);
+    }
+    buf_put_u8(out, '\0');
+}
+
+struct reply *immutable_choose(struct request *rq, const struct immutable_form *form, size_t n,
+                               const struct immutable_wish *wish, const struct immutable_form **out)
+{
+    AUTO(buf_done) struct buf list = BUF_INIT;
+    const char *word;
+    struct err err;
+
+    if (query_text(&rq->query, "format", 16, &word, &err) < 0)
+        return reply_err(&err);
+    for (size_t i = 0; word && i < n; i++)
+        if (strcmp(form[i].word, word) == 0) {
+            *out = &form[i];
+            return NULL;
+        }
+    list_forms(form, n, !word, &list);
+    if (word) {
+        err_set_at(&err, ERR_INVALID, "?format", "query parameter format: expected one of %s",
+                   (const char *)list.data);
+        return reply_err(&err);
+    }
+    if (wish->offer < 0)
+        return reply_problem(FAULT_NOT_ACCEPTABLE, "Accept allows none of %s",
+                             (const char *)list.data);
+    *out = &form[wish->offer];
+    return NULL;
+}
+
+/* --- making ------------------------------------------------------------------------------------
+ */
+
+struct making {
+    struct ticket *ticket;
+    const struct immutable_ops *ops;
+    void *work;
+    char *key;
+    bool gzip;
+    struct reply *no; /* why there is no document */
+    struct doc *doc;
+};
+
+static void making_free(struct making *m)
+{
+    m->ops->free(m->work);
+    reply_free(m->no);
+    doc_unref(m->doc);
+    free(m->key);
+    free(m);
+}
+
+static void write_run(void *arg, void *state)
+{
+    struct making *m = arg;
+    struct immutable_text text = {.body = BUF_INIT};
+
+    (void)state;
+    m->no = m->ops->write(m->work, &text);
+    if (!m->no) {
+        m->doc = doc_new(text.type, &text.body, TAKE(text.link), m->gzip);
+    } else {
+        buf_done(&text.body);
+        free(text.link);
+    }
+}
+
+static void write_done(void *arg, const struct err *group_err)
+{
+    struct making *m = arg;
+    struct request *rq = ticket_redeem(m->ticket);
+
+    (void)group_err;
+    if (rq && m->doc) {
+        doc_cache_put(rq->api->docs, m->key, m->doc);
+        request_finish(rq, doc_reply(rq, m->doc));
+    } else if (rq) {
+        request_finish(rq, TAKE(m->no));
+    }
+    making_free(m);
+}
+
+static void read_run(void *arg, struct store *st)
+{
+    struct making *m = arg;
+
+    m->no = m->ops->read(m->work, st);
+}
+
+static void read_done(void *arg)
+{
+    struct making *m = arg;
+    struct request *rq = ticket_redeem(m->ticket);
+
+    if (rq && !m->no) {
+        m->ticket = request_ticket(rq);
+        actor_send(rq->api->writer, write_run, write_done, m);
+        return;
+    }
+    if (rq)
+        request_finish(rq, TAKE(m->no));
+    making_free(m);
+}
+
+struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,
+                             const struct immutable_ops *ops, void *work)
+{
+    struct making *m = xcalloc(1, sizeof *m);
+
+    *m = (struct making){.ticket = request_ticket(rq),
+                         .ops = ops,
+                         .work = work,
+                         .key = key_of(rq, wish),
+                         .gzip = wish->gzip};
+    service_store_call(rq->api->svc, read_run, read_done, m);
+    return reply_suspend();
+}

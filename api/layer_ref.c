@@ -1,0 +1,81 @@
+/* layer_ref.c: see layer_ref.h. */
+#include "api/layer_ref.h"
+
+#include "api/problem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void layer_ref_free(struct layer_ref *l)
+{
+    layer_row_done(&l->row);
+    analysis_record_done(&l->record);
+    free(l->name);
+    free(l);
+}
+
+int layer_ref_new(const struct request *rq, struct layer_ref **out, struct err *err)
+{
+    struct layer_ref *l;
+
+    if (!ident_valid(rq->match.arg[0], "ana_"))
+        return err_set(err, ERR_NOT_FOUND, "no such analysis");
+    l = xcalloc(1, sizeof *l);
+    snprintf(l->analysis, sizeof l->analysis, "%s", rq->match.arg[0]);
+    l->name = xstrdup(rq->match.arg[1]);
+    *out = l;
+    return 0;
+}
+
+int layer_analysis(struct store *st, const char *id, struct analysis_record *out, struct err *err)
+{
+    struct analysis_record a = {0};
+    struct layer_row_list first = {0};
+    int r = store_analysis_get(st, id, &a, err);
+
+    if (r == 0)
+        r = store_rows_get(st, &a.rows, 0, 1, &first, err);
+    if (r == 0 && first.count == 0 && a.n_layers > 0)
+        r = err_set(err, FAULT_GONE,
+                    "the cache that held the layers of this analysis was removed; run the job "
+                    "again to compute them anew");
+    layer_row_list_done(&first);
+    if (r == 0)
+        *out = a;
+    else
+        analysis_record_done(&a);
+    return r;
+}
+
+static int row_by_id(struct store *st, const struct digest *key, const char *digits,
+                     struct layer_row *out, struct err *err)
+{
+    struct layer_row_list one = {0};
+    uint64_t id;
+    int r = 0;
+
+    /* 18 digits fit: longer numbers are no row's. */
+    if (strlen(digits) <= 18 && sscanf(digits, "%" SCNu64, &id) == 1)
+        r = store_rows_get(st, key, id, 1, &one, err);
+    if (r == 0 && (one.count == 0 || one.row[0].layer_id != id))
+        r = err_set(err, ERR_NOT_FOUND, "there is no layer %.20s", digits);
+    if (r == 0) {
+        *out = one.row[0];
+        one.count = 0;
+    }
+    layer_row_list_done(&one);
+    return r;
+}
+
+int layer_ref_read(struct layer_ref *l, struct store *st, struct err *err)
+{
+    int r = layer_analysis(st, l->analysis, &l->record, err);
+
+    if (r != 0)
+        return r;
+    if (!l->name[strspn(l->name, "0123456789")])
+        return row_by_id(st, &l->record.rows, l->name, &l->row, err);
+    return store_rows_find(st, &l->record.rows, l->name, &l->row, err);
+}
