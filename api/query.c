@@ -10,6 +10,9 @@
 /* Longest name that is repeated to the client. */
 #define NAME_SHOWN 64
 
+/* 2^53 - 1: the largest integer that every JSON tool writes exactly. */
+#define QUERY_NUMBER_MAX 9007199254740991u
+
 void query_done(struct query *q)
 {
     free(q->text);
@@ -100,12 +103,10 @@ int query_size(struct query *q, const char *name, uint64_t missing, uint64_t max
     }
     if (!*s || s[strspn(s, "0123456789")])
         return bad(err, name, "expected a number of decimal digits");
-    for (; *s; s++)
-        if (__builtin_mul_overflow(v, 10, &v) ||
-            __builtin_add_overflow(v, (uint64_t)(*s - '0'), &v)) {
-            v = max;
-            break;
-        }
+    for (; *s && v <= QUERY_NUMBER_MAX; s++)
+        v = v * 10 + (uint64_t)(*s - '0');
+    if (v > QUERY_NUMBER_MAX)
+        return bad(err, name, "the number is above 9007199254740991");
     *out = v > max ? max : v;
     return 0;
 }

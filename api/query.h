@@ -27,7 +27,7 @@ int query_parse(const char *text, struct query *out, struct err *err);
 int query_text(struct query *q, const char *name, size_t max, const char **out, struct err *err);
 
 /* A decimal number; absent = `missing`. Above `max` gives max (a page size is coerced, not
- * refused). ERR_INVALID for anything but digits. */
+ * refused). ERR_INVALID for anything but digits, and above 2^53 - 1. */
 int query_size(struct query *q, const char *name, uint64_t missing, uint64_t max, uint64_t *out,
                struct err *err);
 

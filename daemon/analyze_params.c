@@ -3,6 +3,7 @@
 
 #include "compute/spectrum.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,17 @@ static int wrong(struct err *err, const char *field, const char *want)
     return err_set_at(err, ERR_INVALID, pointer, "%s must be %s", field, want);
 }
 
+/* A whole number from 0 to 2^53 - 1, beyond which not every JSON reader keeps integers; 3.0 is one,
+ * too. -1: it is none. */
+static int64_t whole(const json_t *v)
+{
+    double x = json_number_value(v);
+
+    if (!json_is_number(v) || x < 0 || x > 9007199254740991.0 || x != floor(x))
+        return -1;
+    return (int64_t)x;
+}
+
 /* null and absence mean the default that is already in *out. */
 static int get_count(const json_t *v, const char *field, uint64_t *out, struct err *err)
 {
@@ -31,9 +43,9 @@ static int get_count(const json_t *v, const char *field, uint64_t *out, struct e
         *out = 0;
         return 0;
     }
-    if (!json_is_integer(v) || json_integer_value(v) < 0)
-        return wrong(err, field, "a non-negative integer, or null for no limit");
-    *out = (uint64_t)json_integer_value(v);
+    if (whole(v) < 0)
+        return wrong(err, field, "a non-negative integer below 2^53, or null for no limit");
+    *out = (uint64_t)whole(v);
     return 0;
 }
 
@@ -71,12 +83,14 @@ static int get_layers(const json_t *v, struct layer_filter *f, struct err *err)
     f->names = xcalloc(n, sizeof *f->names);
     json_array_foreach(v, i, item)
     {
-        if (json_is_integer(item) && json_integer_value(item) >= 0)
-            f->ids[f->n_ids++] = json_integer_value(item);
-        else if (json_is_string(item))
+        if (whole(item) >= 0)
+            f->ids[f->n_ids++] = whole(item);
+        else if (json_is_string(item) && json_string_length(item) <= ANALYZE_NAME_MAX)
             f->names[f->n_names++] = xstrdup(json_string_value(item));
         else
-            return wrong(err, "layers", "an array of layer ids (integers >= 0) and names");
+            return wrong(err, "layers",
+                         "an array of layer ids (integers >= 0) and names of at most "
+                         "4096 bytes");
     }
     return 0;
 }

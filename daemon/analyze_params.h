@@ -9,6 +9,7 @@
 
 #define ANALYZE_COMPAT_NAME "weightwatcher-0.7.5.5"
 #define ANALYZE_LIST_MAX    10000 /* entries of params.layers */
+#define ANALYZE_NAME_MAX    4096  /* bytes of one of them that is a name */
 
 struct analyze_params {
     struct layer_filter filter;

@@ -10,6 +10,8 @@ import struct
 import subprocess
 import time
 
+from contract import contract
+
 BIN = os.environ.get("SPECTRALD_BIN", "build/daemon/main/spectrald")
 CTL = os.environ.get("SPECTRALCTL_BIN", "build/cli/spectralctl")
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -81,7 +83,9 @@ class Daemon:
                 pids.append(int(pid))
         return pids
 
-    def request(self, method, path, body=None, headers=None, timeout=120):
+    def request(self, method, path, body=None, headers=None, timeout=120, documented=True):
+        """One request; its reply is held against openapi.yaml, unless the request breaks HTTP
+        itself (documented=False)."""
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         h = dict(headers or {})
         if body is not None and not isinstance(body, (bytes, str)):
@@ -91,6 +95,8 @@ class Daemon:
         r = c.getresponse()
         reply = Reply(r.status, r.headers, r.read())
         c.close()
+        if documented:
+            contract().check(method, path, h, body, reply.status, reply.headers, reply.body)
         return reply
 
     def get(self, path, **headers):

@@ -232,7 +232,7 @@ def test_filters(daemon):
     assert [n for n, r in rows.items() if r["status"] == "success"] == ["lm_head"]
     _, rows = daemon.analyze("manlm.safetensors", {"layers": [0, 1]})
     assert [r["layer_id"] for r in rows.values() if r["status"] == "success"] == [0, 1]
-    _, rows = daemon.analyze("manlm.safetensors", {"max_N": 300, "min_evals": 192})
+    _, rows = daemon.analyze("manlm.safetensors", {"max_N": 300.0, "min_evals": 192})
     assert rows["model.layers.0.mlp.up_proj"]["reason"] == "max_N"
 
 
@@ -241,6 +241,7 @@ def test_filters(daemon):
     ("include", "(a)\\1", "back-references"), ("include", "x" * 1025, "1024"),
     ("layers", list(range(10001)), "10000"), ("layers", [-1], "layer ids"),
     ("types", ["lstm"], "dense"), ("precision", "half", "single"), ("min_evals", -1, "integer"),
+    ("min_evals", 0.5, "integer"), ("max_N", 2 ** 53, "2^53"), ("layers", ["x" * 4097], "4096"),
     ("max_evals", 3, "below min_evals"), ("compat", "weightwatcher-0.1", "0.7.5.5")])
 def test_bad_parameters_are_refused_at_once(daemon, field, value, says):
     r = daemon.submit("manlm.safetensors", {field: value}, wait=0)

@@ -148,8 +148,10 @@ static void test_query(void **state)
     bool flag;
 
     (void)state;
-    assert_int_equal(
-        query_parse("a=x+y%26&&b&n=007&label=run:a:b&big=99999999999999999999", &q, NULL), 0);
+    assert_int_equal(query_parse("a=x+y%26&&b&n=007&label=run:a:b&max=9007199254740991"
+                                 "&big=9007199254740992&huge=99999999999999999999",
+                                 &q, NULL),
+                     0);
     assert_int_equal(query_text(&q, "a", 10, &s, NULL), 0);
     assert_string_equal(s, "x y&");
     assert_int_equal(query_text(&q, "a", 3, &s, NULL), ERR_INVALID);
@@ -159,8 +161,10 @@ static void test_query(void **state)
     assert_true(flag);
     assert_int_equal(query_size(&q, "n", 1, 100, &n, NULL), 0);
     assert_int_equal(n, 7);
-    assert_int_equal(query_size(&q, "big", 1, 100, &n, NULL), 0);
+    assert_int_equal(query_size(&q, "max", 1, 100, &n, NULL), 0);
     assert_int_equal(n, 100);
+    assert_int_equal(query_size(&q, "big", 1, 100, &n, NULL), ERR_INVALID);
+    assert_int_equal(query_size(&q, "huge", 1, 100, &n, NULL), ERR_INVALID);
     assert_int_equal(query_size(&q, "a", 1, 100, &n, NULL), ERR_INVALID);
     assert_int_equal(query_size(&q, "b", 1, 100, &n, NULL), ERR_INVALID);
     assert_int_equal(query_size(&q, "absent", 5, 100, &n, NULL), 0);
@@ -266,7 +270,7 @@ static void test_page_sizes(void **state)
                  {"page_size=0", 50},
                  {"page_size=1", 1},
                  {"page_size=501", 500},
-                 {"page_size=18446744073709551616", 500}};
+                 {"page_size=9007199254740991", 500}};
     struct page_key key = {{0}};
     struct digest scope = {{0}};
     struct query q;
