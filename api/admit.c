@@ -16,8 +16,18 @@
 struct framing {
     unsigned n_length, n_encoding, n_host, n_type, n_trace;
     const char *length, *encoding, *trace;
+    const char *too_long; /* name of a header */
     struct prefer prefer;
 };
+
+/* Longest value of the headers below, which are searched item by item. */
+#define HEADER_VALUE_MAX 1024
+
+static bool is_searched(const char *name)
+{
+    return strcasecmp(name, "Prefer") == 0 || strcasecmp(name, "If-None-Match") == 0 ||
+           strcasecmp(name, "If-Match") == 0;
+}
 
 static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char *name,
                                   const char *value)
@@ -27,6 +37,8 @@ static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char
     (void)kind;
     if (!value)
         value = "";
+    if (is_searched(name) && strlen(value) > HEADER_VALUE_MAX)
+        f->too_long = name;
     if (strcasecmp(name, "Content-Length") == 0) {
         f->n_length++;
         f->length = value;
@@ -189,6 +201,9 @@ struct reply *admit_request(struct request *rq, const char *target, uint64_t *bo
         no = check_caller(rq);
     if (!no)
         no = check_body(rq, *body_length);
+    if (!no && f.too_long)
+        no = reply_problem(ERR_INVALID, "header %s: longer than %d bytes", f.too_long,
+                           HEADER_VALUE_MAX);
     if (!no && query_parse(rq->path.query, &rq->query, &err) < 0)
         no = reply_err(&err);
     return no;

@@ -112,15 +112,19 @@ int body_check_members(const json_t *obj, const char *const *names, size_t n, st
     return 0;
 }
 
-static const char *label_fault(const char *key, const json_t *value)
+bool body_label_key_valid(const char *key)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                   "0123456789._-/";
+    size_t n = strspn(key, allowed);
 
-    if (!*key || strlen(key) > LABEL_KEY_MAX)
-        return "a label's key has 1 to 64 characters";
-    if (key[strspn(key, allowed)])
-        return "a label's key may hold A-Z a-z 0-9 . _ - / only";
+    return n > 0 && n <= LABEL_KEY_MAX && !key[n];
+}
+
+static const char *label_fault(const char *key, const json_t *value)
+{
+    if (!body_label_key_valid(key))
+        return "a label's key has 1 to 64 characters of A-Z a-z 0-9 . _ - /";
     if (!json_is_string(value))
         return "a label's value must be a string";
     if (json_string_length(value) > LABEL_VALUE_MAX)

@@ -21,6 +21,9 @@ int body_check_members(const json_t *obj, const char *const *names, size_t n, st
 #define LABEL_KEY_MAX   64
 #define LABEL_VALUE_MAX 256
 
+/* 1 to LABEL_KEY_MAX characters of A-Z a-z 0-9 . _ - / */
+bool body_label_key_valid(const char *key);
+
 /* Labels: an object of at most LABELS_MAX strings; keys of [A-Za-z0-9._/-]. ERR_INVALID with the
  * pointer of the label. */
 int body_check_labels(const json_t *labels, struct err *err);

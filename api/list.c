@@ -36,11 +36,26 @@ static int read_label(struct query *q, struct list_args *a, struct err *err)
 
     if (r < 0 || !key)
         return r;
-    if (strlen(key) > LABEL_KEY_MAX || strlen(value) > LABEL_VALUE_MAX)
+    if (!body_label_key_valid(key) || strlen(value) > LABEL_VALUE_MAX)
         return err_set_at(err, ERR_INVALID, "?label",
-                          "query parameter label: key or value is longer than any label's");
+                          "query parameter label: no label has such a key, or so long a value");
     snprintf(a->label_key, sizeof a->label_key, "%s", key);
     snprintf(a->label_value, sizeof a->label_value, "%s", value);
+    return 0;
+}
+
+static int read_model(struct query *q, struct list_args *a, struct err *err)
+{
+    const char *s;
+    int r = query_text(q, "model", sizeof a->model - 1, &s, err);
+
+    if (r < 0 || !s)
+        return r;
+    if (!ident_valid(s, "mdl_"))
+        return err_set_at(err, ERR_INVALID, "?model",
+                          "query parameter model: expected the id of a model, mdl_ and 26 "
+                          "characters");
+    snprintf(a->model, sizeof a->model, "%s", s);
     return 0;
 }
 
@@ -53,7 +68,7 @@ static int read_filters(struct query *q, unsigned filters, struct list_args *a, 
     if (r == 0 && filters & LIST_BY_KIND)
         r = read_word(q, "kind", a->kind, sizeof a->kind, err);
     if (r == 0 && filters & LIST_BY_MODEL)
-        r = read_word(q, "model", a->model, sizeof a->model, err);
+        r = read_model(q, a, err);
     if (r == 0 && filters & LIST_BY_LABEL)
         r = read_label(q, a, err);
     return r;

@@ -59,6 +59,7 @@ static int open_error(int e, const char *rel, struct err *err)
     switch (e) {
     case ENOENT:
     case ENOTDIR:
+    case ENAMETOOLONG: /* no file system has such a name */
         return err_set_at(err, ERR_NOT_FOUND, POINTER, "there is no \"%.200s\" under a model root",
                           rel);
     case EXDEV:

@@ -38,6 +38,11 @@ def test_errors_of_the_router(daemon):
     assert "POST" in r.headers["Allow"]
     problem(daemon.request("POST", "/v1/jobs", "{}", {"Content-Type": "text/plain"}), 415)
     problem(daemon.get("/v1/jobs?nonsense=1"), 400)
+    problem(daemon.get("/v1/jobs?page_size=9007199254740992"), 400)
+    problem(daemon.get("/v1/jobs?label=a%20b:c"), 400)
+    problem(daemon.get("/v1/analyses?model=gpt2"), 400)
+    problem(daemon.get("/v1/jobs", Prefer="x" * 1025), 400)
+    problem(daemon.submit("x" * 300), 404)
     problem(daemon.get("/v1/jobs/" + "x" * 9000), 414)
     assert daemon.get("/v1/jobs", Host="evil.example").status in (403, 421)
 

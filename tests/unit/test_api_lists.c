@@ -217,7 +217,8 @@ static void test_analysis(void **state)
     assert_int_equal(follow(sv, "/v1/analyses?model=mdl_00000000000000000000000001&label=run:x",
                             "analyses", true),
                      2);
-    assert_int_equal(follow(sv, "/v1/analyses?model=mdl_2", "analyses", true), 0);
+    assert_int_equal(
+        follow(sv, "/v1/analyses?model=mdl_00000000000000000000000002", "analyses", true), 0);
     g = get(sv, "/v1/analyses/ana_00000000000000000000000009", "");
     assert_problem(&g, 404, "not_found", "");
     g = get(sv, "/v1/analyses/x", "");
