@@ -14,12 +14,14 @@ struct reply *ep_jobs_delete(struct request *rq);
 
 struct reply *ep_models_list(struct request *rq);
 struct reply *ep_models_get(struct request *rq);
+struct reply *ep_tensors_list(struct request *rq);
 
 struct reply *ep_analyses_list(struct request *rq);
 struct reply *ep_analyses_get(struct request *rq);
 
 struct reply *ep_layers_list(struct request *rq);
 struct reply *ep_layers_get(struct request *rq);
+struct reply *ep_layers_esd(struct request *rq);
 
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);

@@ -21,8 +21,10 @@ static void write_model(struct buf *b, const struct model_record *m)
     json_out_time(b, "first_seen_at", m->first_seen_ms);
     json_out_time(b, "last_seen_at", m->last_seen_ms);
     json_text_key(b, "links");
-    buf_printf(b, "{\"self\":\"/v1/models/%s\",\"analyses\":\"/v1/analyses?model=%s\"}}", m->id,
-               m->id);
+    buf_printf(b,
+               "{\"self\":\"/v1/models/%s\",\"tensors\":\"/v1/models/%s/tensors\","
+               "\"analyses\":\"/v1/analyses?model=%s\"}}",
+               m->id, m->id, m->id);
 }
 
 static struct reply *list_models(const void *args, struct store *st)

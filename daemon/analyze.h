@@ -5,6 +5,7 @@
  *   analyze_build.c    tables -> rows and content units; digests; model identity
  *   analyze_compute.c  rows -> cached or computed values
  *   analyze_report.c   values -> stored rows, summary, analysis
+ *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
  * Each stage calls analyze_next() when it is done, or fails the job.
  */
@@ -161,5 +162,8 @@ void analyze_row_finished(struct analyze *a);
 /* Rows as JSON text, and the summary; pure functions, for the store thread. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);
 char *analyze_summary_json(const struct analyze *a);
+
+/* Remember the model's tensors (tensor_rows.h), unless they are known; on the store thread. */
+int analyze_put_tensors(struct analyze *a, struct store *st);
 
 #endif

@@ -157,7 +157,9 @@ void analyze_lookup_row(struct analyze *a, struct store *st, size_t i)
     struct spectrum_record rec;
     struct buf b = BUF_INIT;
 
-    if (store_cache_find(st, CACHE_FIT, &w->fit_key, &b, NULL) == 0 && fit_read(&b, w)) {
+    /* A fit without its spectrum is of no use to who wants to see the eigenvalues. */
+    if (store_cache_known(st, CACHE_SPECTRUM, &w->spectrum_key) &&
+        store_cache_find(st, CACHE_FIT, &w->fit_key, &b, NULL) == 0 && fit_read(&b, w)) {
         w->outcome = OUT_DONE;
         w->hit = true;
     } else if (store_cache_find(st, CACHE_SPECTRUM, &w->spectrum_key, &w->spectrum, NULL) == 0) {

@@ -309,7 +309,10 @@ static int put_row_range(struct analyze *a, struct store *st, size_t first, size
         buf_put_u8(&b, '\0');
         row[k] = (struct layer_row){.layer_id = first + k,
                                     .longname = xstrdup(a->layers.l[first + k].longname),
-                                    .json = (char *)b.data};
+                                    .json = (char *)b.data,
+                                    .has_spectrum = work_of(a, first + k)->outcome == OUT_DONE,
+                                    .spectrum = a->lw[first + k].spectrum_key,
+                                    .scale = analyze_scale(&a->layers.l[first + k])};
     }
     r = store_rows_put(st, &a->rows_key, row, count, &a->err);
     layer_row_list_done(&list);
@@ -328,18 +331,39 @@ static int put_rows(struct analyze *a, struct store *st)
     return r;
 }
 
+/* Everything that a row shows and the model's content does not fix. */
+static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
+{
+    const struct layer *l = &a->layers.l[i];
+    const struct layer_work *w = work_of(a, i);
+
+    hasher_add_u64(h, (uint64_t)l->type);
+    hasher_add_u64(h, (uint64_t)l->role);
+    hasher_add_u64(h, (uint64_t)l->skip);
+    hasher_add_u64(h, l->notes);
+    hasher_add_u64(h, (uint64_t)w->outcome);
+    hasher_add_u64(h, (uint64_t)w->err.code); /* a failed layer may succeed next time */
+    hasher_add_str(h, w->outcome == OUT_FAILED ? w->err.text : "");
+    hasher_add_u64(h, (uint64_t)w->method);
+    hasher_add_u64(h, (uint64_t)w->precision);
+    hasher_add_u64(h, w->n_nonfinite);
+    hasher_add(h, &w->error_bound, sizeof w->error_bound);
+    hasher_add_str(h, w->core);
+    if (w->outcome == OUT_DONE)
+        hasher_add(h, w->values.v, sizeof w->values.v);
+}
+
+/* Rows under a key never change: another result, from another processor or version of the
+ * program, gets another key. Replies that say "immutable" rely on it. */
 static void make_rows_key(struct analyze *a)
 {
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, "spectrald-rows-1");
+    hasher_add_str(h, "spectrald-rows-2");
     hasher_add(h, a->model.b, DIGEST_LEN);
-    hasher_add_u64(h, SPECTRUM_VERSION);
     hasher_add_str(h, a->job->rec.params);
-    for (size_t i = 0; i < a->layers.count; i++) { /* a failed layer may succeed next time */
-        hasher_add_u64(h, (uint64_t)work_of(a, i)->outcome);
-        hasher_add_u64(h, (uint64_t)work_of(a, i)->err.code);
-    }
+    for (size_t i = 0; i < a->layers.count; i++)
+        hash_row(h, a, i);
     hasher_finish(h, &a->rows_key);
 }
 
@@ -388,7 +412,8 @@ static void report_run(void *arg, void *state)
     make_rows_key(a);
     a->summary = analyze_summary_json(a);
     ident_new(a->analysis_id, "ana_");
-    if (put_rows(a, st) < 0 || put_model(a, st) < 0 || put_analysis(a, st) < 0)
+    if (put_rows(a, st) < 0 || analyze_put_tensors(a, st) < 0 || put_model(a, st) < 0 ||
+        put_analysis(a, st) < 0)
         return;
     rec->state = JOB_SUCCEEDED;
     rec->finished_ms = wall_ms();

@@ -148,6 +148,19 @@ static int cache_find(struct store *base, enum cache_kind kind, const struct dig
     return 0;
 }
 
+static bool cache_known(struct store *base, enum cache_kind kind, const struct digest *key)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->cache, "SELECT 1 FROM results WHERE kind=?1 AND key=?2", NULL);
+
+    if (!st)
+        return false;
+    bind_key(st, 1, kind, key);
+    return sql_next(&s->cache, st, NULL) == 1;
+}
+
 static int cache_put(struct store *base, enum cache_kind kind, const struct digest *key,
                      const void *bytes, size_t len, struct err *err)
 {
@@ -212,7 +225,7 @@ static int rows_put(struct store *base, const struct digest *key, const struct l
     struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st =
-        sql_prepare(&s->cache, "INSERT OR REPLACE INTO layer_rows VALUES(?,?,?,?)", err);
+        sql_prepare(&s->cache, "INSERT OR REPLACE INTO layer_rows VALUES(?,?,?,?,?,?)", err);
     int r = st ? 0 : s->cache.failure;
 
     for (size_t i = 0; r == 0 && i < count; i++) {
@@ -220,6 +233,10 @@ static int rows_put(struct store *base, const struct digest *key, const struct l
         sql_bind_int(st, 2, (int64_t)row[i].layer_id);
         sql_bind_text(st, 3, row[i].longname);
         sql_bind_text(st, 4, row[i].json);
+        if (row[i].has_spectrum) {
+            sql_bind_blob(st, 5, row[i].spectrum.b, DIGEST_LEN);
+            (void)sqlite3_bind_double(st, 6, row[i].scale);
+        } /* else NULL: bindings were cleared */
         r = sql_run(&s->cache, st, err);
         sql_done(st);
     }
@@ -231,6 +248,10 @@ static void read_row(sqlite3_stmt *st, struct layer_row *r)
     r->layer_id = sql_u64(st, 0);
     r->longname = sql_text_or_empty(st, 1);
     r->json = sql_text_or_empty(st, 2);
+    r->has_spectrum = sqlite3_column_bytes(st, 3) == DIGEST_LEN;
+    if (r->has_spectrum)
+        memcpy(r->spectrum.b, sqlite3_column_blob(st, 3), DIGEST_LEN);
+    r->scale = sqlite3_column_double(st, 4);
 }
 
 static int rows_get(struct store *base, const struct digest *key, uint64_t first, size_t limit,
@@ -239,7 +260,8 @@ static int rows_get(struct store *base, const struct digest *key, uint64_t first
     struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache,
-                                   "SELECT layer_id, longname, json FROM layer_rows WHERE key=?"
+                                   "SELECT layer_id, longname, json, spectrum, scale"
+                                   " FROM layer_rows WHERE key=?"
                                    " AND layer_id>=? ORDER BY layer_id LIMIT ?",
                                    err);
     struct layer_row_list l = {0};
@@ -271,7 +293,8 @@ static int rows_find(struct store *base, const struct digest *key, const char *l
     struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->cache,
-                                   "SELECT layer_id, longname, json FROM layer_rows WHERE key=?"
+                                   "SELECT layer_id, longname, json, spectrum, scale"
+                                   " FROM layer_rows WHERE key=?"
                                    " AND longname=? ORDER BY layer_id LIMIT 1",
                                    err);
     int r;
@@ -308,6 +331,7 @@ const struct store_cache_ops sqlite_cache_ops = {
     .find_file = file_find,
     .put_file = file_put,
     .find = cache_find,
+    .known = cache_known,
     .put = cache_put,
     .put_rows = rows_put,
     .get_rows = rows_get,

@@ -300,6 +300,11 @@ int store_cache_find(struct store *s, enum cache_kind kind, const struct digest 
     return s->ops->cache->find(s, kind, key, out, err);
 }
 
+bool store_cache_known(struct store *s, enum cache_kind kind, const struct digest *key)
+{
+    return s->ops->cache->known(s, kind, key);
+}
+
 int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
                     const void *bytes, size_t len, struct err *err)
 {

@@ -134,10 +134,14 @@ void file_record_done(struct file_record *f);
 /* A spectrum or a fit: opaque bytes under a 256-bit key. */
 enum cache_kind { CACHE_SPECTRUM = 0, CACHE_FIT = 1, CACHE_KIND_COUNT };
 
+/* A row of a table: a layer of an analysis, or a tensor of a model. */
 struct layer_row {
     uint64_t layer_id;
     char *longname;
-    char *json; /* one object, text */
+    char *json;             /* one object, text */
+    bool has_spectrum;      /* the layer has one, under this key when it is still cached */
+    struct digest spectrum; /* CACHE_SPECTRUM */
+    double scale;           /* factor on its eigenvalues */
 };
 struct layer_row_list {
     struct layer_row *row;
@@ -250,6 +254,9 @@ int store_file_put(struct store *s, const struct file_identity *id, const struct
 
 int store_cache_find(struct store *s, enum cache_kind kind, const struct digest *key,
                      struct buf *out, struct err *err); /* ERR_NOT_FOUND */
+/* True when the cache has the value, as far as its index knows: a lost blob file is noticed by
+ * store_cache_find() only. */
+bool store_cache_known(struct store *s, enum cache_kind kind, const struct digest *key);
 int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
                     const void *bytes, size_t len, struct err *err);
 

@@ -51,6 +51,7 @@ struct store_cache_ops {
                     struct err *err);
     int (*find)(struct store *s, enum cache_kind kind, const struct digest *key, struct buf *out,
                 struct err *err);
+    bool (*known)(struct store *s, enum cache_kind kind, const struct digest *key);
     int (*put)(struct store *s, enum cache_kind kind, const struct digest *key, const void *bytes,
                size_t len, struct err *err);
     int (*put_rows)(struct store *s, const struct digest *key, const struct layer_row *row,

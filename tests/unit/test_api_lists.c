@@ -45,9 +45,10 @@ static void put_rows(struct store *st, const struct digest *key, int *r, struct 
     struct layer_row row[ROWS];
 
     for (size_t i = 0; i < ROWS; i++)
-        row[i] =
-            (struct layer_row){i, xasprintf("layer.%zu", i),
-                               xasprintf("{\"layer_id\":%zu,\"longname\":\"layer.%zu\"}", i, i)};
+        row[i] = (struct layer_row){
+            .layer_id = i,
+            .longname = xasprintf("layer.%zu", i),
+            .json = xasprintf("{\"layer_id\":%zu,\"longname\":\"layer.%zu\"}", i, i)};
     if (*r == 0)
         *r = store_rows_put(st, key, row, ROWS, err);
     for (size_t i = 0; i < ROWS; i++) {

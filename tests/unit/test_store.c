@@ -190,8 +190,12 @@ static void files_and_rows(void **state)
     other.ctime_ns++;
     assert_int_equal(store_file_find(s, &other, &g, NULL), ERR_NOT_FOUND);
     for (size_t i = 0; i < 3; i++)
-        row[i] = (struct layer_row){i, (char *)(uintptr_t)(i == 1 ? "b" : "a"),
-                                    (char *)(uintptr_t) "{}"};
+        row[i] = (struct layer_row){.layer_id = i,
+                                    .longname = (char *)(uintptr_t)(i == 1 ? "b" : "a"),
+                                    .json = (char *)(uintptr_t) "{}",
+                                    .has_spectrum = i == 1,
+                                    .spectrum = key_of(7),
+                                    .scale = 0.5};
     assert_int_equal(store_rows_put(s, &key, row, 3, NULL), 0);
     assert_int_equal(store_rows_put(s, &key, row, 3, NULL), 0);
     assert_int_equal(store_rows_count(s, &key, &n, NULL), 0);
@@ -199,9 +203,12 @@ static void files_and_rows(void **state)
     assert_int_equal(store_rows_get(s, &key, 1, 10, &l, NULL), 0);
     assert_int_equal(l.count, 2);
     assert_int_equal(l.row[0].layer_id, 1);
+    assert_true(l.row[0].has_spectrum && !l.row[1].has_spectrum);
     layer_row_list_done(&l);
     assert_int_equal(store_rows_find(s, &key, "b", &one, NULL), 0);
     assert_int_equal(one.layer_id, 1);
+    assert_true(one.has_spectrum && one.scale == 0.5);
+    assert_memory_equal(one.spectrum.b, key_of(7).b, DIGEST_LEN);
     layer_row_done(&one);
     assert_int_equal(store_rows_find(s, &key, "c", &one, NULL), ERR_NOT_FOUND);
     store_close(s);
