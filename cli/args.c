@@ -12,6 +12,36 @@ struct source {
     char *settings;
 };
 
+static const struct {
+    char letter;
+    const char *name;
+} letters[] = {{'h', "help"}, {'o', "output"}, {'q', "quiet"}};
+
+char args_letter(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(letters); i++)
+        if (strcmp(letters[i].name, name) == 0)
+            return letters[i].letter;
+    return 0;
+}
+
+bool args_is_choice(const char *placeholder)
+{
+    return placeholder && strchr(placeholder, '|') &&
+           placeholder[strspn(placeholder, "abcdefghijklmnopqrstuvwxyz0123456789-_|")] == '\0';
+}
+
+/* True when `text` is one of "a|b|c". */
+static bool is_one_of(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *c = choices; c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)
+        if (strcspn(c, "|") == len && memcmp(c, text, len) == 0)
+            return true;
+    return false;
+}
+
 static const struct arg_option *find(const struct source *src, size_t n, const char *name,
                                      size_t len, char **settings)
 {
@@ -47,6 +77,9 @@ static int set(const struct arg_option *o, char *settings, const char *text, str
 {
     void *at = settings + o->offset;
 
+    if (args_is_choice(o->value) && !is_one_of(o->value, text))
+        return err_set(err, ERR_INVALID, "--%s wants one of %s, not \"%s\"", o->name, o->value,
+                       text);
     switch (o->type) {
     case ARG_FLAG:
         *(bool *)at = true;
@@ -69,28 +102,45 @@ static int set(const struct arg_option *o, char *settings, const char *text, str
     return 0;
 }
 
+/* The option that argv[0] names; *value is what stands behind '=', or NULL. */
+static const struct arg_option *option_named(const struct source *src, size_t n_src,
+                                             const char *arg, const char **value, char **settings)
+{
+    const char *name = arg + 2;
+    size_t len = strcspn(name, "=");
+
+    *value = NULL;
+    if (arg[1] == '-') {
+        *value = name[len] == '=' ? name + len + 1 : NULL;
+        return find(src, n_src, name, len, settings);
+    }
+    for (size_t i = 0; arg[2] == '\0' && i < ARRAY_LEN(letters); i++)
+        if (letters[i].letter == arg[1])
+            return find(src, n_src, letters[i].name, strlen(letters[i].name), settings);
+    return NULL;
+}
+
 /* One option at argv[0]; returns how many arguments it took, or an error. */
 static int take_option(const struct source *src, size_t n_src, int argc, char **argv,
                        struct err *err)
 {
-    const char *name = argv[0] + 2;
-    const char *equals = strchr(name, '=');
-    size_t len = equals ? (size_t)(equals - name) : strlen(name);
     const struct arg_option *o;
+    const char *value;
     char *settings;
     int r;
 
-    o = find(src, n_src, name, len, &settings);
+    o = option_named(src, n_src, argv[0], &value, &settings);
     if (!o)
-        return err_set(err, ERR_INVALID, "unknown option --%.*s", (int)len, name);
-    if (o->type == ARG_FLAG && equals)
+        return err_set(err, ERR_INVALID, "unknown option %.*s", (int)strcspn(argv[0], "="),
+                       argv[0]);
+    if (o->type == ARG_FLAG && value)
         return err_set(err, ERR_INVALID, "--%s takes no value", o->name);
-    if (o->type != ARG_FLAG && !equals && argc < 2)
+    if (o->type != ARG_FLAG && !value && argc < 2)
         return err_set(err, ERR_INVALID, "--%s wants a value (%s)", o->name, o->value);
-    r = set(o, settings, equals ? equals + 1 : o->type == ARG_FLAG ? NULL : argv[1], err);
+    r = set(o, settings, value ? value : o->type == ARG_FLAG ? NULL : argv[1], err);
     if (r < 0)
         return r;
-    return o->type == ARG_FLAG || equals ? 1 : 2;
+    return o->type == ARG_FLAG || value ? 1 : 2;
 }
 
 static int check_operands(const struct arg_command *cmd, const struct arg_operands *ops,
@@ -115,14 +165,12 @@ int args_parse(const struct arg_command *cmd, void *settings, const struct arg_c
         if (options && strcmp(a, "--") == 0) {
             options = false;
             i++;
-        } else if (options && strncmp(a, "--", 2) == 0) {
+        } else if (options && a[0] == '-' && a[1]) {
             int r = take_option(src, ARRAY_LEN(src), argc - i, argv + i, err);
 
             if (r < 0)
                 return r;
             i += r;
-        } else if (options && a[0] == '-' && a[1]) {
-            return err_set(err, ERR_INVALID, "unknown option %s", a);
         } else if (!cmd) {
             break;
         } else {
@@ -141,8 +189,12 @@ void args_help_options(const struct arg_command *cmd, FILE *out)
     for (size_t i = 0; i < cmd->n_options; i++) {
         const struct arg_option *o = &cmd->options[i];
         const char *line = o->help;
+        char letter = args_letter(o->name);
         int col =
-            fprintf(out, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+            letter ? fprintf(out, "  -%c, --%s", letter, o->name) : fprintf(out, "  --%s", o->name);
+
+        if (o->value)
+            col += fprintf(out, " %s", o->value);
 
         if (col >= HELP_COLUMN) {
             (void)fputc('\n', out);

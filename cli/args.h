@@ -1,7 +1,9 @@
 /* args.h: command lines, declared instead of parsed by hand.
  *
  * A command is a table of options that point into its own struct of settings. The same table
- * gives the help text. Options may stand anywhere among the operands; "--" ends them.
+ * gives the help text and the completion of shells. Options may stand anywhere among the
+ * operands; "--" ends them. A placeholder in lower case ("json|csv") is the list of the values
+ * allowed. A letter means the same option in every command: args_letter().
  */
 #ifndef SPECTRALCTL_ARGS_H
 #define SPECTRALCTL_ARGS_H
@@ -17,7 +19,8 @@ enum arg_type {
     ARG_LIST,  /* struct arg_list: may be repeated */
 };
 
-#define ARG_LIST_MAX 64
+#define ARG_LIST_MAX     64
+#define ARG_OPERANDS_MAX 1024
 
 struct arg_count {
     bool given;
@@ -33,7 +36,7 @@ struct arg_option {
     const char *name; /* "max-evals", given as --max-evals */
     enum arg_type type;
     size_t offset;     /* in the settings struct */
-    const char *value; /* placeholder of its value in the help, NULL for a flag */
+    const char *value; /* placeholder of its value in the help, NULL for a flag; "a|b" = one of */
     const char *help;  /* lines separated by \n */
 };
 
@@ -62,6 +65,12 @@ int args_parse(const struct arg_command *cmd, void *settings, const struct arg_c
 
 /* Usage, summary, options and notes of one command. */
 void args_help(const struct arg_command *cmd, const struct arg_command *common, FILE *out);
+
+/* The letter that is short for an option ('o' for "output"), 0 when there is none. */
+char args_letter(const char *name);
+
+/* True when a placeholder lists the values allowed ("json|csv"). */
+bool args_is_choice(const char *placeholder);
 
 /* The option lines of one table. */
 void args_help_options(const struct arg_command *cmd, FILE *out);

@@ -1,13 +1,16 @@
 /* cmd_analyze.c: spectralctl analyze PATH */
 #include "cli/commands.h"
 #include "cli/field.h"
+#include "cli/upload.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct analyze_settings {
-    bool wait, detach, json, compat, integers;
-    const char *precision, *include, *exclude;
+    bool wait, detach, compat, integers, upload, no_upload, keep_upload;
+    struct output_form form;
+    const char *precision, *include, *exclude, *columns;
     struct arg_list labels, layers, types;
     struct arg_count min_evals, max_evals, max_n;
 };
@@ -16,8 +19,16 @@ struct analyze_settings {
 static const struct arg_option options[] = {
     {"wait", ARG_FLAG, AT(wait), NULL, "wait for the result and print it (the default)"},
     {"detach", ARG_FLAG, AT(detach), NULL, "print the job's id and leave"},
-    {"json", ARG_FLAG, AT(json), NULL, "print analysis and layers as one JSON object"},
-    {"precision", ARG_TEXT, AT(precision), "P", "double (the default) or single"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print job, analysis and layers as one JSON object"},
+    {"csv", ARG_FLAG, AT(form.csv), NULL, "print the layers as CSV"},
+    {"quiet", ARG_FLAG, AT(form.quiet), NULL,
+     "print only the analysis's id (the job's with\n--detach), and no progress"},
+    {"columns", ARG_TEXT, AT(columns), "A,B,...", "columns to print, of those the server has"},
+    {"upload", ARG_FLAG, AT(upload), NULL, "upload without asking whether the server sees PATH"},
+    {"no-upload", ARG_FLAG, AT(no_upload), NULL, "never upload: PATH is the server's"},
+    {"keep-upload", ARG_FLAG, AT(keep_upload), NULL,
+     "leave the upload on the server until it expires"},
+    {"precision", ARG_TEXT, AT(precision), "double|single", "arithmetic (double)"},
     {"compat", ARG_FLAG, AT(compat), NULL,
      "WeightWatcher 0.7.5.5's values where the default differs"},
     {"label", ARG_LIST, AT(labels), "KEY=VALUE", "a label of the job; may be repeated"},
@@ -42,8 +53,14 @@ static const struct arg_command args = {
     .max_operands = 1,
     .summary = "Analyse a safetensors file or a Hugging Face model directory.",
     .notes =
-        "PATH must lie under one of the server's model roots. A path that exists here is made\n"
-        "absolute; any other is taken relative to a model root.\n",
+        "A PATH that exists here is made absolute and must lie under one of the server's model\n"
+        "roots; any other is taken relative to a model root. What the server cannot see, and any\n"
+        "PATH that exists here when the server is another machine, is uploaded: a file as it is,\n"
+        "a directory as a tar stream of its *.safetensors and *.json. The upload is deleted once\n"
+        "the job is over, unless --keep-upload or --detach are given; then it expires.\n\n"
+        "Examples:\n"
+        "  spectralctl analyze model.safetensors --label run=a --label step=300\n"
+        "  spectralctl analyze ./llama-7b --csv --columns longname,alpha,D > layers.csv\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
@@ -109,69 +126,113 @@ static json_t *labels_of(const struct analyze_settings *s, struct err *err)
     return o;
 }
 
-static int submit(struct context *cx, const struct analyze_settings *s, const char *path,
-                  json_t **job)
+/* Submit a job on a source, which is consumed. Returns an exit status, or -1 and *err when the
+ * server refused. */
+static int submit(struct context *cx, const struct analyze_settings *s, json_t *source,
+                  json_t **job, struct err *err)
 {
-    AUTO(freep) char *real = realpath(path, NULL);
-    struct http_reply reply = HTTP_REPLY_INIT;
-    struct err err = {0};
-    json_t *labels = labels_of(s, &err), *body;
+    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
+    json_t *labels = labels_of(s, err);
+    json_auto_t *body = NULL;
     /* No waiting here: the sooner the id is known, the sooner ^C can tell it. */
     struct http_request rq = {.method = "POST", .path = "/v1/jobs"};
-    int r;
 
     if (!labels) {
-        fprintf(stderr, "spectralctl: %s\n", err.text);
-        return EXIT_USAGE;
+        json_decref(source);
+        return command_failed_here(err);
     }
-    body = json_pack("{s:s,s:{s:s},s:o,s:o}", "kind", "analyze", "source", "path",
-                     real ? real : path, "params", params_of(s), "labels", labels);
-    if (!body) {
-        fprintf(stderr, "spectralctl: arguments must be UTF-8\n");
-        return EXIT_USAGE;
-    }
+    body = json_pack("{s:s,s:o,s:o,s:o}", "kind", "analyze", "source", source, "params",
+                     params_of(s), "labels", labels);
+    if (!body)
+        return command_misused("arguments must be UTF-8");
     rq.body = body;
-    r = http_call(cx->http, &rq, &reply, &err);
-    json_decref(body);
-    if (r < 0)
-        return command_failed(cx, &err);
-    *job = reply.body;
-    reply.body = NULL;
-    http_reply_done(&reply);
+    if (http_call(cx->http, &rq, &reply, err) < 0)
+        return -1;
+    *job = TAKE(reply.body);
     if (*job)
         return EXIT_DONE;
     fprintf(stderr, "interrupted before the server answered: see spectralctl jobs\n");
     return EXIT_INTERRUPTED;
 }
 
+/* Upload, then submit. The upload's id stays in *upload, the caller's. */
+static int submit_upload(struct context *cx, const struct analyze_settings *s, const char *path,
+                         char **upload, json_t **job)
+{
+    json_auto_t *sent = NULL;
+    struct err err = {0};
+    int status = upload_path(cx, path, s->form.quiet, &sent);
+
+    if (status != EXIT_DONE)
+        return status;
+    *upload = xstrdup(field_text(sent, "id"));
+    status = submit(cx, s, json_pack("{s:s}", "upload", *upload), job, &err);
+    return status < 0 ? command_failed(cx, &err) : status;
+}
+
+/* True when a refusal means that the server cannot see the path. */
+static bool is_unseen(const struct err *err)
+{
+    return (err->code == ERR_NOT_FOUND || err->code == ERR_FORBIDDEN) &&
+           strcmp(err->pointer, "#/source/path") == 0;
+}
+
+/* Submit by path where the server can see it, else by upload. */
+static int submit_path(struct context *cx, const struct analyze_settings *s, const char *path,
+                       char **upload, json_t **job)
+{
+    AUTO(freep) char *real = realpath(path, NULL);
+    bool may_upload = real && !s->no_upload;
+    struct err err = {0};
+    int status;
+
+    if (s->upload || (may_upload && !http_client_is_local(cx->http)))
+        return submit_upload(cx, s, path, upload, job);
+    status = submit(cx, s, json_pack("{s:s}", "path", real ? real : path), job, &err);
+    if (status >= 0)
+        return status;
+    if (!may_upload || !is_unseen(&err))
+        return command_failed(cx, &err);
+    if (!s->form.quiet)
+        fprintf(stderr, "the server cannot see this path: uploading it\n");
+    return submit_upload(cx, s, path, upload, job);
+}
+
+static int print_detached(const struct analyze_settings *s, const json_t *job)
+{
+    if (s->form.json)
+        command_print_json(job);
+    else
+        printf("%s\n", field_text(job, "id"));
+    return EXIT_DONE;
+}
+
 static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct analyze_settings *s = settings;
-    json_t *job = NULL;
+    AUTO(freep) char *upload = NULL;
+    json_auto_t *job = NULL;
     int status;
 
-    if (s->wait && s->detach) {
-        fprintf(stderr, "spectralctl: --wait and --detach exclude each other\n");
+    if (s->wait && s->detach)
+        return command_misused("--wait and --detach exclude each other");
+    if (s->upload && s->no_upload)
+        return command_misused("--upload and --no-upload exclude each other");
+    if (!output_form_valid(&s->form))
         return EXIT_USAGE;
-    }
-    status = submit(cx, s, operands->value[0], &job);
-    if (status != EXIT_DONE)
-        return status;
-    if (s->detach) {
-        if (s->json)
-            command_print_json(job);
-        else
-            printf("%s\n", field_text(job, "id"));
-        json_decref(job);
-        return EXIT_DONE;
-    }
-    status = follow_job(cx, &job);
+    status = submit_path(cx, s, operands->value[0], &upload, &job);
+    if (status == EXIT_DONE && s->detach)
+        return print_detached(s, job);
+    if (status == EXIT_DONE)
+        status = follow_job(cx, &job, s->form.quiet);
+    /* A job that goes on still needs it. */
+    if (upload && !s->keep_upload && (!job || follow_is_final(job)))
+        upload_delete(cx, upload);
     if (status == EXIT_DONE) {
         const json_t *result = json_object_get(job, "result");
 
-        status = report_analysis(cx, field_text(result, "analysis"), job, s->json);
+        status = report_analysis(cx, field_text(result, "analysis"), job, &s->form, s->columns);
     }
-    json_decref(job);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* cmd_jobs.c: spectralctl jobs, show, cancel, rm */
+/* cmd_jobs.c: spectralctl jobs, show, cancel */
 #include "cli/commands.h"
 #include "cli/field.h"
 #include "cli/pages.h"
@@ -15,23 +15,27 @@
 struct jobs_settings {
     const char *state, *label;
     struct arg_count limit;
-    bool json;
+    struct output_form form;
 };
 
 static const struct arg_option jobs_options[] = {
-    {"state", ARG_TEXT, offsetof(struct jobs_settings, state), "STATE",
-     "queued, running, cancelling, succeeded, failed or cancelled"},
+    {"state", ARG_TEXT, offsetof(struct jobs_settings, state),
+     "queued|running|cancelling|succeeded|failed|cancelled", "only jobs in this state"},
     {"label", ARG_TEXT, offsetof(struct jobs_settings, label), "KEY:VALUE",
      "only jobs with this label"},
     {"limit", ARG_COUNT, offsetof(struct jobs_settings, limit), "N",
      "at most that many; 0 = all (50)"},
-    {"json", ARG_FLAG, offsetof(struct jobs_settings, json), NULL, "print JSON"},
+    {"json", ARG_FLAG, offsetof(struct jobs_settings, form.json), NULL, "print JSON"},
+    {"csv", ARG_FLAG, offsetof(struct jobs_settings, form.csv), NULL, "print CSV"},
+    {"quiet", ARG_FLAG, offsetof(struct jobs_settings, form.quiet), NULL, "print only ids"},
 };
 static const struct arg_command jobs_args = {
     .name = "jobs",
     .operands = "",
     .summary = "List the newest jobs.",
-    .notes = "",
+    .notes = "Examples:\n"
+             "  spectralctl jobs --state failed\n"
+             "  spectralctl jobs --label run:a --limit 0 --csv\n",
     .options = jobs_options,
     .n_options = ARRAY_LEN(jobs_options),
 };
@@ -43,7 +47,21 @@ static enum colour state_colour(const char *state)
     return strcmp(state, "failed") == 0 ? COLOUR_RED : COLOUR_NONE;
 }
 
-static void print_jobs(const struct context *cx, const json_t *jobs)
+/* What a job reads: a path, or the id of an upload or model. */
+static const char *source_text(const json_t *job)
+{
+    const json_t *value;
+    const char *key;
+
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(job, "source"), key, value)
+    {
+        if (json_is_string(value))
+            return json_string_value(value);
+    }
+    return "";
+}
+
+static void print_jobs(const struct context *cx, const json_t *jobs, bool csv)
 {
     static const struct table_column columns[] = {
         {"job", false, false, 0},   {"state", false, false, 0},   {"layers", true, false, 1},
@@ -60,14 +78,15 @@ static void print_jobs(const struct context *cx, const json_t *jobs)
 
         table_cell(t, COLOUR_NONE, "%s", field_text(job, "id"));
         table_cell(t, state_colour(state), "%s", state);
-        table_cell(t, COLOUR_NONE, "%lld/%lld",
-                   (long long)json_integer_value(json_object_get(p, "layers_done")),
-                   (long long)json_integer_value(json_object_get(p, "layers_total")));
-        table_cell(t, COLOUR_NONE, "%s", field_text(json_object_get(job, "source"), "path"));
-        table_cell(t, COLOUR_DIM, "%.19s", field_text(job, "created_at"));
+        table_cell(t, COLOUR_NONE, "%lld/%lld", field_count(p, "layers_done"),
+                   field_count(p, "layers_total"));
+        table_cell(t, COLOUR_NONE, "%s", source_text(job));
+        table_cell(t, COLOUR_DIM, "%.*s", csv ? 40 : 19, field_text(job, "created_at"));
         table_cell(t, COLOUR_RED, "%s", field_text(job, "reason"));
     }
-    if (json_array_size(jobs))
+    if (csv)
+        table_print_csv(t, stdout);
+    else if (json_array_size(jobs))
         table_print(t, &cx->out);
     else
         printf("no jobs\n");
@@ -87,14 +106,18 @@ static int run_jobs(struct context *cx, const void *settings, const struct arg_o
     bool more = false;
 
     (void)operands;
+    if (!output_form_valid(&s->form))
+        return EXIT_USAGE;
     jobs = pages_fetch(cx, path, "jobs", limit ? (size_t)limit : SIZE_MAX, &more, &status);
     if (!jobs)
         return status;
-    if (s->json)
+    if (s->form.json)
         command_print_json(jobs);
+    else if (s->form.quiet)
+        pages_print_ids(jobs);
     else
-        print_jobs(cx, jobs);
-    if (more)
+        print_jobs(cx, jobs, s->form.csv);
+    if (more && !s->form.quiet)
         fprintf(stderr, "there are more: --limit 0 lists all\n");
     return EXIT_DONE;
 }
@@ -104,20 +127,27 @@ const struct command command_jobs = {&jobs_args, sizeof(struct jobs_settings), r
 /* --- show ---------------------------------------------------------------------------------- */
 
 struct show_settings {
-    bool json;
+    struct output_form form;
+    const char *columns;
 };
 
+#define SHOW(field) offsetof(struct show_settings, field)
 static const struct arg_option show_options[] = {
-    {"json", ARG_FLAG, offsetof(struct show_settings, json), NULL, "print JSON"},
+    {"json", ARG_FLAG, SHOW(form.json), NULL, "print JSON"},
+    {"csv", ARG_FLAG, SHOW(form.csv), NULL, "print the layers as CSV"},
+    {"quiet", ARG_FLAG, SHOW(form.quiet), NULL, "print only the analysis's id"},
+    {"columns", ARG_TEXT, SHOW(columns), "A,B,...", "columns to print, of those the server has"},
 };
 static const struct arg_command show_args = {
     .name = "show",
-    .operands = "ID",
+    .operands = "JOB|ANALYSIS",
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Show a job, or the analysis that came of it.",
-    .notes = "ID is a job (job_...) or an analysis (ana_...).\n"
-             "--json prints {\"job\", \"analysis\", \"layers\"}, less what there is not.\n",
+    .notes = "A job is named by its id (job_...), an analysis by its (ana_...).\n"
+             "--json prints {\"job\", \"analysis\", \"layers\"}, less what there is not.\n\n"
+             "Example:\n"
+             "  spectralctl show job_01K... --columns longname,alpha,num_evals\n",
     .options = show_options,
     .n_options = ARRAY_LEN(show_options),
 };
@@ -125,7 +155,7 @@ static const struct arg_command show_args = {
 static void print_job(const json_t *job)
 {
     const json_t *p = json_object_get(job, "progress"), *error = json_object_get(job, "error");
-    AUTO(freep) char *source = text_clean(field_text(json_object_get(job, "source"), "path"));
+    AUTO(freep) char *source = text_clean(source_text(job));
     AUTO(freep) char *detail = text_clean(field_text(error, "detail"));
     AUTO(freep) char *message = text_clean(field_text(p, "message"));
 
@@ -146,32 +176,34 @@ static int run_show(struct context *cx, const void *settings, const struct arg_o
     const char *id = operands->value[0], *analysis;
     AUTO(freep) char *escaped = http_escape(id);
     AUTO(freep) char *path = xasprintf("/v1/jobs/%s", escaped);
-    json_t *job = NULL;
+    bool plain = !s->form.json && !s->form.csv && !s->form.quiet;
+    json_auto_t *job = NULL;
     int status = EXIT_DONE;
 
-    if (strncmp(id, "ana_", 4) == 0)
-        return report_analysis(cx, escaped, NULL, s->json);
+    if (!output_form_valid(&s->form))
+        return EXIT_USAGE;
+    if (command_id_is(id, "ana_"))
+        return report_analysis(cx, escaped, NULL, &s->form, s->columns);
     if (!command_call(cx, "GET", path, &job, &status))
         return status;
     analysis = field_text(json_object_get(job, "result"), "analysis");
-    if (!s->json)
+    if (plain)
         print_job(job);
-    if (*analysis) {
-        if (!s->json)
-            printf("\n");
-        status = report_analysis(cx, analysis, job, s->json);
-    } else if (s->json) {
+    if (plain && *analysis)
+        printf("\n");
+    if (*analysis)
+        return report_analysis(cx, analysis, job, &s->form, s->columns);
+    if (s->form.json) {
         json_auto_t *all = json_pack("{s:O}", "job", job);
 
         command_print_json(all);
     }
-    json_decref(job);
-    return status;
+    return EXIT_DONE;
 }
 
 const struct command command_show = {&show_args, sizeof(struct show_settings), run_show};
 
-/* --- cancel, rm ---------------------------------------------------------------------------- */
+/* --- cancel -------------------------------------------------------------------------------- */
 
 static const struct arg_command cancel_args = {
     .name = "cancel",
@@ -179,7 +211,8 @@ static const struct arg_command cancel_args = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Stop a job.",
-    .notes = "Spectra that are already computed stay in the cache.\n",
+    .notes = "Spectra that are already computed stay in the cache.\n\n"
+             "Example:\n  spectralctl cancel job_01K...\n",
 };
 
 static int run_cancel(struct context *cx, const void *settings, const struct arg_operands *operands)
@@ -198,24 +231,3 @@ static int run_cancel(struct context *cx, const void *settings, const struct arg
 }
 
 const struct command command_cancel = {&cancel_args, 0, run_cancel};
-
-static const struct arg_command rm_args = {
-    .name = "rm",
-    .operands = "JOB",
-    .min_operands = 1,
-    .max_operands = 1,
-    .summary = "Delete the record of a finished job.",
-    .notes = "Its analysis and the cache stay.\n",
-};
-
-static int run_rm(struct context *cx, const void *settings, const struct arg_operands *operands)
-{
-    AUTO(freep) char *id = http_escape(operands->value[0]);
-    AUTO(freep) char *path = xasprintf("/v1/jobs/%s", id);
-    int status = EXIT_DONE;
-
-    (void)settings;
-    return command_call(cx, "DELETE", path, NULL, &status) ? EXIT_DONE : status;
-}
-
-const struct command command_rm = {&rm_args, 0, run_rm};

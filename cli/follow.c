@@ -13,14 +13,14 @@
 #define RETRY_MS      1000
 #define RETRIES       30
 
-static bool is_final(const json_t *job)
+bool follow_is_final(const json_t *job)
 {
     const char *s = field_text(job, "state");
 
     return strcmp(s, "succeeded") == 0 || strcmp(s, "failed") == 0 || strcmp(s, "cancelled") == 0;
 }
 
-static int status_of(const struct context *cx, const json_t *job)
+int follow_status(const struct context *cx, const json_t *job)
 {
     const char *state = field_text(job, "state");
     AUTO(freep) char *reason = text_clean(field_text(job, "reason"));
@@ -80,17 +80,19 @@ static int poll_once(struct context *cx, const char *path, json_t **job, char *e
 }
 
 /* Jobs outlive a restart of the server, so a lost connection is tried again for a while. */
-static int wait_for(struct context *cx, json_t **job, struct progress *progress, struct err *err)
+static int wait_for(struct context *cx, json_t **job, struct progress *progress, bool quiet,
+                    struct err *err)
 {
     AUTO(freep) char *id = http_escape(field_text(*job, "id"));
     AUTO(freep) char *path = xasprintf("/v1/jobs/%s", id);
     char etag[HTTP_ETAG_MAX] = "";
     unsigned failures = 0;
 
-    while (!is_final(*job)) {
+    while (!follow_is_final(*job)) {
         int r;
 
-        progress_show(progress, *job);
+        if (!quiet)
+            progress_show(progress, *job);
         /* Small layers finish faster than anybody reads. */
         if (pause_ms(cx, failures ? RETRY_MS : PAUSE_MS))
             return 1;
@@ -107,16 +109,16 @@ static int wait_for(struct context *cx, json_t **job, struct progress *progress,
     return 0;
 }
 
-int follow_job(struct context *cx, json_t **job)
+int follow_job(struct context *cx, json_t **job, bool quiet)
 {
     struct progress progress;
     struct err err = {0};
     int r;
 
     progress_init(&progress, &cx->err);
-    r = wait_for(cx, job, &progress, &err);
+    r = wait_for(cx, job, &progress, quiet, &err);
     progress_end(&progress);
     if (r < 0)
         return command_failed(cx, &err);
-    return r == 1 ? interrupted(*job) : status_of(cx, *job);
+    return r == 1 ? interrupted(*job) : follow_status(cx, *job);
 }

@@ -1,34 +1,41 @@
-/* http.c: see http.h. One easy handle driven by a multi handle, only because that can wait for
- * the interrupt descriptor at the same time. */
+/* http.c: see http.h. An easy handle per call, all driven by one multi handle, which keeps the
+ * connections and can wait for the interrupt descriptor at the same time. */
 #include "cli/http.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "cli/field.h"
-#include "common/buf.h"
+#include "cli/http_reply.h"
+#include "common/ident.h"
 
 #define CONNECT_TIMEOUT_S 10L
 #define ANSWER_TIMEOUT_S  120L
+#define STALL_TIMEOUT_S   600L /* of an upload: the server syncs it to its disk at the end */
+#define STREAM_BUFFER     (512L << 10)
 #define REPLY_MAX         ((size_t)1 << 30)
 
 struct http_client {
-    CURL *easy;
     CURLM *multi;
     char *base;        /* "http://127.0.0.1:8437", no slash at the end */
     char *socket_path; /* or NULL */
     char *shown;       /* as the user wrote it, for messages */
     int interrupt_fd;
-    char error[CURL_ERROR_SIZE];
 };
 
-/* What arrives while a call runs. */
-struct inbox {
-    struct buf body;
-    char etag[HTTP_ETAG_MAX];
+struct http_transfer {
+    struct http_client *client;
+    CURL *easy;
+    CURLcode result;
+    struct curl_slist *headers;
+    char *url, *text; /* text: the JSON body, or NULL */
+    const struct http_stream *stream;
+    void *tag;
+    bool as_bytes;
+    struct buf bytes; /* what arrived */
+    struct http_reply reply;
+    char error[CURL_ERROR_SIZE];
 };
 
 static char *without_slash(char *url)
@@ -58,9 +65,8 @@ int http_client_new(const char *server, struct http_client **out, struct err *er
     }
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return err_set(err, ERR_INTERNAL, "libcurl cannot start");
-    c->easy = curl_easy_init();
     c->multi = curl_multi_init();
-    if (!c->easy || !c->multi)
+    if (!c->multi)
         return err_set(err, ERR_NOMEM, "libcurl cannot start");
     *out = TAKE(c);
     return 0;
@@ -70,7 +76,6 @@ void http_client_free(struct http_client *c)
 {
     if (!c)
         return;
-    curl_easy_cleanup(c->easy);
     (void)curl_multi_cleanup(c->multi);
     free(c->base);
     free(c->socket_path);
@@ -83,42 +88,45 @@ void http_client_set_interrupt(struct http_client *c, int fd)
     c->interrupt_fd = fd;
 }
 
-void http_reply_done(struct http_reply *r)
+bool http_client_is_local(const struct http_client *c)
 {
-    json_decref(r->body);
-    *r = (struct http_reply)HTTP_REPLY_INIT;
+    const char *host = strstr(c->base, "://");
+    size_t len;
+
+    if (c->socket_path)
+        return true;
+    host = host ? host + 3 : c->base;
+    len = strcspn(host, ":/");
+    return strncmp(host, "[::1]", 5) == 0 || strncmp(host, "127.", 4) == 0 ||
+           (len == 9 && strncmp(host, "localhost", 9) == 0);
 }
 
 static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
 {
-    struct inbox *in = arg;
+    struct http_transfer *t = arg;
 
     (void)one; /* always 1, says the manual */
-    if (len > REPLY_MAX - in->body.len)
+    if (len > REPLY_MAX - t->bytes.len)
         return 0; /* makes libcurl fail the transfer */
-    buf_put(&in->body, bytes, len);
+    buf_put(&t->bytes, bytes, len);
     return len;
 }
 
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
-    static const char name[] = "ETag:";
-    struct inbox *in = arg;
-    size_t from = sizeof(name) - 1;
-    size_t to = len;
+    struct http_transfer *t = arg;
 
     (void)one;
-    if (len <= from || strncasecmp(line, name, from) != 0)
-        return len;
-    while (from < to && line[from] == ' ')
-        from++;
-    while (to > from && (line[to - 1] == '\r' || line[to - 1] == '\n' || line[to - 1] == ' '))
-        to--;
-    if (to - from < sizeof(in->etag)) {
-        memcpy(in->etag, line + from, to - from);
-        in->etag[to - from] = 0;
-    }
+    http_reply_header(&t->reply, line, len);
     return len;
+}
+
+static size_t on_read(char *to, size_t one, size_t cap, void *arg)
+{
+    const struct http_transfer *t = arg;
+    ssize_t n = t->stream->read(t->stream->arg, to, one * cap);
+
+    return n < 0 ? CURL_READFUNC_ABORT : (size_t)n;
 }
 
 static void add_header(struct curl_slist **list, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -141,158 +149,184 @@ static struct curl_slist *headers_of(const struct http_request *rq)
 {
     struct curl_slist *list = NULL;
 
-    add_header(&list, "Accept: application/json, application/problem+json");
-    add_header(&list, "Expect:"); /* bodies are small: no round trip for 100-continue */
+    add_header(&list, "Accept: %s, application/problem+json",
+               rq->accept ? rq->accept : "application/json");
+    /* Small bodies: no round trip for 100-continue. */
+    add_header(&list, rq->stream ? "Expect: 100-continue" : "Expect:");
     /* Without a body nothing, rather than what libcurl assumes of a form. */
-    add_header(&list, rq->body ? "Content-Type: application/json" : "Content-Type:");
+    if (rq->stream)
+        add_header(&list, "Content-Type: %s", rq->stream->content_type);
+    else
+        add_header(&list, rq->body ? "Content-Type: application/json" : "Content-Type:");
     if (rq->wait_s > 0)
         add_header(&list, "Prefer: wait=%u", rq->wait_s);
     if (rq->if_none_match && *rq->if_none_match)
         add_header(&list, "If-None-Match: %s", rq->if_none_match);
+    if (rq->if_match && *rq->if_match)
+        add_header(&list, "If-Match: %s", rq->if_match);
     return list;
 }
 
-/* A proxy set for the outside world must not get in the way of the machine itself. */
-static bool local_server(const struct http_client *c)
+static void prepare_stream(struct http_transfer *t)
 {
-    static const char *const local[] = {"//127.", "//localhost", "//[::1]"};
+    CURL *e = t->easy;
 
-    for (size_t i = 0; i < ARRAY_LEN(local); i++)
-        if (strstr(c->base, local[i]))
-            return true;
-    return false;
+    (void)curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)t->stream->nbytes);
+    (void)curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
+    (void)curl_easy_setopt(e, CURLOPT_READDATA, t);
+    (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, STREAM_BUFFER);
+    /* A stream cannot be sent twice: no connection that may turn out to be closed. */
+    (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, STALL_TIMEOUT_S);
 }
 
-static void prepare(struct http_client *c, const struct http_request *rq, const char *url,
-                    const char *body, struct curl_slist *headers, struct inbox *in)
+static void prepare(struct http_transfer *t, const struct http_request *rq)
 {
-    CURL *e = c->easy;
+    CURL *e = t->easy;
 
-    curl_easy_reset(e); /* keeps the connection */
-    c->error[0] = 0;
-    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, c->error);
+    (void)curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    (void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
     (void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(e, CURLOPT_URL, url);
+    (void)curl_easy_setopt(e, CURLOPT_URL, t->url);
     (void)curl_easy_setopt(e, CURLOPT_USERAGENT, "spectralctl/" SPECTRALD_VERSION);
     (void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
-    (void)curl_easy_setopt(e, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S + (long)rq->wait_s);
-    (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, t->headers);
     (void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, in);
+    (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, in);
-    if (c->socket_path)
-        (void)curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, c->socket_path);
-    if (local_server(c))
+    (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
+    (void)curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, ""); /* whatever libcurl can unpack */
+    if (t->client->socket_path)
+        (void)curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, t->client->socket_path);
+    /* A proxy set for the outside world must not get in the way of the machine itself. */
+    if (http_client_is_local(t->client))
         (void)curl_easy_setopt(e, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, rq->method);
-    if (body || strcmp(rq->method, "POST") == 0)
-        (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, body ? body : "");
+    if (t->stream) {
+        prepare_stream(t);
+        return;
+    }
+    (void)curl_easy_setopt(e, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S + (long)rq->wait_s);
+    if (t->text || strcmp(rq->method, "POST") == 0)
+        (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, t->text ? t->text : "");
 }
 
-/* Run the prepared transfer. CURLE_ABORTED_BY_CALLBACK: the interrupt descriptor is readable. */
-static CURLcode run(struct http_client *c)
+struct http_transfer *http_begin(struct http_client *c, const struct http_request *rq, void *tag)
+{
+    struct http_transfer *t = xcalloc(1, sizeof(*t));
+    CURLMcode r;
+
+    t->client = c;
+    t->tag = tag;
+    t->stream = rq->stream;
+    t->as_bytes = rq->accept != NULL;
+    t->url = xasprintf("%s%s", c->base, rq->path);
+    t->text = rq->body ? json_dumps(rq->body, JSON_COMPACT) : NULL;
+    t->headers = headers_of(rq);
+    t->easy = curl_easy_init();
+    ASSERT(t->easy);
+    prepare(t, rq);
+    r = curl_multi_add_handle(c->multi, t->easy);
+    ASSERT(r == CURLM_OK);
+    return t;
+}
+
+void http_abandon(struct http_transfer *t)
+{
+    (void)curl_multi_remove_handle(t->client->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    buf_done(&t->bytes);
+    http_reply_done(&t->reply);
+    free(t->url);
+    free(t->text);
+    free(t);
+}
+
+void *http_tag(const struct http_transfer *t)
+{
+    return t->tag;
+}
+
+/* A call that ended, or NULL. */
+static struct http_transfer *take_ended(struct http_client *c)
+{
+    struct http_transfer *t = NULL;
+    CURLMsg *msg;
+    int left;
+
+    while ((msg = curl_multi_info_read(c->multi, &left))) {
+        if (msg->msg != CURLMSG_DONE)
+            continue;
+        (void)curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        t->result = msg->data.result;
+        return t;
+    }
+    return NULL;
+}
+
+bool http_next(struct http_client *c, int timeout_ms, struct http_transfer **ended)
 {
     struct curl_waitfd extra = {.fd = c->interrupt_fd, .events = CURL_WAIT_POLLIN};
     unsigned n_extra = c->interrupt_fd >= 0 ? 1 : 0;
-    CURLcode result = CURLE_FAILED_INIT;
-    int running = 1;
+    int64_t until = mono_ns() + (int64_t)timeout_ms * 1000000;
+    int running;
 
-    if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
-        return CURLE_FAILED_INIT;
+    *ended = NULL;
     for (;;) {
-        CURLMsg *msg;
-        int left;
+        int64_t left_ms = timeout_ms < 0 ? 1000 : (until - mono_ns()) / 1000000;
 
-        if (curl_multi_perform(c->multi, &running) != CURLM_OK)
-            break;
-        if (running == 0) {
-            msg = curl_multi_info_read(c->multi, &left);
-            if (msg && msg->msg == CURLMSG_DONE)
-                result = msg->data.result;
-            break;
-        }
-        if (extra.revents) {
-            result = CURLE_ABORTED_BY_CALLBACK;
-            break;
-        }
-        if (curl_multi_poll(c->multi, &extra, n_extra, 1000, NULL) != CURLM_OK)
-            break;
+        (void)curl_multi_perform(c->multi, &running);
+        *ended = take_ended(c);
+        if (*ended || left_ms < 0)
+            return false;
+        if (curl_multi_poll(c->multi, &extra, n_extra, left_ms < 1000 ? (int)left_ms : 1000,
+                            NULL) != CURLM_OK)
+            return false;
+        if (extra.revents)
+            return true;
+        if (left_ms == 0)
+            return false;
     }
-    (void)curl_multi_remove_handle(c->multi, c->easy);
-    return result;
 }
 
-static int unreachable(const struct http_client *c, CURLcode code, struct err *err)
+int http_end(struct http_transfer *t, struct http_reply *out, struct err *err)
 {
-    const char *why = c->error[0] ? c->error : curl_easy_strerror(code);
-
-    return err_set(err, ERR_IO, "no answer from %s: %s", c->shown, why);
-}
-
-/* Turn an error reply (RFC 9457, or anything else) into an error record. */
-static int refused(long status, const json_t *problem, struct err *err)
-{
-    const char *detail = field_text(problem, "detail");
-    const json_t *first = json_array_get(json_object_get(problem, "errors"), 0);
-    const char *pointer = field_text(first, "pointer");
-    const char *field = field_text(first, "detail");
-    int code = status == 404                    ? ERR_NOT_FOUND
-               : status == 409                  ? ERR_CONFLICT
-               : status == 429 || status == 503 ? ERR_BUSY
-                                                : ERR_INVALID;
-
-    if (!*detail)
-        detail = *field_text(problem, "title") ? field_text(problem, "title") : "no reason given";
-    if (*field && strcmp(field, detail) != 0)
-        return err_set_at(err, code, pointer, "%s: %s (HTTP %ld)", detail, field, status);
-    return err_set_at(err, code, pointer, "%s (HTTP %ld)", detail, status);
-}
-
-static int read_reply(struct http_client *c, const struct inbox *in, struct http_reply *out,
-                      struct err *err)
-{
-    json_auto_t *body = NULL;
+    const char *server = t->client->shown;
     long status = 0;
+    int r;
 
-    (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (in->body.len > 0)
-        body = json_loadb((const char *)in->body.data, in->body.len, JSON_ALLOW_NUL, NULL);
-    if (status >= 400)
-        return refused(status, body, err);
-    if (status < 200 || (status >= 300 && status != 304) || (in->body.len > 0 && !body))
-        return err_set(err, ERR_UNSUPPORTED, "%s answers (HTTP %ld), but not as spectrald does",
-                       c->shown, status);
-    out->status = status;
-    out->body = TAKE(body);
-    memcpy(out->etag, in->etag, sizeof(out->etag));
-    return 0;
+    if (t->result != CURLE_OK) {
+        r = err_set(err, ERR_IO, "no answer from %s: %s", server,
+                    t->error[0] ? t->error : curl_easy_strerror(t->result));
+    } else {
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        r = http_reply_finish(&t->reply, status, &t->bytes, t->as_bytes, server, err);
+    }
+    if (r == 0) {
+        *out = t->reply;
+        t->reply = (struct http_reply)HTTP_REPLY_INIT;
+    }
+    http_abandon(t);
+    return r;
 }
 
 int http_call(struct http_client *c, const struct http_request *rq, struct http_reply *out,
               struct err *err)
 {
-    AUTO(freep) char *url = xasprintf("%s%s", c->base, rq->path);
-    AUTO(freep) char *body = rq->body ? json_dumps(rq->body, JSON_COMPACT) : NULL;
-    struct inbox in = {.body = BUF_INIT};
-    struct curl_slist *headers = headers_of(rq);
-    CURLcode code;
-    int r;
+    struct http_transfer *t = http_begin(c, rq, NULL), *ended;
 
-    prepare(c, rq, url, body, headers, &in);
-    code = run(c);
-    curl_slist_free_all(headers);
-    if (code == CURLE_ABORTED_BY_CALLBACK) {
-        out->status = 0;
-        r = 0;
-    } else if (code != CURLE_OK) {
-        r = unreachable(c, code, err);
-    } else {
-        r = read_reply(c, &in, out, err);
-    }
-    buf_done(&in.body);
-    return r;
+    do {
+        if (http_next(c, -1, &ended)) {
+            http_abandon(t);
+            *out = (struct http_reply)HTTP_REPLY_INIT;
+            return 0;
+        }
+    } while (ended != t);
+    return http_end(t, out, err);
 }
 
 char *http_escape(const char *s)

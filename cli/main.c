@@ -8,55 +8,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
-struct common_settings {
-    const char *server;
-    bool help, version;
-};
-
-static const struct arg_option common_options[] = {
-    {"server", ARG_TEXT, offsetof(struct common_settings, server), "URL",
-     "http://HOST:PORT or unix:PATH (default $SPECTRALCTL_SERVER,\nelse " HTTP_SERVER_DEFAULT ")"},
-    {"help", ARG_FLAG, offsetof(struct common_settings, help), NULL, "print help and exit"},
-    {"version", ARG_FLAG, offsetof(struct common_settings, version), NULL,
-     "print the version and exit"},
-};
-static const struct arg_command common = {
-    .name = "",
-    .operands = "COMMAND ...",
-    .summary = "Command-line client of spectrald.",
-    .notes = "",
-    .options = common_options,
-    .n_options = ARRAY_LEN(common_options),
-};
-
-static void print_overview(FILE *out)
-{
-    size_t n;
-    const struct command *const *all = commands_all(&n);
-
-    fprintf(out, "usage: spectralctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
-                 "How well is each layer of a neural network trained? Client of spectrald.\n\n"
-                 "commands:\n");
-    for (size_t i = 0; i < n; i++)
-        fprintf(out, "  %-24s%s\n", all[i]->args->name, all[i]->args->summary);
-    fprintf(out, "\noptions:\n");
-    args_help_options(&common, out);
-    fprintf(out, "\nexit status: 0 done; 1 wrong usage, or the output cannot be written; 2 server\n"
-                 "unreachable or refusing; 3 job failed; 4 job cancelled; 130 interrupted.\n"
-                 "spectralctl COMMAND --help tells more.\n");
-}
-
-static const struct command *find_command(const char *name)
-{
-    size_t n;
-    const struct command *const *all = commands_all(&n);
-
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(all[i]->args->name, name) == 0)
-            return all[i];
-    return NULL;
-}
-
 /* ^C becomes readable: a call under way ends, and the job's id can still be told. */
 static int catch_interrupts(void)
 {
@@ -77,8 +28,8 @@ static int run(const struct command *cmd, const struct common_settings *cs, cons
     struct context cx = {.interrupt_fd = catch_interrupts()};
     struct err err = {0};
 
-    term_probe(&cx.out, stdout);
-    term_probe(&cx.err, stderr);
+    term_probe(&cx.out, stdout, cs->color);
+    term_probe(&cx.err, stderr, cs->color);
     if (http_client_new(server, &http, &err) < 0) {
         fprintf(stderr, "spectralctl: %s\n", err.text);
         return EXIT_USAGE;
@@ -119,7 +70,7 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
     struct common_settings cs = {0};
-    const char *values[64];
+    const char *values[ARG_OPERANDS_MAX];
     struct arg_operands operands = {.value = values, .max = ARRAY_LEN(values)};
     const struct command *cmd;
     struct err err = {0};
@@ -128,30 +79,31 @@ int main(int argc, char **argv)
     (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for widths only: the server speaks UTF-8 */
     if (check_utf8(argc, argv, &err) < 0)
         return usage(&err);
-    if (args_parse(NULL, NULL, &common, &cs, argc - 1, argv + 1, &operands, &used, &err) < 0)
+    if (args_parse(NULL, NULL, &common_command, &cs, argc - 1, argv + 1, &operands, &used, &err) <
+        0)
         return usage(&err);
     if (cs.version) {
         printf("spectralctl %s\n", SPECTRALD_VERSION);
         return EXIT_DONE;
     }
     if (1 + used >= argc) {
-        print_overview(cs.help ? stdout : stderr);
+        help_overview(cs.help ? stdout : stderr);
         return cs.help ? EXIT_DONE : EXIT_USAGE;
     }
-    cmd = find_command(argv[1 + used]);
+    cmd = commands_find(argv[1 + used]);
     if (!cmd) {
         err_set(&err, ERR_INVALID, "there is no command \"%s\"", argv[1 + used]);
         return usage(&err);
     }
     AUTO(freep) void *settings = xcalloc(1, cmd->settings_size + 1);
     operands.count = 0;
-    if (args_parse(cmd->args, settings, &common, &cs, argc - 2 - used, argv + 2 + used, &operands,
-                   &used, &err) < 0) {
+    if (args_parse(cmd->args, settings, &common_command, &cs, argc - 2 - used, argv + 2 + used,
+                   &operands, &used, &err) < 0) {
         if (!cs.help)
             return usage(&err);
     }
     if (cs.help) {
-        args_help(cmd->args, &common, stdout);
+        args_help(cmd->args, &common_command, stdout);
         return EXIT_DONE;
     }
     return finish(run(cmd, &cs, settings, &operands));

@@ -50,3 +50,41 @@ json_t *pages_fetch(struct context *cx, const char *path, const char *key, size_
         *more = cut || *token != 0;
     return TAKE(all);
 }
+
+int pages_csv(struct context *cx, const char *path, FILE *out)
+{
+    AUTO(freep)
+    char *url = xasprintf("%s%cpage_size=%d", path, strchr(path, '?') ? '&' : '?', PAGE_SIZE_MAX);
+    bool first = true;
+    int status = EXIT_DONE;
+
+    while (url) {
+        AUTO(http_reply_done) struct http_reply page = HTTP_REPLY_INIT;
+        const struct http_request rq = {.method = "GET", .path = url, .accept = "text/csv"};
+        const char *text, *header;
+
+        if (!command_request(cx, &rq, &page, &status))
+            return status;
+        text = (const char *)page.raw.data;
+        header = page.raw.len > 0 ? memchr(text, '\n', page.raw.len) : NULL;
+        size_t skip = first || !header ? 0 : (size_t)(header + 1 - text);
+
+        if (page.raw.len > 0)
+            (void)fwrite(text + skip, 1, page.raw.len - skip, out);
+        first = false;
+        freep(&url);
+        url = TAKE(page.next);
+    }
+    return EXIT_DONE;
+}
+
+void pages_print_ids(const json_t *items)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        printf("%s\n", field_text(item, "id"));
+    }
+}

@@ -10,4 +10,10 @@
 json_t *pages_fetch(struct context *cx, const char *path, const char *key, size_t limit, bool *more,
                     int *status);
 
+/* Write every page of `path` as CSV, the header line once. Returns an exit status. */
+int pages_csv(struct context *cx, const char *path, FILE *out);
+
+/* The "id" of every item, a line each. */
+void pages_print_ids(const json_t *items);
+
 #endif

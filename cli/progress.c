@@ -7,7 +7,8 @@
 #include "cli/text.h"
 #include "common/ident.h"
 
-#define BAR_WIDTH     24
+#define BAR_WIDTH     PROGRESS_BAR_WIDTH
+#define DRAW_EVERY_NS ((int64_t)100 * 1000000)
 #define LINE_EVERY_NS ((int64_t)5 * 1000000000)
 #define LINE_WIDTH    120 /* where there is no screen */
 #define WIPE          "\r\033[K"
@@ -15,6 +16,34 @@
 void progress_init(struct progress *p, const struct term *term)
 {
     *p = (struct progress){.term = term, .last_ns = mono_ns()};
+}
+
+bool progress_due(const struct progress *p)
+{
+    return mono_ns() - p->last_ns >= (p->term->tty ? DRAW_EVERY_NS : LINE_EVERY_NS);
+}
+
+size_t progress_width(const struct progress *p)
+{
+    /* One column less than there is: a full line would wrap on some terminals. */
+    return p->term->tty ? p->term->width - 1 : LINE_WIDTH;
+}
+
+void progress_draw(struct progress *p, const char *line)
+{
+    const struct term *t = p->term;
+
+    p->last_ns = mono_ns();
+    (void)fprintf(t->out, t->tty ? WIPE "%s" : "%s\n", line);
+    (void)fflush(t->out);
+    p->drawn = t->tty;
+}
+
+void progress_bar(double fraction, char out[PROGRESS_BAR_WIDTH + 1])
+{
+    memset(out, '.', BAR_WIDTH);
+    memset(out, '#', (size_t)(fraction * BAR_WIDTH));
+    out[BAR_WIDTH] = 0;
 }
 
 /* A fraction from elsewhere, forced between 0 and 1. */
@@ -36,11 +65,9 @@ char *progress_line(const json_t *job, size_t width)
     AUTO(freep) char *shown = NULL;
     char bar[BAR_WIDTH + 1], left[TEXT_SECONDS_MAX], tail[64] = "";
     double fraction = fraction_of(progress), eta;
-    size_t full = (size_t)(fraction * BAR_WIDTH), used;
+    size_t used;
 
-    memset(bar, '.', BAR_WIDTH);
-    memset(bar, '#', full);
-    bar[BAR_WIDTH] = 0;
+    progress_bar(fraction, bar);
     if (field_number(progress, "eta_s", &eta) && eta >= 0) {
         text_seconds(eta, left);
         (void)snprintf(tail, sizeof(tail), ", %s left", left);
@@ -58,17 +85,12 @@ char *progress_line(const json_t *job, size_t width)
 
 void progress_show(struct progress *p, const json_t *job)
 {
-    const struct term *t = p->term;
     AUTO(freep) char *line = NULL;
 
-    if (!t->tty && mono_ns() - p->last_ns < LINE_EVERY_NS)
+    if (!p->term->tty && !progress_due(p))
         return;
-    p->last_ns = mono_ns();
-    /* One column less than there is: a full line would wrap on some terminals. */
-    line = progress_line(job, t->tty ? t->width - 1 : LINE_WIDTH);
-    (void)fprintf(t->out, t->tty ? WIPE "%s" : "%s\n", line);
-    (void)fflush(t->out);
-    p->drawn = t->tty;
+    line = progress_line(job, progress_width(p));
+    progress_draw(p, line);
 }
 
 void progress_end(struct progress *p)

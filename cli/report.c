@@ -11,7 +11,7 @@
 
 /* --- the table ----------------------------------------------------------------------------- */
 
-static const struct table_column columns[] = {
+static const struct table_column usual[] = {
     {"id", true, false, 0},        {"layer", false, true, 0},
     {"type", false, false, 4},     {"shape", true, false, 2},
     {"alpha", true, false, 0},     {"D", true, false, 0},
@@ -72,7 +72,7 @@ static void add_row(struct table *t, const json_t *row)
 
 static void print_table(const struct context *cx, const json_t *layers)
 {
-    AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
+    AUTO(table_freep) struct table *t = table_new(usual, ARRAY_LEN(usual));
     size_t i, shown = 0;
     const json_t *row;
 
@@ -167,26 +167,72 @@ static void print_summary(const json_t *analysis, const json_t *job)
     printf("analysis %s of model %s\n", field_text(analysis, "id"), field_text(analysis, "model"));
 }
 
-int report_analysis(struct context *cx, const char *analysis_id, const json_t *job, bool as_json)
+/* Rows with the columns asked for, as a table. */
+static int print_columns(const struct context *cx, const json_t *layers, const char *names)
+{
+    struct table_column chosen[TABLE_COLUMNS_MAX] = {0};
+    AUTO(freep) char *list = xstrdup(names);
+    char *rest = list, *name;
+    size_t n = 0, i;
+    const json_t *row;
+
+    while ((name = strsep(&rest, ","))) {
+        if (n == TABLE_COLUMNS_MAX)
+            return command_misused("a table has at most %d columns: take --csv or --json",
+                                   TABLE_COLUMNS_MAX);
+        chosen[n++] = (struct table_column){
+            .title = name,
+            .right = json_is_number(json_object_get(json_array_get(layers, 0), name)),
+            .shrinks = strcmp(name, "longname") == 0};
+    }
+    AUTO(table_freep) struct table *t = table_new(chosen, n);
+    json_array_foreach(layers, i, row)
+    {
+        for (size_t c = 0; c < n; c++)
+            table_json(t, json_object_get(row, chosen[c].title));
+    }
+    table_print(t, &cx->out);
+    return EXIT_DONE;
+}
+
+/* "/v1/analyses/ID/layers" with its query. */
+static char *layers_path_of(const char *analysis_id, const char *columns)
+{
+    AUTO(freep) char *escaped = http_escape(columns ? columns : "");
+
+    return xasprintf("/v1/analyses/%s/layers%s%s", analysis_id, columns ? "?columns=" : "",
+                     escaped);
+}
+
+int report_analysis(struct context *cx, const char *analysis_id, const json_t *job,
+                    const struct output_form *form, const char *columns)
 {
     AUTO(freep) char *path = xasprintf("/v1/analyses/%s", analysis_id);
-    AUTO(freep) char *layers_path = xasprintf("%s/layers", path);
+    AUTO(freep) char *layers_path = layers_path_of(analysis_id, columns);
     json_auto_t *analysis = NULL, *layers = NULL;
     int status = EXIT_DONE;
 
+    if (form->csv)
+        return pages_csv(cx, layers_path, stdout);
     if (!command_call(cx, "GET", path, &analysis, &status))
         return status;
+    if (form->quiet) {
+        printf("%s\n", field_text(analysis, "id"));
+        return EXIT_DONE;
+    }
     layers = pages_fetch(cx, layers_path, "layers", SIZE_MAX, NULL, &status);
     if (!layers)
         return status;
-    if (as_json) {
+    if (form->json) {
         json_auto_t *all =
             json_pack("{s:O*,s:O,s:O}", "job", job, "analysis", analysis, "layers", layers);
 
         command_print_json(all);
-    } else {
-        print_table(cx, layers);
-        print_summary(analysis, job);
+        return EXIT_DONE;
     }
-    return status;
+    if (columns)
+        return print_columns(cx, layers, columns);
+    print_table(cx, layers);
+    print_summary(analysis, job);
+    return EXIT_DONE;
 }

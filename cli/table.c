@@ -86,6 +86,43 @@ void table_number(struct table *t, enum colour c, bool has, double x, int decima
         table_cell(t, c, "%.*f", decimals, x);
 }
 
+void table_json(struct table *t, const json_t *value)
+{
+    AUTO(freep) char *text = NULL;
+
+    if (!value || json_is_null(value)) {
+        put_cell(t, COLOUR_DIM, "-");
+    } else if (json_is_string(value)) {
+        put_cell(t, COLOUR_NONE, json_string_value(value));
+    } else {
+        text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        put_cell(t, COLOUR_NONE, text ? text : "?");
+    }
+}
+
+static void print_csv_field(const char *text, bool last, FILE *out)
+{
+    bool quote = text[strcspn(text, ",\"\r\n")] != 0;
+
+    if (quote)
+        (void)fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"')
+            (void)fputc('"', out);
+        (void)fputc(*text, out);
+    }
+    (void)fputs(quote ? "\"" : "", out);
+    (void)fputc(last ? '\n' : ',', out);
+}
+
+void table_print_csv(const struct table *t, FILE *out)
+{
+    for (size_t c = 0; c < t->n_columns; c++)
+        print_csv_field(t->columns[c].title, c + 1 == t->n_columns, out);
+    for (size_t i = 0; i < t->n_cells; i++)
+        print_csv_field(t->cells[i].text, (i + 1) % t->n_columns == 0, out);
+}
+
 static void natural_widths(const struct table *t, struct layout *l)
 {
     for (size_t c = 0; c < t->n_columns; c++)

@@ -7,6 +7,8 @@
 #ifndef SPECTRALCTL_TABLE_H
 #define SPECTRALCTL_TABLE_H
 
+#include <jansson.h>
+
 #include "cli/term.h"
 
 #define TABLE_COLUMNS_MAX 16
@@ -31,6 +33,12 @@ void table_cell(struct table *t, enum colour c, const char *fmt, ...) PRINTF_LIK
 
 /* A decimal number, or "-" when there is none (`has` false). */
 void table_number(struct table *t, enum colour c, bool has, double x, int decimals);
+
+/* Any JSON value: null is "-", a number has as many digits as it takes. */
+void table_json(struct table *t, const json_t *value);
+
+/* Titles and rows as CSV (RFC 4180, but lines end with \n); nothing is cut. */
+void table_print_csv(const struct table *t, FILE *out);
 
 /* Title line and rows; the last row must be complete. */
 void table_print(const struct table *t, const struct term *to);

@@ -7,13 +7,17 @@
 #include "common/base.h"
 
 struct term {
-    FILE *out;    /* borrowed */
-    bool tty;     /* a person watches */
-    bool colour;  /* tty, and neither NO_COLOR nor TERM=dumb */
-    size_t width; /* columns; SIZE_MAX when the output is no terminal and COLUMNS is not set */
+    FILE *out; /* borrowed */
+    bool tty;  /* a person watches */
+    bool colour;
+    bool utf8;     /* the locale can show more than ASCII */
+    size_t height; /* lines */
+    size_t width;  /* columns; SIZE_MAX when the output is no terminal and COLUMNS is not set */
 };
 
-void term_probe(struct term *t, FILE *out);
+/* `colour`: "always", "never", or "auto" (also NULL): on a terminal, unless NO_COLOR or TERM=dumb
+ * say otherwise. */
+void term_probe(struct term *t, FILE *out, const char *colour);
 
 enum colour { COLOUR_NONE = 0, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_RED, COLOUR_DIM, COLOUR_BOLD };
 
