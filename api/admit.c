@@ -167,14 +167,14 @@ static struct reply *check_body(const struct request *rq, uint64_t length)
 
     if (no)
         return no;
-    if (length != UINT64_MAX && length > config->body_limit)
+    if (rq->match.route->body != BODY_STREAM && length != UINT64_MAX && length > config->body_limit)
         return admit_too_large(config);
     return NULL;
 }
 
 struct reply *admit_too_large(const struct config *config)
 {
-    return reply_problem(FAULT_BODY_SIZE, "the body is larger than %" PRIu64 " bytes",
+    return reply_problem(ERR_TOO_LARGE, "the body is larger than %" PRIu64 " bytes",
                          config->body_limit);
 }
 

@@ -12,6 +12,7 @@
 #define NS_PER_S          1000000000LL
 #define SWEEP_NS          NS_PER_S
 #define REPLY_BYTES_PER_S 65536
+#define BODY_BYTES_PER_S  16384
 
 /* Bytes of an address that tell clients apart: all of IPv4, the network half of IPv6. */
 #define PEER_LEN 8
@@ -162,6 +163,13 @@ void conn_request_started(struct conn *c)
     set_deadline(c, c->api->config->request_timeout_s);
     if (had && had < c->deadline_ns)
         c->deadline_ns = had;
+}
+
+void conn_body_progress(struct conn *c, uint64_t received, int64_t started_ns)
+{
+    uint64_t seconds = c->api->config->request_timeout_s + received / BODY_BYTES_PER_S;
+
+    c->deadline_ns = started_ns + (int64_t)seconds * NS_PER_S;
 }
 
 void conn_request_received(struct conn *c)

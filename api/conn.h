@@ -30,6 +30,9 @@ struct conn *conn_of(struct MHD_Connection *c);
 
 /* The request line is here: the rest must follow within the request timeout. */
 void conn_request_started(struct conn *c);
+/* Part of a long body is here, `received` bytes since it began at `started_ns` (mono_ns()): it
+ * must go on at 16 kB/s or better, on average. */
+void conn_body_progress(struct conn *c, uint64_t received, int64_t started_ns);
 /* The request is complete: no deadline while it is worked on. */
 void conn_request_received(struct conn *c);
 /* A reply of `nbytes` is on its way: it must be taken at 64 kB/s or better. */

@@ -12,6 +12,12 @@ struct reply *ep_jobs_get(struct request *rq);
 struct reply *ep_jobs_cancel(struct request *rq);
 struct reply *ep_jobs_delete(struct request *rq);
 
+/* At the headers: a refusal, or NULL after request_stream(). */
+struct reply *ep_uploads_create(struct request *rq);
+struct reply *ep_uploads_list(struct request *rq);
+struct reply *ep_uploads_get(struct request *rq);
+struct reply *ep_uploads_delete(struct request *rq);
+
 struct reply *ep_models_list(struct request *rq);
 struct reply *ep_models_get(struct request *rq);
 struct reply *ep_tensors_list(struct request *rq);

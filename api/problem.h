@@ -15,7 +15,6 @@
 enum http_fault {
     FAULT_METHOD = 1,     /* 405 */
     FAULT_MEDIA_TYPE,     /* 415 */
-    FAULT_BODY_SIZE,      /* 413 */
     FAULT_URI_LENGTH,     /* 414 */
     FAULT_HOST,           /* 421 */
     FAULT_NOT_ACCEPTABLE, /* 406 */

@@ -81,6 +81,8 @@ static void request_free(struct request *rq)
 {
     detach(rq);
     drop_body(rq);
+    if (rq->stream)
+        rq->stream_ops->gone(rq->stream);
     *rq->link = rq->next;
     if (rq->next)
         rq->next->link = rq->link;
@@ -251,6 +253,8 @@ static struct reply *start_work(struct request *rq)
 
     if (rq->api->stopping)
         return reply_problem(ERR_BUSY, "the server is shutting down");
+    if (rq->match.route->body == BODY_STREAM)
+        return rq->stream_ops->end(rq, rq->stream);
     if (rq->match.route->body != BODY_JSON)
         return run_handler(rq, false);
     if (rq->body.len > PARSE_INLINE_MAX) {
@@ -284,47 +288,90 @@ static enum MHD_Result work(struct request *rq)
 
 static enum MHD_Result headers(struct request *rq, const char *method)
 {
-    uint64_t length;
     bool expects_go = request_header(rq, "Expect") != NULL;
 
     rq->method = method;
     rq->stage = STAGE_BODY;
-    rq->reply = admit_request(rq, rq->target, &length);
-    if (!rq->reply || length == 0)
+    rq->reply = admit_request(rq, rq->target, &rq->length);
+    if (!rq->reply && rq->match.route->body == BODY_STREAM)
+        rq->reply = rq->match.route->handler(rq);
+    if (!rq->reply || rq->length == 0)
         return MHD_YES; /* answered in the last call: the connection stays usable */
-    if (length <= DRAIN_SMALL && !expects_go && !rq->will_close)
+    if (rq->length <= DRAIN_SMALL && !expects_go && !rq->will_close)
         return MHD_YES;
     rq->will_close = true;
     return send_reply(rq);
 }
 
-static void refuse_body(struct request *rq, struct reply *why)
+void request_refuse(struct request *rq, struct reply *why)
 {
     drop_body(rq);
+    reply_free(rq->reply);
     rq->reply = why;
     rq->will_close = true;
 }
 
-/* Take or drop one piece of the body. False: enough, close the connection. */
-static bool take_piece(struct request *rq, const char *data, size_t len)
+static void take_stream(struct request *rq, const char *data, size_t len)
+{
+    conn_body_progress(rq->conn, rq->received, rq->started_ns);
+    if (rq->stream_ops->piece(rq, rq->stream, data, len))
+        return;
+    MHD_suspend_connection(rq->mhd);
+    rq->paused = true;
+}
+
+static void take_json(struct request *rq, const char *data, size_t len)
 {
     struct api *api = rq->api;
 
-    rq->received += len;
-    if (rq->reply)
-        return rq->received <= DRAIN_MAX;
-    if (rq->match.route->body == BODY_NONE)
-        return true;
     if (rq->received > api->config->body_limit) {
-        refuse_body(rq, admit_too_large(api->config));
+        request_refuse(rq, admit_too_large(api->config));
     } else if (api->body_bytes + len > ADMIT_BODIES_MAX + api->config->body_limit) {
-        refuse_body(rq, reply_problem(ERR_BUSY, "too many requests are being received"));
+        request_refuse(rq, reply_problem(ERR_BUSY, "too many requests are being received"));
     } else {
         api->body_bytes += len;
         rq->counted += len;
         buf_put(&rq->body, data, len);
     }
+}
+
+/* Take or drop one piece of the body. False: enough, close the connection. */
+static bool take_piece(struct request *rq, const char *data, size_t len)
+{
+    rq->received += len;
+    if (rq->reply) {
+        rq->dropped += len;
+        return rq->dropped <= DRAIN_MAX;
+    }
+    if (rq->match.route->body == BODY_STREAM)
+        take_stream(rq, data, len);
+    else if (rq->match.route->body == BODY_JSON)
+        take_json(rq, data, len);
     return true;
+}
+
+void request_stream(struct request *rq, const struct stream_ops *ops, void *stream)
+{
+    rq->stream_ops = ops;
+    rq->stream = stream;
+}
+
+uint64_t request_length(const struct request *rq)
+{
+    return rq->length;
+}
+
+uint64_t request_received(const struct request *rq)
+{
+    return rq->received;
+}
+
+void request_more(struct request *rq)
+{
+    if (!rq->paused)
+        return;
+    rq->paused = false;
+    MHD_resume_connection(rq->mhd);
 }
 
 enum MHD_Result request_access(void *cls, struct MHD_Connection *c, const char *url,
@@ -480,5 +527,9 @@ void request_abandon_all(struct api *api)
         detach(rq);
         if (rq->suspended)
             request_finish(rq, reply_problem(ERR_BUSY, "the server is shutting down"));
+        if (rq->paused) {
+            request_refuse(rq, reply_problem(ERR_BUSY, "the server is shutting down"));
+            request_more(rq);
+        }
     }
 }

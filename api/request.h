@@ -25,6 +25,16 @@ struct ticket;
 
 #define REQUEST_ID_MAX 128
 
+/* How a BODY_STREAM route takes its body. */
+struct stream_ops {
+    /* A piece, len > 0. False: no more until request_more(). May refuse with request_refuse(). */
+    bool (*piece)(struct request *rq, void *stream, const void *data, size_t len);
+    /* The body is complete: as a handler. */
+    struct reply *(*end)(struct request *rq, void *stream);
+    /* The request goes away, whatever became of it: free the stream. */
+    void (*gone)(void *stream);
+};
+
 struct request {
     struct api *api;
     struct MHD_Connection *mhd;
@@ -43,10 +53,13 @@ struct request {
     int stage;
     char *target;
     struct buf body;
-    size_t counted; /* bytes of api->body_bytes that are this request's */
-    uint64_t received;
+    size_t counted;             /* bytes of api->body_bytes that are this request's */
+    uint64_t received, dropped; /* bytes of the body */
+    const struct stream_ops *stream_ops;
+    void *stream;
+    uint64_t length; /* announced, UINT64_MAX = unknown */
     struct reply *reply;
-    bool suspended, will_close;
+    bool suspended, paused, will_close;
     struct ticket *ticket;
     struct job_wait *wait;
     int64_t started_ns;
@@ -69,6 +82,16 @@ const char *request_header(const struct request *rq, const char *name);
 /* True when If-None-Match names `etag` (with its quotes), in any content coding ("…-gz"), or is
  * "*". */
 bool request_has_etag(const struct request *rq, const char *etag);
+
+/* For the handler of a BODY_STREAM route: take the body with these. */
+void request_stream(struct request *rq, const struct stream_ops *ops, void *stream);
+/* Bytes announced (UINT64_MAX when unknown), and bytes received so far. */
+uint64_t request_length(const struct request *rq);
+uint64_t request_received(const struct request *rq);
+/* Go on after a piece said no; harmless when it did not. */
+void request_more(struct request *rq);
+/* Refuse a body that is arriving; takes the reply. The rest is dropped. */
+void request_refuse(struct request *rq, struct reply *why);
 
 /* Answer a suspended request; takes the reply. */
 void request_finish(struct request *rq, struct reply *reply);

@@ -8,8 +8,9 @@ struct reply;
 struct request;
 
 enum route_body {
-    BODY_NONE, /* a body is read and ignored */
-    BODY_JSON, /* parsed, an object; up to config.body_limit */
+    BODY_NONE,   /* a body is read and ignored */
+    BODY_JSON,   /* parsed, an object; up to config.body_limit */
+    BODY_STREAM, /* taken piece by piece; the handler runs at the headers (request_stream()) */
 };
 
 enum route_access {

@@ -72,6 +72,22 @@ void digest_hex(const struct digest *d, char out[DIGEST_HEX_LEN + 1])
         snprintf(out + 2 * i, 3, "%02x", d->b[i]);
 }
 
+bool digest_from_hex(const char *s, struct digest *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct digest d;
+
+    for (size_t i = 0; i < DIGEST_HEX_LEN; i++) {
+        const char *at = s[i] ? strchr(digits, s[i]) : NULL;
+
+        if (!at)
+            return false;
+        d.b[i / 2] = (uint8_t)(i % 2 ? d.b[i / 2] | (at - digits) : (at - digits) << 4);
+    }
+    *out = d;
+    return true;
+}
+
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
     return memcmp(a->b, b->b, DIGEST_LEN) == 0;

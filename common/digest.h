@@ -30,6 +30,8 @@ void hasher_finish(struct hasher *h, struct digest *out);
 
 /* 64 lower-case hex digits and a NUL. */
 void digest_hex(const struct digest *d, char out[DIGEST_HEX_LEN + 1]);
+/* Read the 64 lower-case hex digits that `s` begins with; false when there are fewer. */
+bool digest_from_hex(const char *s, struct digest *out);
 bool digest_equal(const struct digest *a, const struct digest *b);
 
 #endif

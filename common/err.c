@@ -103,6 +103,10 @@ const char *err_name(int code)
         return "deadline_exceeded";
     case ERR_CRASHED:
         return "worker_crashed";
+    case ERR_TOO_LARGE:
+        return "content_too_large";
+    case ERR_QUOTA:
+        return "insufficient_storage";
     case ERR_INTERNAL:
         return "internal";
     case ERR_KEY_REUSED:

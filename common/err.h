@@ -29,6 +29,8 @@ enum err_code {
     ERR_KEY_REUSED = -17, /* an idempotency key was used for another request */
     ERR_IN_FLIGHT = -18,  /* the same request is being worked on: ask again soon */
     ERR_STALE = -19,      /* the resource is no longer what the request expects */
+    ERR_TOO_LARGE = -20,  /* a body larger than one may be */
+    ERR_QUOTA = -21,      /* no room for what the client wants to store */
 };
 
 /* The longest JSON pointer kept with an error. */

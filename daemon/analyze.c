@@ -2,6 +2,7 @@
 #include "daemon/analyze.h"
 
 #include "common/fdio.h"
+#include "daemon/locate.h"
 #include "daemon/log.h"
 
 #include <stdlib.h>
@@ -67,50 +68,36 @@ void analyze_needs_work(struct analyze *a)
 
 /* --- opening ------------------------------------------------------------------------------- */
 
-struct open_call {
-    struct analyze *a;
-    const struct config *config;
-    char *path;
-    struct source *source;
-    struct err err;
-};
-
-static void open_run(void *arg, void *state)
+static void opened(void *arg, const struct err *err, struct source *src)
 {
-    struct open_call *c = arg;
+    struct analyze *a = arg;
+    struct job *j = a->job;
 
-    (void)state;
-    (void)source_open(c->config, c->path, &c->source, &c->err);
-}
-
-static void open_done(void *arg, const struct err *group_err)
-{
-    struct open_call *c = arg;
-    struct analyze *a = c->a;
-
-    (void)group_err;
-    if (!a->job->ended && c->err.code) {
-        job_fail_err(a->job, &c->err);
-    } else if (!a->job->ended) {
-        a->source = TAKE(c->source);
+    if (j->ended) {
+        source_free(src);
+    } else if (err) {
+        job_fail_err(j, err);
+    } else {
+        a->source = src;
         analyze_next(a);
     }
-    source_free(c->source);
-    free(c->path);
-    free(c);
+    job_unref(j);
 }
 
 static void open_source(struct analyze *a)
 {
+    AUTO(source_ref_done) struct source_ref ref = {.path = NULL};
     json_t *source = json_loads(a->job->rec.source, 0, NULL);
-    const char *path = json_string_value(json_object_get(source, "path"));
-    struct open_call *c = xcalloc(1, sizeof *c);
+    struct err err;
+    int r = source_ref_parse(source, &ref, &err);
 
-    c->a = a;
-    c->config = a->job->svc->config;
-    c->path = xstrdup(path ? path : "");
     json_decref(source);
-    job_call_file(a->job, open_run, open_done, c);
+    if (r < 0) {
+        job_fail_err(a->job, &err);
+        return;
+    }
+    (void)job_ref(a->job);
+    locate_source(a->job->svc, &ref, opened, a);
 }
 
 static void shards_run(void *arg, void *state)

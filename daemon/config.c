@@ -61,6 +61,12 @@ static const struct setting settings[] = {
      "a task may take this long plus 20 times its estimate (default 60)"},
     {"reply-cache-bytes", SET_BYTES, AT(reply_cache_bytes), 0, 0, "BYTES",
      "finished replies kept in memory; 0 = none (default 64M)"},
+    {"upload-limit", SET_BYTES, AT(upload_limit), 1024, 0, "BYTES",
+     "largest single upload (default 1T)"},
+    {"upload-quota", SET_BYTES, AT(upload_quota), 0, 0, "BYTES",
+     "all uploads together; 0 = as much as --disk-low leaves (default 0)"},
+    {"upload-ttl", SET_UINT, AT(upload_ttl_s), 1, 315360000, "SECONDS",
+     "an upload is removed so long after its last use (default 604800, a week)"},
     {"allowed-hosts", SET_STRING, AT(allowed_hosts), 0, 0, "NAME[,NAME]",
      "further host names that requests may carry"},
 };
@@ -93,6 +99,8 @@ static void config_defaults(struct config *c)
         .disk_low_bytes = 64 << 20,
         .deadline_base_s = 60,
         .reply_cache_bytes = 64 << 20,
+        .upload_limit = 1ull << 40,
+        .upload_ttl_s = 604800,
         .memory_limit = 1ull << 30,
     };
     c->listen = xstrdup("127.0.0.1:8437");

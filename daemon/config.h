@@ -25,6 +25,9 @@ struct config {
     uint64_t disk_low_bytes;    /* refuse new jobs below this much free space; 64 MiB */
     unsigned deadline_base_s;   /* 60: deadline = base + 20 x estimate */
     uint64_t reply_cache_bytes; /* finished replies kept in memory; 64 MiB; 0 = none */
+    uint64_t upload_limit;      /* bytes of one upload; 1 TiB */
+    uint64_t upload_quota;      /* of all uploads together; 0 = what the disk holds */
+    unsigned upload_ttl_s;      /* an unused upload is kept so long; 7 days */
     char *allowed_hosts;        /* comma-separated extra Host names, or NULL */
 };
 

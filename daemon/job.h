@@ -8,6 +8,7 @@
 #include "daemon/source.h"
 
 struct analyze;
+struct uploads;
 
 struct job_watch {
     struct job_watch *next;
@@ -39,6 +40,7 @@ struct service {
     struct store *store; /* touched by the store thread only */
     struct actor *store_actor, *file_actor;
     struct sched *sched;
+    struct uploads *uploads;
     struct job *jobs; /* active ones */
     size_t n_jobs;
     struct key *keys;      /* idempotency keys whose request is under way */

@@ -2,6 +2,7 @@
 #include "daemon/jobs.h"
 
 #include "daemon/analyze_params.h"
+#include "daemon/locate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@ struct submit {
     struct service *svc;
     json_t *json_source, *json_params, *json_labels; /* as sent; for the file thread */
     struct job_record rec, claimed;
-    char *path;
+    struct source_ref ref;
     char *key; /* idempotency key or NULL */
     struct key_use use;
     struct source *source;
@@ -31,7 +32,7 @@ static void submit_free(struct submit *q)
     json_decref(q->json_source);
     json_decref(q->json_params);
     json_decref(q->json_labels);
-    free(q->path);
+    source_ref_done(&q->ref);
     free(q->key);
     free(q);
 }
@@ -62,6 +63,16 @@ static bool replay(struct submit *q, struct store *st)
     return true;
 }
 
+/* It was there when it was opened. From the same commit on, the job holds it. */
+static int check_upload(struct store *st, const char *id, struct err *err)
+{
+    struct upload_record u = {0};
+    int r = store_upload_get(st, id, &u, err);
+
+    upload_record_done(&u);
+    return r;
+}
+
 static void submit_store_run(void *arg, void *state)
 {
     struct submit *q = arg;
@@ -71,6 +82,8 @@ static void submit_store_run(void *arg, void *state)
         return;
     if (q->err.code)
         return; /* a request that cannot be had leaves its key unused */
+    if (*q->ref.upload && check_upload(st, q->ref.upload, &q->err) < 0)
+        return;
     if (q->key && store_key_put(st, q->rec.owner, q->key, &q->use, &q->err) < 0)
         return;
     if (store_job_submit(st, &q->rec, &q->err) < 0 || !q->claim)
@@ -119,12 +132,11 @@ static void submit_stored(void *arg, const struct err *group_err)
     submit_free(q);
 }
 
-static void submit_opened(void *arg, const struct err *group_err)
+/* With a key, a request that cannot be had now may still be the repetition of one that could. */
+static void submit_to_store(struct submit *q)
 {
-    struct submit *q = arg;
     struct service *s = q->svc;
 
-    (void)group_err;
     if (q->err.code && !q->key) {
         struct err err = q->err;
 
@@ -139,28 +151,25 @@ static void submit_opened(void *arg, const struct err *group_err)
     actor_send(s->store_actor, submit_store_run, submit_stored, q);
 }
 
-static int check_source(const json_t *source, char **path, struct err *err)
+static void submit_opened(void *arg, const struct err *err, struct source *src)
 {
-    const json_t *p = json_object_get(source, "path");
-    const char *key;
-    json_t *v;
+    struct submit *q = arg;
 
-    json_object_foreach((json_t *)(uintptr_t)source, key, v)
-    {
-        char pointer[ERR_POINTER_MAX];
+    if (err)
+        q->err = *err;
+    q->source = src;
+    submit_to_store(q);
+}
 
-        if (strcmp(key, "path") == 0)
-            continue;
-        snprintf(pointer, sizeof pointer, "/source/%.64s", key);
-        return err_set_at(err, ERR_INVALID, pointer, "source has no member \"%.64s\"; give a path",
-                          key);
-    }
-    if (!json_is_string(p) || json_string_length(p) == 0)
-        return err_set_at(err, ERR_INVALID, "/source/path", "source.path must be a string");
-    if (strlen(json_string_value(p)) != json_string_length(p))
-        return err_set_at(err, ERR_INVALID, "/source/path", "source.path holds a NUL character");
-    *path = xstrdup(json_string_value(p));
-    return 0;
+static void submit_checked(void *arg, const struct err *group_err)
+{
+    struct submit *q = arg;
+
+    (void)group_err;
+    if (q->err.code)
+        submit_to_store(q);
+    else
+        locate_source(q->svc, &q->ref, submit_opened, q);
 }
 
 static char *dumps(const json_t *v)
@@ -174,7 +183,7 @@ static char *dumps(const json_t *v)
 static int fill_record(struct submit *q)
 {
     struct analyze_params params;
-    int r = check_source(q->json_source, &q->path, &q->err);
+    int r = source_ref_parse(q->json_source, &q->ref, &q->err);
 
     if (r == 0)
         r = analyze_params_parse(q->json_params, &params, &q->err);
@@ -206,15 +215,15 @@ static void make_fingerprint(struct submit *q)
 }
 
 /* On the file thread: long lists and regular expressions take time as well. */
-static void submit_open_run(void *arg, void *state)
+static void submit_check_run(void *arg, void *state)
 {
     struct submit *q = arg;
 
     (void)state;
     if (q->key)
         make_fingerprint(q);
-    if (q->err.code == 0 && fill_record(q) == 0)
-        (void)source_open(q->svc->config, q->path, &q->source, &q->err);
+    if (q->err.code == 0)
+        (void)fill_record(q);
 }
 
 static int check_acceptance(const struct service *s, const char *kind, struct err *err)
@@ -266,5 +275,5 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
     (void)check_acceptance(s, rq->kind, &q->err);
     if (rq->key)
         take_key(q, rq->key);
-    actor_send(s->file_actor, submit_open_run, submit_opened, q);
+    actor_send(s->file_actor, submit_check_run, submit_checked, q);
 }

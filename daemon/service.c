@@ -6,6 +6,7 @@
 #include "daemon/keys.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/uploads_main.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +189,7 @@ static void tick(void *arg)
     s->tick = NULL;
     update_workers(s);
     jobs_renew(s);
+    uploads_tick(s->uploads);
     metric_set(s->m_stall, "", loop_stall_max(s->loop, false));
     c->svc = s;
     snprintf(c->dir, sizeof c->dir, "%s", s->config->state_dir);
@@ -250,6 +252,8 @@ int service_new(struct service **out, const struct config *config, struct err *e
         r = store_open_sqlite(&opt, &s->store, err);
     if (r == 0)
         r = sched_new(&s->sched, s->loop, config, s->metrics, err);
+    if (r == 0)
+        r = uploads_new(&s->uploads, s, s->store, err);
     if (r < 0) {
         service_free(s);
         return r;
@@ -276,6 +280,7 @@ void service_free(struct service *s)
     if (s->sched)
         jobs_abandon(s);
     keys_free(s);
+    uploads_free(s->uploads);
     actor_stop(s->store_actor);
     actor_stop(s->file_actor);
     sched_free(s->sched);

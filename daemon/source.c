@@ -325,7 +325,8 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
-static int open_under(const char *root, const char *rel, struct source **out, struct err *err)
+int source_open_at(const char *root, const char *rel, const char *name, struct source **out,
+                   struct err *err)
 {
     AUTO(source_freep) struct source *s = xcalloc(1, sizeof *s);
     struct stat st;
@@ -337,7 +338,7 @@ static int open_under(const char *root, const char *rel, struct source **out, st
     while (n > 0 && rel[n - 1] == '/')
         n--;
     s->path = xasprintf("%.*s", (int)n, rel);
-    s->name = xstrdup(last_component(*s->path ? s->path : root));
+    s->name = xstrdup(name ? name : last_component(*s->path ? s->path : root));
     fd = open_beneath(root, s->path);
     if (fd < 0)
         return open_error(errno, s->path, err);
@@ -368,10 +369,10 @@ int source_open(const struct config *c, const char *path, struct source **out, s
         if (!root)
             return err_set_at(err, ERR_FORBIDDEN, POINTER,
                               "the path lies outside every model root");
-        return open_under(root, rel, out, err);
+        return source_open_at(root, rel, NULL, out, err);
     }
     for (size_t i = 0; i < c->n_model_roots; i++) {
-        r = open_under(c->model_root[i], path, out, err);
+        r = source_open_at(c->model_root[i], path, NULL, out, err);
         if (r != ERR_NOT_FOUND)
             return r;
     }

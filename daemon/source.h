@@ -37,6 +37,12 @@ struct source {
  * ERR_INVALID, ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_UNSUPPORTED with pointer "/source/path". */
 int source_open(const struct config *c, const char *path, struct source **out, struct err *err);
 
+/* The same for what lies at `rel` ("" = the directory itself) beneath `root`, wherever that is;
+ * `name` is what people call it, NULL =
+ * its last component. */
+int source_open_at(const char *root, const char *rel, const char *name, struct source **out,
+                   struct err *err);
+
 /* Open the shards an index names. ERR_NOT_FOUND names a missing one. */
 int source_open_shards(struct source *s, const struct hf_index *ix, struct err *err);
 

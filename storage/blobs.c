@@ -1,6 +1,7 @@
 /* blobs.c: large cache values as files, named by their key. */
 #include "storage/blobs.h"
 
+#include "common/dirs.h"
 #include "common/fdio.h"
 
 #include <dirent.h>
@@ -25,31 +26,15 @@ static char *blob_path(const char *root, const char *kind, const struct digest *
     return xasprintf("%s/blobs/%s/%.2s/%s", root, kind, hex, hex);
 }
 
-static int sync_dir(const char *dir, struct err *err)
-{
-    AUTO(fd_close) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || fsync(fd) < 0)
-        return err_set_errno(err, errno, "cannot sync a blob directory");
-    return 0;
-}
-
-static int make_dir(const char *dir, const char *parent, struct err *err)
-{
-    if (mkdir(dir, 0700) == 0)
-        return sync_dir(parent, err);
-    return errno == EEXIST ? 0 : err_set_errno(err, errno, "cannot create a blob directory");
-}
-
 static int make_dirs(const char *root, const char *kind, const char *dir, struct err *err)
 {
     AUTO(freep) char *top = xasprintf("%s/blobs", root);
     AUTO(freep) char *middle = xasprintf("%s/blobs/%s", root, kind);
-    int r = make_dir(top, root, err);
+    int r = dir_make(top, root, err);
 
     if (r == 0)
-        r = make_dir(middle, top, err);
-    return r < 0 ? r : make_dir(dir, middle, err);
+        r = dir_make(middle, top, err);
+    return r < 0 ? r : dir_make(dir, middle, err);
 }
 
 static int write_file(const char *path, const void *bytes, size_t len, struct err *err)
@@ -83,7 +68,7 @@ int blob_write(const char *root, const char *kind, const struct digest *key, con
         r = err_set_errno(err, errno, "cannot name a blob file");
     if (r < 0)
         (void)unlink(tmp);
-    return r < 0 ? r : sync_dir(dir, err);
+    return r < 0 ? r : dir_sync(dir, err);
 }
 
 int blob_read(const char *root, const char *kind, const struct digest *key, uint64_t len,
@@ -114,24 +99,6 @@ void blob_remove(const char *root, const char *kind, const struct digest *key)
     (void)unlink(path);
 }
 
-/* The key that names a blob file; false for any other name. */
-static bool key_of_name(const char *name, struct digest *key)
-{
-    char again[DIGEST_HEX_LEN + 1];
-
-    if (strlen(name) != DIGEST_HEX_LEN)
-        return false;
-    for (size_t i = 0; i < DIGEST_LEN; i++) {
-        unsigned byte;
-
-        if (sscanf(name + 2 * i, "%2x", &byte) != 1)
-            return false;
-        key->b[i] = (uint8_t)byte;
-    }
-    digest_hex(key, again); /* sscanf takes signs, spaces and capitals as well */
-    return strcmp(again, name) == 0;
-}
-
 static size_t sweep_dir(const char *path, bool (*known)(void *arg, const struct digest *key),
                         void *arg)
 {
@@ -142,7 +109,8 @@ static size_t sweep_dir(const char *path, bool (*known)(void *arg, const struct 
     while (dir && (e = readdir(dir)) != NULL) {
         struct digest key;
 
-        if (e->d_name[0] == '.' || (key_of_name(e->d_name, &key) && known(arg, &key)))
+        if (e->d_name[0] == '.' || (strlen(e->d_name) == DIGEST_HEX_LEN &&
+                                    digest_from_hex(e->d_name, &key) && known(arg, &key)))
             continue;
         n += unlinkat(dirfd(dir), e->d_name, 0) == 0;
     }

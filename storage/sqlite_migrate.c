@@ -36,6 +36,13 @@ const char *const state_migrations[] = {
     " STRICT, WITHOUT ROWID;"
     "CREATE INDEX idempotency_keys_by_time ON idempotency_keys(created_ms);",
     "ALTER TABLE jobs ADD COLUMN trace_id TEXT NOT NULL DEFAULT '';",
+    "CREATE TABLE uploads("
+    " id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, kind INTEGER NOT NULL,"
+    " sha256 BLOB NOT NULL, nbytes INTEGER NOT NULL, n_files INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX uploads_by_time ON uploads(created_ms DESC, id DESC);"
+    "CREATE INDEX uploads_by_content ON uploads(kind, sha256, nbytes);"
+    "CREATE INDEX uploads_by_end ON uploads(expires_ms);",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

@@ -154,5 +154,6 @@ const struct store_ops sqlite_ops = {
     .job = &sqlite_job_ops,
     .key = &sqlite_key_ops,
     .model = &sqlite_model_ops,
+    .upload = &sqlite_upload_ops,
     .cache = &sqlite_cache_ops,
 };

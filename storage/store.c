@@ -81,6 +81,21 @@ void model_list_done(struct model_list *l)
     *l = (struct model_list){NULL, 0};
 }
 
+void upload_record_done(struct upload_record *u)
+{
+    free(u->owner);
+    free(u->name);
+    memset(u, 0, sizeof *u);
+}
+
+void upload_list_done(struct upload_list *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        upload_record_done(&l->upload[i]);
+    free(l->upload);
+    *l = (struct upload_list){NULL, 0};
+}
+
 void analysis_record_done(struct analysis_record *a)
 {
     free(a->owner);
@@ -280,6 +295,50 @@ int store_analysis_list(struct store *s, const struct page_query *q, struct anal
                         struct err *err)
 {
     return s->ops->model->list_analyses(s, q, out, err);
+}
+
+int store_upload_put(struct store *s, const struct upload_record *u, struct err *err)
+{
+    return s->ops->upload->put(s, u, err);
+}
+
+int store_upload_get(struct store *s, const char *id, struct upload_record *out, struct err *err)
+{
+    return s->ops->upload->get(s, id, out, err);
+}
+
+int store_upload_list(struct store *s, const struct page_query *q, struct upload_list *out,
+                      struct err *err)
+{
+    return s->ops->upload->list(s, q, out, err);
+}
+
+int store_upload_keep(struct store *s, const char *id, int64_t until_ms, struct err *err)
+{
+    return s->ops->upload->keep(s, id, until_ms, err);
+}
+
+int store_upload_remove(struct store *s, const char *id, struct upload_record *out, bool *last,
+                        struct err *err)
+{
+    return s->ops->upload->remove(s, id, out, last, err);
+}
+
+int store_upload_expired(struct store *s, int64_t now_ms, size_t limit, struct upload_list *out,
+                         struct err *err)
+{
+    return s->ops->upload->expired(s, now_ms, limit, out, err);
+}
+
+int store_upload_known(struct store *s, enum upload_kind kind, const struct digest *sha256,
+                       bool *out, struct err *err)
+{
+    return s->ops->upload->known(s, kind, sha256, out, err);
+}
+
+int store_upload_bytes(struct store *s, uint64_t *out, struct err *err)
+{
+    return s->ops->upload->bytes(s, out, err);
 }
 
 int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,

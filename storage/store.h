@@ -115,6 +115,28 @@ struct page_query {                      /* newest first */
     size_t limit;
 };
 
+/* --- uploads ------------------------------------------------------------------------------- */
+
+enum upload_kind { UPLOAD_FILE = 0, UPLOAD_TAR = 1 };
+
+/* A complete upload; its bytes are in storage/upload_files.h, under (kind, sha256). */
+struct upload_record {
+    char id[IDENT_MAX];
+    char *owner;
+    char *name; /* as sent: a file name, for people */
+    enum upload_kind kind;
+    struct digest sha256; /* of the body as sent */
+    uint64_t nbytes;      /* of the body */
+    uint64_t n_files;
+    int64_t created_ms, expires_ms; /* expires_ms moves on when a job uses it */
+};
+void upload_record_done(struct upload_record *u);
+struct upload_list {
+    struct upload_record *upload;
+    size_t count;
+};
+void upload_list_done(struct upload_list *l);
+
 /* --- the cache ----------------------------------------------------------------------------- */
 
 /* An unchanged file: as long as all five agree, its bytes are taken to be the same. */
@@ -246,6 +268,26 @@ int store_analysis_get(struct store *s, const char *id, struct analysis_record *
                        struct err *err);
 int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,
                         struct err *err);
+
+int store_upload_put(struct store *s, const struct upload_record *u, struct err *err);
+int store_upload_get(struct store *s, const char *id, struct upload_record *out, struct err *err);
+/* Newest first; the filters of `q` are ignored. */
+int store_upload_list(struct store *s, const struct page_query *q, struct upload_list *out,
+                      struct err *err);
+/* Keep it at least until then. Fine when there is no such upload. */
+int store_upload_keep(struct store *s, const char *id, int64_t until_ms, struct err *err);
+/* Remove the record and write it as it was to *out. *last = no other upload has its content.
+ * ERR_NOT_FOUND; ERR_CONFLICT while a job that is not finished has it as its source. */
+int store_upload_remove(struct store *s, const char *id, struct upload_record *out, bool *last,
+                        struct err *err);
+/* At most `limit` uploads that expired before now_ms and that no unfinished job uses. */
+int store_upload_expired(struct store *s, int64_t now_ms, size_t limit, struct upload_list *out,
+                         struct err *err);
+/* Does an upload have this content? */
+int store_upload_known(struct store *s, enum upload_kind kind, const struct digest *sha256,
+                       bool *out, struct err *err);
+/* Bytes of all contents, each counted once. */
+int store_upload_bytes(struct store *s, uint64_t *out, struct err *err);
 
 int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
                     struct err *err); /* ERR_NOT_FOUND */

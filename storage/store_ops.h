@@ -44,6 +44,21 @@ struct store_model_ops {
                          struct err *err);
 };
 
+struct store_upload_ops {
+    int (*put)(struct store *s, const struct upload_record *u, struct err *err);
+    int (*get)(struct store *s, const char *id, struct upload_record *out, struct err *err);
+    int (*list)(struct store *s, const struct page_query *q, struct upload_list *out,
+                struct err *err);
+    int (*keep)(struct store *s, const char *id, int64_t until_ms, struct err *err);
+    int (*remove)(struct store *s, const char *id, struct upload_record *out, bool *last,
+                  struct err *err);
+    int (*expired)(struct store *s, int64_t now_ms, size_t limit, struct upload_list *out,
+                   struct err *err);
+    int (*known)(struct store *s, enum upload_kind kind, const struct digest *sha256, bool *out,
+                 struct err *err);
+    int (*bytes)(struct store *s, uint64_t *out, struct err *err);
+};
+
 struct store_cache_ops {
     int (*find_file)(struct store *s, const struct file_identity *id, struct file_record *out,
                      struct err *err);
@@ -76,6 +91,7 @@ struct store_ops {
     const struct store_job_ops *job;
     const struct store_key_ops *key;
     const struct store_model_ops *model;
+    const struct store_upload_ops *upload;
     const struct store_cache_ops *cache;
 };
 

@@ -1,0 +1,151 @@
+/* locate.c: see locate.h. A path is opened on the file thread; an upload is first looked up on the
+ * store thread. */
+#include "daemon/locate.h"
+
+#include "daemon/actor.h"
+#include "daemon/job.h"
+#include "storage/upload_files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void source_ref_done(struct source_ref *r)
+{
+    free(r->path);
+    *r = (struct source_ref){.path = NULL};
+}
+
+/* --- parsing -------------------------------------------------------------------------------- */
+
+static int check_members(const json_t *source, struct err *err)
+{
+    const char *key;
+    json_t *v;
+
+    json_object_foreach((json_t *)(uintptr_t)source, key, v)
+    {
+        char pointer[ERR_POINTER_MAX];
+
+        if (strcmp(key, "path") == 0 || strcmp(key, "upload") == 0)
+            continue;
+        snprintf(pointer, sizeof pointer, "/source/%.64s", key);
+        return err_set_at(err, ERR_INVALID, pointer,
+                          "source has no member \"%.64s\"; give a path or an upload", key);
+    }
+    if (json_object_get(source, "path") && json_object_get(source, "upload"))
+        return err_set_at(err, ERR_INVALID, "/source",
+                          "source has both a path and an upload; give one");
+    return 0;
+}
+
+int source_ref_parse(const json_t *source, struct source_ref *out, struct err *err)
+{
+    const json_t *path = json_object_get(source, "path");
+    const json_t *upload = json_object_get(source, "upload");
+    struct source_ref r = {.path = NULL};
+    int fault = check_members(source, err);
+
+    if (fault < 0)
+        return fault;
+    if (upload) {
+        const char *id = json_string_value(upload);
+
+        if (!id || !ident_valid(id, "upl_"))
+            return err_set_at(err, ERR_INVALID, "/source/upload",
+                              "source.upload must be the id of an upload, upl_…");
+        snprintf(r.upload, sizeof r.upload, "%s", id);
+        *out = r;
+        return 0;
+    }
+    if (!json_is_string(path) || json_string_length(path) == 0)
+        return err_set_at(err, ERR_INVALID, "/source/path", "source.path must be a string");
+    if (strlen(json_string_value(path)) != json_string_length(path))
+        return err_set_at(err, ERR_INVALID, "/source/path", "source.path holds a NUL character");
+    r.path = xstrdup(json_string_value(path));
+    *out = r;
+    return 0;
+}
+
+/* --- opening -------------------------------------------------------------------------------- */
+
+struct locating {
+    struct service *svc;
+    struct source_ref ref;
+    struct upload_record upload;
+    struct source *source;
+    struct err err;
+    locate_cb *cb;
+    void *arg;
+};
+
+static int open_upload(struct locating *l)
+{
+    const struct upload_record *u = &l->upload;
+    AUTO(freep) char *dir = upload_content_dir(l->svc->config->state_dir, u->kind, &u->sha256);
+    int r = source_open_at(dir, u->kind == UPLOAD_FILE ? UPLOAD_DATA_NAME : "", u->name, &l->source,
+                           &l->err);
+
+    if (r < 0)
+        snprintf(l->err.pointer, sizeof l->err.pointer, "/source/upload");
+    return r;
+}
+
+static void open_run(void *arg, void *state)
+{
+    struct locating *l = arg;
+
+    (void)state;
+    if (*l->ref.upload)
+        (void)open_upload(l);
+    else
+        (void)source_open(l->svc->config, l->ref.path, &l->source, &l->err);
+}
+
+static void done(void *arg, const struct err *group_err)
+{
+    struct locating *l = arg;
+    const struct err *err = l->err.code ? &l->err : group_err;
+
+    l->cb(l->arg, err, err ? NULL : TAKE(l->source));
+    source_free(l->source);
+    source_ref_done(&l->ref);
+    upload_record_done(&l->upload);
+    free(l);
+}
+
+static void find_run(void *arg, void *state)
+{
+    struct locating *l = arg;
+    struct store *st = job_store(state);
+    int64_t until = wall_ms() + (int64_t)l->svc->config->upload_ttl_s * 1000;
+
+    if (store_upload_get(st, l->ref.upload, &l->upload, &l->err) == ERR_NOT_FOUND)
+        (void)err_set_at(&l->err, ERR_NOT_FOUND, "/source/upload",
+                         "there is no upload %s; it may have expired", l->ref.upload);
+    if (l->err.code == 0)
+        (void)store_upload_keep(st, l->ref.upload, until, &l->err);
+}
+
+static void found(void *arg, const struct err *group_err)
+{
+    struct locating *l = arg;
+
+    if (l->err.code || group_err)
+        done(l, group_err);
+    else
+        actor_send(l->svc->file_actor, open_run, done, l);
+}
+
+void locate_source(struct service *s, const struct source_ref *ref, locate_cb *cb, void *arg)
+{
+    struct locating *l = xcalloc(1, sizeof *l);
+
+    *l = (struct locating){.svc = s, .cb = cb, .arg = arg};
+    l->ref.path = ref->path ? xstrdup(ref->path) : NULL;
+    memcpy(l->ref.upload, ref->upload, sizeof l->ref.upload);
+    if (*ref->upload)
+        actor_send(s->store_actor, find_run, found, l);
+    else
+        actor_send(s->file_actor, open_run, done, l);
+}
