@@ -2,6 +2,7 @@
 #include "api/conn.h"
 #include "api/content_digest.h"
 #include "api/ep.h"
+#include "api/idempotency.h"
 #include "api/json_out.h"
 #include "api/list.h"
 #include "api/problem.h"
@@ -57,11 +58,11 @@ static bool on_piece(struct request *rq, void *stream, const void *data, size_t 
     return more;
 }
 
-static void on_complete(void *arg, const struct err *err, const struct upload_record *u,
-                        bool shared)
+static void on_complete(void *arg, const struct err *err, const struct upload_view *view)
 {
     struct request *rq = ticket_redeem(arg);
     struct buf body = BUF_INIT;
+    struct reply *r;
 
     if (!rq)
         return; /* it is stored; only its client is gone */
@@ -69,10 +70,13 @@ static void on_complete(void *arg, const struct err *err, const struct upload_re
         request_finish(rq, reply_err(err));
         return;
     }
-    write_upload(&body, u);
-    request_finish(rq, reply_header(reply_header(reply_json_take(201, &body), "Location",
-                                                 "/v1/uploads/%s", u->id),
-                                    "Cache-Status", "spectrald; %s", shared ? "hit" : "fwd=miss"));
+    write_upload(&body, view->upload);
+    r = reply_json_take(201, &body);
+    reply_header(r, "Location", "/v1/uploads/%s", view->upload->id);
+    reply_header(r, "Cache-Status", "spectrald; %s", view->shared ? "hit" : "fwd=miss");
+    if (view->replayed)
+        reply_header(r, "Idempotency-Replayed", "true");
+    request_finish(rq, r);
 }
 
 static struct reply *on_end(struct request *rq, void *stream)
@@ -163,11 +167,13 @@ struct reply *ep_uploads_create(struct request *rq)
     static const struct stream_ops ops = {on_piece, on_end, on_gone};
     struct upload_request q = {.owner = "local", .length = request_length(rq)};
     struct incoming *in;
+    char key[IDEMPOTENCY_KEY_MAX + 1];
     struct digest want;
     struct err err;
 
-    if (read_request(rq, &q, &want, &err) != 0)
+    if (read_request(rq, &q, &want, &err) != 0 || idempotency_key(rq, key, &err) < 0)
         return reply_err(&err);
+    q.key = *key ? key : NULL;
     in = xcalloc(1, sizeof *in);
     in->rq = rq;
     if (service_upload_begin(rq->api->svc, &q, on_ready, in, &in->u, &err) < 0) {
@@ -254,12 +260,11 @@ struct reply *ep_uploads_get(struct request *rq)
     return request_read(rq, get_upload, id, sizeof id);
 }
 
-static void on_removed(void *arg, const struct err *err, const struct upload_record *u, bool shared)
+static void on_removed(void *arg, const struct err *err, const struct upload_view *view)
 {
     struct request *rq = ticket_redeem(arg);
 
-    (void)u;
-    (void)shared;
+    (void)view;
     if (rq)
         request_finish(rq, !err                         ? reply_empty(204)
                            : err->code == ERR_NOT_FOUND ? no_such_upload()

@@ -27,6 +27,7 @@ struct upload_in {
     struct buf chunk;
     unsigned under_way; /* messages not yet returned */
     bool held_back;
+    char *key;      /* idempotency key, or NULL */
     struct err err; /* what the client is told */
     void (*ready)(void *arg);
     void *ready_arg;
@@ -83,6 +84,7 @@ static void upload_free(struct upload_in *u)
 {
     upload_record_done(&u->rec);
     buf_done(&u->chunk);
+    free(u->key);
     free(u);
 }
 
@@ -154,6 +156,8 @@ int service_upload_begin(struct service *s, const struct upload_request *rq,
     if (known > s->config->upload_limit)
         return too_large(a, err);
     r = check_room(a, known, err);
+    if (r == 0 && rq->key)
+        r = service_key_begin(s, rq->owner, rq->key, err);
     if (r < 0)
         return r;
     u = xcalloc(1, sizeof *u);
@@ -164,6 +168,7 @@ int service_upload_begin(struct service *s, const struct upload_request *rq,
     u->rec.owner = xstrdup(rq->owner);
     u->rec.name = xstrdup(rq->name);
     u->rec.kind = rq->kind;
+    u->key = rq->key ? xstrdup(rq->key) : NULL;
     u->reserved = known;
     a->reserved += known;
     a->awaited += known;
@@ -283,6 +288,8 @@ static void close_done(void *arg, const struct err *err)
 
 static void end(struct upload_in *u)
 {
+    if (u->key)
+        service_key_end(u->all->svc, u->rec.owner, u->key);
     u->ended = true;
     u->under_way++;
     actor_send(u->all->writer, close_run, close_done, u);
@@ -296,34 +303,87 @@ void service_upload_abort(struct upload_in *u)
     end(u);
 }
 
-static void tell(struct upload_in *u, const struct err *err)
+static void tell(struct upload_in *u, const struct err *err, const struct upload_view *view)
 {
     struct uploads *a = u->all;
 
     a->n_finishing--;
-    metric_inc(a->m_ended, err ? "refused" : u->content.shared ? "shared" : "stored", 1);
+    metric_inc(a->m_ended,
+               err                              ? "refused"
+               : view->shared || view->replayed ? "shared"
+                                                : "stored",
+               1);
     if (!err)
-        log_info("upload %s: %llu bytes, %llu files%s", u->rec.id,
-                 (unsigned long long)u->rec.nbytes, (unsigned long long)u->rec.n_files,
-                 u->content.shared ? ", content known" : "");
-    u->cb(u->cb_arg, err, err ? NULL : &u->rec, u->content.shared);
+        log_info("upload %s: %llu bytes, %llu files%s", view->upload->id,
+                 (unsigned long long)view->upload->nbytes,
+                 (unsigned long long)view->upload->n_files,
+                 view->replayed ? ", replayed"
+                 : view->shared ? ", content known"
+                                : "");
+    u->cb(u->cb_arg, err, view);
     end(u);
     uploads_drop_trash(a);
 }
 
 struct put {
     struct upload_in *u;
-    struct err err;
+    struct upload_record earlier; /* made with the same key */
+    bool replayed, known;
     uint64_t stored;
+    struct err err;
 };
+
+/* What was asked for; the body stands for itself by its digest. */
+static void key_use_of(const struct upload_in *u, struct key_use *out)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    *out = (struct key_use){.operation = "createUpload", .created_ms = u->rec.created_ms};
+    memcpy(out->resource, u->rec.id, sizeof out->resource);
+    hasher_add_u64(h, u->rec.kind);
+    hasher_add_str(h, u->rec.name);
+    hasher_add(h, u->rec.sha256.b, DIGEST_LEN);
+    hasher_finish(h, &out->fingerprint);
+}
+
+/* True when the key was used before: then p->earlier is its upload, or p->err says why not. */
+static bool replay(struct put *p, struct store *st, const struct key_use *use)
+{
+    const struct upload_in *u = p->u;
+    char id[IDENT_MAX];
+    int r = store_key_check(st, u->rec.owner, u->key, use, id, &p->err);
+
+    if (r == ERR_NOT_FOUND) {
+        p->err.code = 0;
+        return false;
+    }
+    if (r == 0)
+        r = store_upload_get(st, id, &p->earlier, &p->err);
+    if (r == ERR_NOT_FOUND)
+        (void)err_set(&p->err, r,
+                      "the upload that this Idempotency-Key made has been deleted; the key stays "
+                      "used for 24 hours");
+    p->replayed = r == 0;
+    return true;
+}
 
 static void put_run(void *arg, void *state)
 {
     struct put *p = arg;
+    const struct upload_in *u = p->u;
     struct store *st = job_store(state);
+    struct key_use use;
 
-    if (store_upload_put(st, &p->u->rec, &p->err) == 0)
-        (void)store_upload_bytes(st, &p->stored, &p->err);
+    key_use_of(u, &use);
+    if (!u->key || !replay(p, st, &use)) {
+        if (u->key)
+            (void)store_key_put(st, u->rec.owner, u->key, &use, &p->err);
+        if (p->err.code == 0)
+            (void)store_upload_put(st, &u->rec, &p->err);
+    }
+    p->known = true; /* when the store cannot tell, the content stays */
+    (void)store_upload_known(st, u->rec.kind, &u->rec.sha256, &p->known, NULL);
+    (void)store_upload_bytes(st, &p->stored, NULL);
 }
 
 static void put_done(void *arg, const struct err *group_err)
@@ -331,14 +391,16 @@ static void put_done(void *arg, const struct err *group_err)
     struct put *p = arg;
     struct upload_in *u = p->u;
     const struct err *err = group_err ? group_err : p->err.code ? &p->err : NULL;
+    struct upload_view view = {p->replayed ? &p->earlier : &u->rec, u->content.shared, p->replayed};
 
-    if (!err) {
+    if (p->known && !group_err)
         uploads_rescue(u->all, &u->rec);
-        uploads_set_stored(u->all, p->stored);
-    } else if (!u->content.shared) {
+    else if (!u->content.shared)
         uploads_put_trash(u->all, u->rec.kind, &u->rec.sha256);
-    }
-    tell(u, err);
+    if (!group_err)
+        uploads_set_stored(u->all, p->stored);
+    tell(u, err, err ? NULL : &view);
+    upload_record_done(&p->earlier);
     free(p);
 }
 
@@ -361,7 +423,7 @@ static void finish_done(void *arg, const struct err *group_err)
     u->under_way--;
     if (u->writer_err.code) {
         fail(u, &u->writer_err);
-        tell(u, &u->err);
+        tell(u, &u->err, NULL);
         return;
     }
     u->rec.sha256 = u->content.sha256;

@@ -127,6 +127,7 @@ static void removal_done(void *arg, const struct err *group_err)
 {
     struct removal *m = arg;
     const struct err *err = group_err ? group_err : m->err.code ? &m->err : NULL;
+    struct upload_view view = {.upload = &m->rec};
 
     if (!err) {
         uploads_set_stored(m->all, m->stored);
@@ -134,7 +135,7 @@ static void removal_done(void *arg, const struct err *group_err)
             uploads_put_trash(m->all, m->rec.kind, &m->rec.sha256);
     }
     if (m->cb)
-        m->cb(m->arg, err, err ? NULL : &m->rec, false);
+        m->cb(m->arg, err, err ? NULL : &view);
     uploads_drop_trash(m->all);
     upload_record_done(&m->rec);
     free(m);

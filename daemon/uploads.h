@@ -20,12 +20,13 @@ struct upload_request {
     enum upload_kind kind;
     uint64_t length;           /* announced, or UINT64_MAX */
     const struct digest *want; /* announced SHA-256, or NULL */
+    const char *key;           /* idempotency key, or NULL */
 };
 
-/* Begin to receive. ERR_BUSY: draining, or too many at once; ERR_LIMIT: larger than one upload may
- * be; ERR_FULL: quota or disk. The caller ends it with service_upload_end() or _abort(). `ready`
- * is called when writing may go on after service_upload_write() said no, and once more if the
- * upload fails meanwhile. */
+/* Begin to receive. ERR_BUSY: draining, or too many at once; ERR_IN_FLIGHT: of its key; ERR_LIMIT:
+ * larger than one upload may be; ERR_FULL: quota or disk. The caller ends it with
+ * service_upload_end() or _abort(). `ready` is called when writing may go on after
+ * service_upload_write() said no, and once more if the upload fails meanwhile. */
 int service_upload_begin(struct service *s, const struct upload_request *rq,
                          void (*ready)(void *arg), void *arg, struct upload_in **out,
                          struct err *err);
@@ -37,11 +38,16 @@ bool service_upload_write(struct upload_in *u, const void *bytes, size_t len);
 /* The error that ended it early, or NULL. Borrowed. */
 const struct err *service_upload_failure(const struct upload_in *u);
 
-/* `shared`: the same content was there already. Borrowed during the callback. */
-typedef void upload_cb(void *arg, const struct err *err, const struct upload_record *u,
-                       bool shared);
+/* Borrowed during the callback; NULL with an error. */
+struct upload_view {
+    const struct upload_record *upload;
+    bool shared;   /* the same content was there already */
+    bool replayed; /* made by an earlier request with the same idempotency key */
+};
+typedef void upload_cb(void *arg, const struct err *err, const struct upload_view *view);
 
-/* The body is complete: durable and known to the store before `cb` is told. Ends `u`. */
+/* The body is complete: durable and known to the store before `cb` is told. Not after a failure.
+ * ERR_KEY_REUSED: its key was used for another body. Ends `u`. */
 void service_upload_end(struct upload_in *u, upload_cb *cb, void *arg);
 
 /* The client left or was refused: nothing remains. Ends `u`; NULL is fine. */
