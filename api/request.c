@@ -22,8 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An unwanted body is read and dropped up to this size, so that the connection can be used on. */
-#define DRAIN_SMALL 65536
+/* An unwanted body is read and dropped up to this size, so that the client sees why and the
+ * connection can be used on. */
+#define DRAIN_SMALL (8u << 20)
 /* A body of unknown length that turned out too large: read this much before cutting it off, so
  * that most clients get to see the 413. */
 #define DRAIN_MAX (64u << 20)

@@ -90,12 +90,8 @@ static void upload_free(struct upload_in *u)
 
 static void release(struct upload_in *u)
 {
-    if (u->under_way > 0 || !u->ended)
-        return;
-    u->all->reserved -= u->reserved;
-    u->all->awaited -= u->reserved - u->received;
-    metric_set(u->all->m_active, "", --u->all->n_receiving);
-    upload_free(u);
+    if (u->under_way == 0 && u->ended)
+        upload_free(u);
 }
 
 static void fail(struct upload_in *u, const struct err *err)
@@ -288,11 +284,16 @@ static void close_done(void *arg, const struct err *err)
 
 static void end(struct upload_in *u)
 {
+    struct uploads *a = u->all;
+
     if (u->key)
-        service_key_end(u->all->svc, u->rec.owner, u->key);
+        service_key_end(a->svc, u->rec.owner, u->key);
+    a->reserved -= u->reserved;
+    a->awaited -= u->reserved - u->received;
+    metric_set(a->m_active, "", --a->n_receiving);
     u->ended = true;
     u->under_way++;
-    actor_send(u->all->writer, close_run, close_done, u);
+    actor_send(a->writer, close_run, close_done, u);
 }
 
 void service_upload_abort(struct upload_in *u)
