@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BINS 100 /* when only the scale is given */
+
 static const struct immutable_form forms[] = {
     {"json", "application/json", "application/json"},
     {"csv", "text/csv", "text/csv; charset=utf-8"},
@@ -64,10 +66,10 @@ static int read_bins(struct esd *e, struct query *q, struct err *err)
         return err_set_at(err, ERR_INVALID, "?scale",
                           "query parameter scale: expected log or linear");
     if (scale && bins == UINT64_MAX)
-        return err_set_at(err, ERR_INVALID, "?scale", "query parameter scale: needs bins");
+        bins = BINS;
     if (bins != UINT64_MAX && strcmp(e->form->word, "npy") == 0)
         return err_set_at(err, ERR_INVALID, "?bins",
-                          "query parameter bins: a histogram is JSON or CSV, not npy");
+                          "a histogram (bins, scale) is JSON or CSV, not npy");
     e->bins = bins == UINT64_MAX ? 0 : (size_t)bins;
     e->log = !scale || strcmp(scale, "log") == 0;
     return 0;

@@ -302,8 +302,9 @@ def test_histogram(analysis):
         assert [int(r["count"]) for r in table] == counts
         assert [float(r["lower"]) for r in table] == edges[:-1]
         assert [float(r["density"]) for r in table] == h["density"]
+    assert d.get(f"{url}?scale=log").body == d.get(f"{url}?bins=100").body
     for bad, parameter in (("bins=0", "bins"), ("bins=1001", "bins"), ("bins=x", "bins"),
-                           ("bins=-1", "bins"), ("scale=log", "scale"),
+                           ("bins=-1", "bins"), ("scale=log&format=npy", "bins"),
                            ("bins=3&scale=cubic", "scale"), ("bins=3&format=npy", "bins"),
                            ("bins=99999999999999999999999", "bins"), ("columns=n", "columns")):
         problem(d.get(f"{url}?{bad}"), 400, "invalid", parameter)
