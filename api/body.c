@@ -74,24 +74,6 @@ int body_parse(const struct buf *body, json_t **out, struct err *err)
     return 0;
 }
 
-void body_pointer(char *out, const char *parent, const char *key)
-{
-    size_t n = (size_t)snprintf(out, ERR_POINTER_MAX, "%s/", parent);
-
-    for (; *key && n + 3 < ERR_POINTER_MAX; key++) {
-        if (*key == '~' || *key == '/') {
-            out[n++] = '~';
-            out[n++] = *key == '~' ? '0' : '1';
-        } else {
-            out[n++] = *key;
-        }
-    }
-    /* Never end inside a UTF-8 sequence: the pointer goes into a JSON string. */
-    while (*key && n && ((uint8_t)out[n - 1] & 0x80))
-        n--;
-    out[n] = '\0';
-}
-
 int body_check_members(const json_t *obj, const char *const *names, size_t n, struct err *err)
 {
     const char *key;
@@ -106,50 +88,8 @@ int body_check_members(const json_t *obj, const char *const *names, size_t n, st
             i++;
         if (i < n)
             continue;
-        body_pointer(pointer, "", key);
+        err_pointer(pointer, "", key);
         return err_set_at(err, ERR_INVALID, pointer, "unknown member");
-    }
-    return 0;
-}
-
-bool body_label_key_valid(const char *key)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                  "0123456789._-/";
-    size_t n = strspn(key, allowed);
-
-    return n > 0 && n <= LABEL_KEY_MAX && !key[n];
-}
-
-static const char *label_fault(const char *key, const json_t *value)
-{
-    if (!body_label_key_valid(key))
-        return "a label's key has 1 to 64 characters of A-Z a-z 0-9 . _ - /";
-    if (!json_is_string(value))
-        return "a label's value must be a string";
-    if (json_string_length(value) > LABEL_VALUE_MAX)
-        return "a label's value has at most 256 bytes";
-    return NULL;
-}
-
-int body_check_labels(const json_t *labels, struct err *err)
-{
-    const char *key;
-    json_t *value;
-
-    if (!json_is_object(labels))
-        return err_set_at(err, ERR_INVALID, "/labels", "labels must be an object of strings");
-    if (json_object_size(labels) > LABELS_MAX)
-        return err_set_at(err, ERR_INVALID, "/labels", "more than %d labels", LABELS_MAX);
-    json_object_foreach((json_t *)labels, key, value)
-    {
-        const char *why = label_fault(key, value);
-        char pointer[ERR_POINTER_MAX];
-
-        if (!why)
-            continue;
-        body_pointer(pointer, "/labels", key);
-        return err_set_at(err, ERR_INVALID, pointer, "%s", why);
     }
     return 0;
 }

@@ -9,6 +9,7 @@ struct request;
 struct reply *ep_jobs_create(struct request *rq);
 struct reply *ep_jobs_list(struct request *rq);
 struct reply *ep_jobs_get(struct request *rq);
+struct reply *ep_jobs_patch(struct request *rq);
 struct reply *ep_jobs_cancel(struct request *rq);
 struct reply *ep_jobs_delete(struct request *rq);
 
@@ -24,6 +25,7 @@ struct reply *ep_tensors_list(struct request *rq);
 
 struct reply *ep_analyses_list(struct request *rq);
 struct reply *ep_analyses_get(struct request *rq);
+struct reply *ep_analyses_patch(struct request *rq);
 
 struct reply *ep_layers_list(struct request *rq);
 struct reply *ep_layers_get(struct request *rq);

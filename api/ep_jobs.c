@@ -1,30 +1,33 @@
 /* ep_jobs.c: /v1/jobs. */
+#include "api/body.h"
 #include "api/ep.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
+#include "api/label_change.h"
 #include "api/list.h"
 #include "api/wait.h"
+#include "daemon/labels.h"
 
 #include <string.h>
 
 /* --- one job as a reply ------------------------------------------------------------------------
  */
 
-/* What this request does with a job: GET may answer 304; the others tell whether it is over. */
+/* What this request does with a job: GET may answer 304; POST tells whether it is over. */
 static struct reply *job_reply(struct request *rq, const struct job_view *view)
 {
-    bool get = strcmp(rq->method, "POST") != 0;
+    bool post = strcmp(rq->method, "POST") == 0, patch = strcmp(rq->method, "PATCH") == 0;
     bool final = job_state_final(view->job->state);
     struct buf body = BUF_INIT;
     char etag[JOB_ETAG_MAX];
     struct reply *r;
 
     job_json_etag(view, etag);
-    if (get && request_has_etag(rq, etag)) {
+    if (!post && !patch && request_has_etag(rq, etag)) {
         r = reply_empty(304);
     } else {
         job_json_write(&body, view);
-        r = reply_json_take(get || final ? 200 : 202, &body);
+        r = reply_json_take(!post || final ? 200 : 202, &body);
     }
     reply_header(r, "ETag", "%s", etag);
     if (!final)
@@ -93,7 +96,7 @@ static int parse_job(const json_t *body, struct job_request *out, struct err *er
     if (r == 0)
         r = check_object(q.params, "/params", false, err);
     if (r == 0 && q.labels)
-        r = body_check_labels(q.labels, err);
+        r = labels_check(q.labels, err);
     if (r < 0)
         return r;
     *out = q;
@@ -217,6 +220,40 @@ struct reply *ep_jobs_delete(struct request *rq)
     return reply_suspend();
 }
 
+/* --- PATCH /v1/jobs/{job} ------------------------------------------------------------------------
+ */
+
+static bool job_matches(const char *if_match, const struct job_view *view)
+{
+    char etag[JOB_ETAG_MAX];
+
+    job_json_etag(view, etag);
+    return etag_listed(if_match, etag, false);
+}
+
+static void on_labelled(void *arg, const struct err *err, const struct job_view *view)
+{
+    struct request *rq = ticket_redeem(arg);
+
+    if (rq)
+        request_finish(rq, err ? reply_err(err) : job_reply(rq, view));
+}
+
+struct reply *ep_jobs_patch(struct request *rq)
+{
+    const char *id = job_id(rq);
+    struct label_change change;
+    struct reply *no = label_change_read(rq, &change);
+
+    if (no)
+        return no;
+    if (!id)
+        return no_such_job();
+    service_job_label(rq->api->svc, id, change.patch, change.if_match, job_matches, on_labelled,
+                      request_ticket(rq));
+    return reply_suspend();
+}
+
 /* --- GET /v1/jobs ------------------------------------------------------------------------------
  */
 
@@ -225,6 +262,7 @@ static struct reply *list_jobs(const void *args, struct store *st)
     const struct list_args *a = args;
     struct job_query q = {.state = a->state, .before_ms = a->page.from.before_ms};
     struct job_list jobs = {0};
+    AUTO(freep) char *labels = list_labels(a);
     struct page_cursor next = {0};
     struct buf body = BUF_INIT;
     struct reply *r;
@@ -232,8 +270,7 @@ static struct reply *list_jobs(const void *args, struct store *st)
     size_t n;
 
     q.kind = *a->kind ? a->kind : NULL;
-    q.label_key = *a->label_key ? a->label_key : NULL;
-    q.label_value = q.label_key ? a->label_value : NULL;
+    q.labels = labels;
     memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
     q.limit = a->page.size + 1;
     if (store_job_list(st, &q, &jobs, &err) < 0)

@@ -1,6 +1,8 @@
 /* list.c: see list.h. */
 #include "api/list.h"
 
+#include "common/json_text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -29,19 +31,44 @@ static int read_word(struct query *q, const char *name, char *out, size_t size, 
     return r;
 }
 
-static int read_label(struct query *q, struct list_args *a, struct err *err)
+static int read_labels(struct query *q, struct list_args *a, struct err *err)
 {
     const char *key, *value;
-    int r = query_pair(q, "label", &key, &value, err);
+    int r;
 
-    if (r < 0 || !key)
-        return r;
-    if (!body_label_key_valid(key) || strlen(value) > LABEL_VALUE_MAX)
-        return err_set_at(err, ERR_INVALID, "?label",
-                          "query parameter label: no label has such a key, or so long a value");
-    snprintf(a->label_key, sizeof a->label_key, "%s", key);
-    snprintf(a->label_value, sizeof a->label_value, "%s", value);
-    return 0;
+    while ((r = query_pair(q, "label", &key, &value, err)) == 0 && key) {
+        struct list_label *l = &a->label[a->n_labels];
+
+        if (a->n_labels == LIST_LABELS)
+            return err_set_at(err, ERR_INVALID, "?label",
+                              "query parameter label: given more than %d times", LIST_LABELS);
+        if (!label_key_valid(key) || (value && strlen(value) > LABEL_VALUE_MAX))
+            return err_set_at(err, ERR_INVALID, "?label",
+                              "query parameter label: no label has such a key, or so long a value");
+        snprintf(l->key, sizeof l->key, "%s", key);
+        snprintf(l->value, sizeof l->value, "%s", value ? value : "");
+        l->any = !value;
+        a->n_labels++;
+    }
+    return r;
+}
+
+char *list_labels(const struct list_args *a)
+{
+    struct buf b = BUF_INIT;
+
+    if (a->n_labels == 0)
+        return NULL;
+    for (size_t i = 0; i < a->n_labels; i++) {
+        buf_printf(&b, "%s[", i ? "," : "[");
+        json_text_string(&b, a->label[i].key);
+        buf_printf(&b, ",");
+        json_text_string(&b, a->label[i].any ? NULL : a->label[i].value);
+        buf_printf(&b, "]");
+    }
+    buf_printf(&b, "]");
+    buf_put_u8(&b, '\0');
+    return (char *)b.data;
 }
 
 static int read_model(struct query *q, struct list_args *a, struct err *err)
@@ -70,7 +97,7 @@ static int read_filters(struct query *q, unsigned filters, struct list_args *a, 
     if (r == 0 && filters & LIST_BY_MODEL)
         r = read_model(q, a, err);
     if (r == 0 && filters & LIST_BY_LABEL)
-        r = read_label(q, a, err);
+        r = read_labels(q, a, err);
     return r;
 }
 
@@ -84,8 +111,11 @@ static void scope_of(const struct list_args *a, const char *name, struct digest 
     hasher_add_u64(h, (uint64_t)(a->state + 1));
     hasher_add_str(h, a->kind);
     hasher_add_str(h, a->model);
-    hasher_add_str(h, a->label_key);
-    hasher_add_str(h, a->label_value);
+    for (size_t i = 0; i < a->n_labels; i++) {
+        hasher_add_str(h, a->label[i].key);
+        hasher_add_str(h, a->label[i].value);
+        hasher_add_u64(h, a->label[i].any);
+    }
     hasher_finish(h, out);
 }
 
@@ -106,11 +136,11 @@ static void url_of(struct list_args *a, const char *path)
     url_add(&url, "state", a->state < 0 ? "" : job_state_name((enum job_state)a->state));
     url_add(&url, "kind", a->kind);
     url_add(&url, "model", a->model);
-    if (*a->label_key) {
+    for (size_t i = 0; i < a->n_labels; i++) {
         buf_printf(&url, "label=");
-        query_escape(&url, a->label_key);
-        buf_printf(&url, ":");
-        query_escape(&url, a->label_value);
+        query_escape(&url, a->label[i].key);
+        buf_printf(&url, a->label[i].any ? "" : ":");
+        query_escape(&url, a->label[i].value);
         buf_printf(&url, "&");
     }
     buf_printf(&url, "page_size=%zu", a->page.size);

@@ -35,6 +35,8 @@ static const struct problem_type types[] = {
      false},
     {FAULT_METHOD, 405, "method_not_allowed", "/problems/method-not-allowed",
      "Method not allowed here", false},
+    {FAULT_NO_CONDITION, 428, "precondition_required", "/problems/precondition-required",
+     "If-Match is required", false},
     {FAULT_NOT_ACCEPTABLE, 406, "not_acceptable", "/problems/not-acceptable",
      "No such form of this resource", false},
     {FAULT_MEDIA_TYPE, 415, "unsupported_media_type", "/problems/unsupported-media-type",

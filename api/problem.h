@@ -14,6 +14,7 @@
 /* Faults of HTTP itself; beside enum err_code, whose values are negative. */
 enum http_fault {
     FAULT_METHOD = 1,     /* 405 */
+    FAULT_NO_CONDITION,   /* 428: If-Match is missing */
     FAULT_MEDIA_TYPE,     /* 415 */
     FAULT_URI_LENGTH,     /* 414 */
     FAULT_HOST,           /* 421 */

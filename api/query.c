@@ -47,7 +47,7 @@ static int add(struct query *q, char *item, struct err *err)
         value = item + strlen(item);
     if (!path_unescape(item, true) || !path_unescape(value, true))
         return err_set(err, ERR_INVALID, "the query holds a bad percent escape");
-    if (find(q, item))
+    if (find(q, item) && strcmp(item, "label") != 0)
         return bad(err, item, "given more than once");
     if (q->count == QUERY_PARAMS_MAX)
         return err_set(err, ERR_INVALID, "more than %d query parameters", QUERY_PARAMS_MAX);
@@ -129,19 +129,22 @@ int query_flag(struct query *q, const char *name, bool *out, struct err *err)
 int query_pair(struct query *q, const char *name, const char **key, const char **value,
                struct err *err)
 {
-    struct query_param *p = find(q, name);
+    struct query_param *p = q->param, *end = q->param + q->count;
     char *colon;
 
     *key = *value = NULL;
-    if (!p)
+    while (p < end && (p->used || strcmp(p->name, name) != 0))
+        p++;
+    if (p == end)
         return 0;
     p->used = true;
     colon = strchr(p->value, ':');
-    if (!colon || colon == p->value)
-        return bad(err, name, "expected key:value");
-    *colon = '\0';
+    if (!*p->value || colon == p->value)
+        return bad(err, name, "expected key:value or key");
+    if (colon)
+        *colon++ = '\0';
     *key = p->value;
-    *value = colon + 1;
+    *value = colon;
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* query.h: query parameters, with types and limits. A parameter that nobody asked for is an
- * error, and so is one given twice: a misspelt filter must not widen a list.
+ * error, and so is one given twice, but for "label": a misspelt filter must not widen a list.
  */
 #ifndef SPECTRALD_QUERY_H
 #define SPECTRALD_QUERY_H
@@ -34,7 +34,8 @@ int query_size(struct query *q, const char *name, uint64_t missing, uint64_t max
 /* True when present without a value, or with "1" or "true". */
 int query_flag(struct query *q, const char *name, bool *out, struct err *err);
 
-/* "key:value", split at the first colon; NULLs when absent. ERR_INVALID. Borrowed, split in
+/* The next of the parameters `name` that was not asked for yet: "key:value", split at the first
+ * colon, or "key" (value NULL). Key NULL when there is no more. ERR_INVALID. Borrowed, split in
  * place. */
 int query_pair(struct query *q, const char *name, const char **key, const char **value,
                struct err *err);

@@ -11,6 +11,7 @@
 #include "api/admit.h"
 #include "api/body.h"
 #include "api/conn.h"
+#include "api/etag.h"
 #include "api/parse.h"
 #include "api/problem.h"
 #include "api/wait.h"
@@ -408,59 +409,11 @@ const char *request_header(const struct request *rq, const char *name)
     return MHD_lookup_connection_value(rq->mhd, MHD_HEADER_KIND, name);
 }
 
-struct etag_search {
-    const char *etag;
-    bool found;
-};
-
-/* The length of a tag without the mark of its encoding and its last quote. */
-static size_t tag_stem(const char *tag, size_t len)
-{
-    static const char mark[] = "-gz\"";
-    size_t n = sizeof mark - 1;
-
-    return len > n && memcmp(tag + len - n, mark, n) == 0 ? len - n : len - 1;
-}
-
-/* A client that has the content in any encoding has it. */
-static bool same_tag(const char *tag, size_t len, const char *etag)
-{
-    size_t n = strlen(etag);
-
-    return len > 1 && n > 1 && tag_stem(tag, len) == tag_stem(etag, n) &&
-           memcmp(tag, etag, tag_stem(etag, n)) == 0 && tag[len - 1] == '"';
-}
-
-static enum MHD_Result match_etag(void *arg, enum MHD_ValueKind kind, const char *name,
-                                  const char *value)
-{
-    struct etag_search *s = arg;
-
-    (void)kind;
-    if (strcasecmp(name, "If-None-Match") != 0 || !value)
-        return MHD_YES;
-    while (*value) {
-        size_t len;
-
-        value += strspn(value, ", \t");
-        if (strncmp(value, "W/", 2) == 0) /* If-None-Match compares weakly */
-            value += 2;
-        len = *value == '"' ? strcspn(value + 1, "\"") + 2 : strcspn(value, ",");
-        if (strnlen(value, len) < len)
-            break;
-        if ((len == 1 && *value == '*') || same_tag(value, len, s->etag))
-            s->found = true;
-        value += len;
-    }
-    return MHD_YES;
-}
-
 bool request_has_etag(const struct request *rq, const char *etag)
 {
-    struct etag_search s = {.etag = etag};
+    char list[ETAG_LIST_MAX + 1];
 
-    (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, match_etag, &s);
-    return s.found;
+    return etag_list(rq, "If-None-Match", list) && etag_listed(list, etag, true);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */

@@ -118,3 +118,21 @@ const char *err_name(int code)
     }
     return "internal";
 }
+
+void err_pointer(char out[ERR_POINTER_MAX], const char *parent, const char *key)
+{
+    size_t n = (size_t)snprintf(out, ERR_POINTER_MAX, "%s/", parent);
+
+    for (; *key && n + 3 < ERR_POINTER_MAX; key++) {
+        if (*key == '~' || *key == '/') {
+            out[n++] = '~';
+            out[n++] = *key == '~' ? '0' : '1';
+        } else {
+            out[n++] = *key;
+        }
+    }
+    /* Never end inside a UTF-8 sequence: the pointer goes into a JSON string. */
+    while (*key && n && ((uint8_t)out[n - 1] & 0x80))
+        n--;
+    out[n] = '\0';
+}

@@ -56,6 +56,9 @@ int err_set_at(struct err *err, int code, const char *pointer, const char *fmt, 
  * else IO). */
 int err_set_errno(struct err *err, int errno_value, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* Write "`parent`/`key`" with RFC 6901 escapes to `out`, cut at its end. */
+void err_pointer(char out[ERR_POINTER_MAX], const char *parent, const char *key);
+
 /* Stable lower-case name of a code ("invalid", "not_found", …), for problem+json and logs. */
 const char *err_name(int code);
 

@@ -383,11 +383,14 @@ static int put_model(struct analyze *a, struct store *st)
     return store_model_put(st, &m, &a->err);
 }
 
+/* With the labels as they are now: the live record belongs to the loop thread. */
 static int put_analysis(struct analyze *a, struct store *st)
 {
-    const struct job_record *j = &a->job->rec;
+    const struct job_record *j = &a->final;
+    struct job_record now = {0};
+    int r = store_job_get(st, j->id, &now, &a->err);
     struct analysis_record rec = {.owner = j->owner,
-                                  .labels = j->labels,
+                                  .labels = now.labels,
                                   .params = j->params,
                                   .summary = a->summary,
                                   .rows = a->rows_key,
@@ -397,7 +400,10 @@ static int put_analysis(struct analyze *a, struct store *st)
     memcpy(rec.id, a->analysis_id, sizeof rec.id);
     memcpy(rec.job, j->id, sizeof rec.job);
     memcpy(rec.model, a->model_id, sizeof rec.model);
-    return store_analysis_put(st, &rec, &a->err);
+    if (r == 0)
+        r = store_analysis_put(st, &rec, &a->err);
+    job_record_done(&now);
+    return r;
 }
 
 static void report_run(void *arg, void *state)
@@ -428,10 +434,7 @@ static void report_done(void *arg, const struct err *group_err)
     struct err err = group_err ? *group_err : a->err;
 
     if (err.code == 0) {
-        job_record_done(&j->rec);
-        j->rec = a->final;
-        j->rec.version++;
-        memset(&a->final, 0, sizeof a->final);
+        job_finalize(j, &a->final);
         job_ended(j);
         return;
     }

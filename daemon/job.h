@@ -63,6 +63,10 @@ void job_changed(struct job *j);
 /* The job is durable and known to need work, or final: tell its submitter, once. */
 void job_decided(struct job *j);
 
+/* The job is over and stored: its record becomes `final`, which is emptied, but for the labels,
+ * which may have changed since that was made. */
+void job_finalize(struct job *j, struct job_record *final);
+
 /* The job is over and stored; `j->rec` is final. Tells everybody and leaves the registry. */
 void job_ended(struct job *j);
 

@@ -230,6 +230,16 @@ void job_ended(struct job *j)
     jobs_claim_more(s);
 }
 
+void job_finalize(struct job *j, struct job_record *final)
+{
+    free(final->labels);
+    final->labels = TAKE(j->rec.labels);
+    final->version = j->rec.version + 1;
+    job_record_done(&j->rec);
+    j->rec = *final;
+    memset(final, 0, sizeof *final);
+}
+
 struct ending {
     struct job *job;
     struct job_record final;
@@ -265,9 +275,7 @@ static void end_done(void *arg, const struct err *group_err)
         (void)loop_after(job_ref(e->job)->svc->loop, 2000000000, end_again, e);
         return;
     }
-    job_record_done(&e->job->rec);
-    e->job->rec = e->final;
-    e->job->rec.version++;
+    job_finalize(e->job, &e->final);
     job_ended(e->job);
     free(e);
 }

@@ -61,6 +61,20 @@ void service_job_get(struct service *s, const char *id, job_cb *cb, void *arg);
 void service_job_cancel(struct service *s, const char *id, job_cb *cb, void *arg);
 void service_job_delete(struct service *s, const char *id, job_cb *cb, void *arg);
 
+/* Change labels by a merge patch (checked with labels_check_patch()). `match` says whether the
+ * resource as it is fits `if_match`; called on any thread, also again when it has changed.
+ * ERR_STALE when it does not, ERR_INVALID when the result has too many labels, ERR_NOT_FOUND. */
+typedef bool job_match(const char *if_match, const struct job_view *view);
+void service_job_label(struct service *s, const char *id, const json_t *patch, const char *if_match,
+                       job_match *match, job_cb *cb, void *arg);
+
+typedef bool analysis_match(const char *if_match, const struct analysis_record *a);
+/* As job_cb. */
+typedef void analysis_cb(void *arg, const struct err *err, const struct analysis_record *a);
+void service_analysis_label(struct service *s, const char *id, const json_t *patch,
+                            const char *if_match, analysis_match *match, analysis_cb *cb,
+                            void *arg);
+
 /* Live view of an active job, or NULL when it is not active (then ask the store). */
 const struct job_view *service_job_live(struct service *s, const char *id, struct job_view *buf);
 

@@ -272,6 +272,23 @@ static int job_delete(struct store *base, const char *id, struct err *err)
     return r;
 }
 
+static int job_label(struct store *base, const char *id, const char *labels, struct job_record *out,
+                     struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->state, "UPDATE jobs SET labels=?2, version=version+1 WHERE id=?1", err);
+    int r;
+
+    if (!st)
+        return s->state.failure;
+    sql_bind_text(st, 1, id);
+    sql_bind_text(st, 2, labels);
+    r = sql_run(&s->state, st, err);
+    return r < 0 ? r : job_get(base, id, out, err);
+}
+
 static int job_list(struct store *base, const struct job_query *q, struct job_list *out,
                     struct err *err)
 {
@@ -281,9 +298,8 @@ static int job_list(struct store *base, const struct job_query *q, struct job_li
         &s->state,
         "SELECT " JOB_COLUMNS " FROM jobs WHERE (?1 IS NULL OR state=?1)"
         " AND (?2 IS NULL OR kind=?2)"
-        " AND (?3 IS NULL OR EXISTS(SELECT 1 FROM json_each(labels) WHERE key=?3 AND value=?4))"
-        " AND (created_ms, id) < (?5, ?6)"
-        " ORDER BY created_ms DESC, id DESC LIMIT ?7",
+        " AND" SQL_HAS_LABELS("jobs.labels", "?3") " AND (created_ms, id) < (?4, ?5)"
+                                                   " ORDER BY created_ms DESC, id DESC LIMIT ?6",
         err);
     struct job_list l = {0};
     int r;
@@ -292,10 +308,9 @@ static int job_list(struct store *base, const struct job_query *q, struct job_li
         return s->state.failure;
     sql_bind_text(st, 1, q->state >= 0 ? job_state_name((enum job_state)q->state) : NULL);
     sql_bind_text(st, 2, q->kind);
-    sql_bind_text(st, 3, q->label_key);
-    sql_bind_text(st, 4, q->label_value);
-    sql_bind_before(st, 5, q->before_ms, q->before_id);
-    sql_bind_int(st, 7, (int64_t)q->limit);
+    sql_bind_text(st, 3, q->labels);
+    sql_bind_before(st, 4, q->before_ms, q->before_id);
+    sql_bind_int(st, 6, (int64_t)q->limit);
     while ((r = sql_next(&s->state, st, err)) == 1) {
         l.job = xrealloc(l.job, (l.count + 1) * sizeof *l.job);
         r = read_job(st, &l.job[l.count], err);
@@ -341,6 +356,7 @@ const struct store_job_ops sqlite_job_ops = {
     .finish = job_finish,
     .cancel = job_cancel,
     .remove = job_delete,
+    .label = job_label,
     .get = job_get,
     .list = job_list,
     .counts = job_counts,

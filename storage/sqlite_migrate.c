@@ -43,6 +43,7 @@ const char *const state_migrations[] = {
     "CREATE INDEX uploads_by_time ON uploads(created_ms DESC, id DESC);"
     "CREATE INDEX uploads_by_content ON uploads(kind, sha256, nbytes);"
     "CREATE INDEX uploads_by_end ON uploads(expires_ms);",
+    "ALTER TABLE analyses ADD COLUMN version INTEGER NOT NULL DEFAULT 1;",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

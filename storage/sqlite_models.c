@@ -7,7 +7,7 @@
 #define MODEL_COLUMNS                                                                              \
     "id, format, model_type, name, n_tensors, n_params, nbytes, first_seen_ms, last_seen_ms"
 #define ANALYSIS_COLUMNS                                                                           \
-    "id, job, model, owner, labels, params, summary, rows, n_layers, created_ms"
+    "id, job, model, owner, labels, params, summary, rows, n_layers, created_ms, version"
 
 static void read_model(sqlite3_stmt *st, struct model_record *m)
 {
@@ -108,6 +108,7 @@ static int read_analysis(sqlite3_stmt *st, struct analysis_record *a, struct err
     memcpy(a->rows.b, sqlite3_column_blob(st, 7), DIGEST_LEN);
     a->n_layers = sql_u64(st, 8);
     a->created_ms = sqlite3_column_int64(st, 9);
+    a->version = sql_u64(st, 10);
     return 0;
 }
 
@@ -117,7 +118,7 @@ static int analysis_put(struct store *base, const struct analysis_record *a, str
     AUTO(sql_donep)
     sqlite3_stmt *st = sql_prepare(&s->state,
                                    "INSERT INTO analyses(" ANALYSIS_COLUMNS ")"
-                                   " VALUES(?,?,?,?,?,?,?,?,?,?)",
+                                   " VALUES(?,?,?,?,?,?,?,?,?,?,1)",
                                    err);
     if (!st)
         return s->state.failure;
@@ -152,28 +153,44 @@ static int analysis_get(struct store *base, const char *id, struct analysis_reco
     return r < 0 ? r : read_analysis(st, out, err);
 }
 
+static int analysis_label(struct store *base, const char *id, const char *labels,
+                          struct analysis_record *out, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->state, "UPDATE analyses SET labels=?2, version=version+1 WHERE id=?1", err);
+    int r;
+
+    if (!st)
+        return s->state.failure;
+    sql_bind_text(st, 1, id);
+    sql_bind_text(st, 2, labels);
+    r = sql_run(&s->state, st, err);
+    return r < 0 ? r : analysis_get(base, id, out, err);
+}
+
 static int analysis_list(struct store *base, const struct page_query *q, struct analysis_list *out,
                          struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
     AUTO(sql_donep)
-    sqlite3_stmt *st = sql_prepare(
-        &s->state,
-        "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE (?1 IS NULL OR model=?1)"
-        " AND (?2 IS NULL OR EXISTS(SELECT 1 FROM json_each(labels) WHERE key=?2 AND value=?3))"
-        " AND (created_ms, id) < (?4, ?5)"
-        " ORDER BY created_ms DESC, id DESC LIMIT ?6",
-        err);
+    sqlite3_stmt *st =
+        sql_prepare(&s->state,
+                    "SELECT " ANALYSIS_COLUMNS " FROM analyses WHERE (?1 IS NULL OR model=?1)"
+                    " AND" SQL_HAS_LABELS("analyses.labels",
+                                          "?2") " AND (created_ms, id) < (?3, ?4)"
+                                                " ORDER BY created_ms DESC, id DESC LIMIT ?5",
+                    err);
     struct analysis_list l = {0};
     int r;
 
     if (!st)
         return s->state.failure;
     sql_bind_text(st, 1, q->model);
-    sql_bind_text(st, 2, q->label_key);
-    sql_bind_text(st, 3, q->label_value);
-    sql_bind_before(st, 4, q->before_ms, q->before_id);
-    sql_bind_int(st, 6, (int64_t)q->limit);
+    sql_bind_text(st, 2, q->labels);
+    sql_bind_before(st, 3, q->before_ms, q->before_id);
+    sql_bind_int(st, 5, (int64_t)q->limit);
     while ((r = sql_next(&s->state, st, err)) == 1) {
         l.analysis = xrealloc(l.analysis, (l.count + 1) * sizeof *l.analysis);
         r = read_analysis(st, &l.analysis[l.count], err);
@@ -193,6 +210,7 @@ const struct store_model_ops sqlite_model_ops = {
     .get = model_get,
     .list = model_list,
     .put_analysis = analysis_put,
+    .label_analysis = analysis_label,
     .get_analysis = analysis_get,
     .list_analyses = analysis_list,
 };

@@ -29,6 +29,14 @@ void sqlite_store_close(struct store *base);
 /* Remove blob files that no row refers to; returns how many. */
 size_t sqlite_cache_sweep(struct sqlite_store *s);
 
+/* A condition for WHERE: the JSON object in column `labels` has all of parameter `p`, which is as
+ * in job_query.labels. */
+#define SQL_HAS_LABELS(labels, p)                                                                  \
+    " NOT EXISTS(SELECT 1 FROM json_each(" p ") AS want WHERE NOT EXISTS("                         \
+    "SELECT 1 FROM json_each(" labels ") AS have"                                                  \
+    " WHERE have.key = json_extract(want.value, '$[0]')"                                           \
+    " AND ifnull(json_extract(want.value, '$[1]') = have.value, 1)))"
+
 extern const struct store_ops sqlite_ops;
 extern const struct store_job_ops sqlite_job_ops;
 extern const struct store_key_ops sqlite_key_ops;

@@ -221,6 +221,12 @@ int store_job_delete(struct store *s, const char *id, struct err *err)
     return s->ops->job->remove(s, id, err);
 }
 
+int store_job_label(struct store *s, const char *id, const char *labels, struct job_record *out,
+                    struct err *err)
+{
+    return s->ops->job->label(s, id, labels, out, err);
+}
+
 int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err)
 {
     return s->ops->job->get(s, id, out, err);
@@ -283,6 +289,12 @@ int store_model_list(struct store *s, const struct page_query *q, struct model_l
 int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err)
 {
     return s->ops->model->put_analysis(s, a, err);
+}
+
+int store_analysis_label(struct store *s, const char *id, const char *labels,
+                         struct analysis_record *out, struct err *err)
+{
+    return s->ops->model->label_analysis(s, id, labels, out, err);
 }
 
 int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,

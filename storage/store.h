@@ -58,10 +58,11 @@ void job_record_done(struct job_record *j);
 void job_record_copy(struct job_record *to, const struct job_record *from);
 
 struct job_query {
-    int state;                           /* enum job_state or -1 for all */
-    const char *kind;                    /* or NULL */
-    const char *label_key, *label_value; /* or NULL: labels[key] == value */
-    int64_t before_ms; /* keyset: older than (before_ms, before_id); 0 = from the newest */
+    int state;          /* enum job_state or -1 for all */
+    const char *kind;   /* or NULL */
+    const char *labels; /* or NULL: JSON text [["key","value"],["key",null],…], all must hold; null
+                           = any value */
+    int64_t before_ms;  /* keyset: older than (before_ms, before_id); 0 = from the newest */
     char before_id[IDENT_MAX];
     size_t limit;
 };
@@ -98,6 +99,7 @@ struct analysis_record {
     char *summary;        /* JSON text */
     struct digest rows;   /* key of its layer rows in the cache */
     uint64_t n_layers;
+    uint64_t version; /* raised by every change of the labels; 1 at first, whatever is put */
     int64_t created_ms;
 };
 void analysis_record_done(struct analysis_record *a);
@@ -107,10 +109,10 @@ struct analysis_list {
 };
 void analysis_list_done(struct analysis_list *l);
 
-struct page_query {                      /* newest first */
-    const char *label_key, *label_value; /* or NULL */
-    const char *model;                   /* or NULL; analyses only */
-    int64_t before_ms;                   /* keyset as in job_query; 0 = from the newest */
+struct page_query {     /* newest first */
+    const char *labels; /* as in job_query; analyses only */
+    const char *model;  /* or NULL; analyses only */
+    int64_t before_ms;  /* keyset as in job_query; 0 = from the newest */
     char before_id[IDENT_MAX];
     size_t limit;
 };
@@ -241,6 +243,9 @@ int store_job_cancel(struct store *s, const char *id, int64_t now_ms, struct job
                      struct err *err);
 /* Remove a finished record. ERR_NOT_FOUND; ERR_CONFLICT when it is not finished. */
 int store_job_delete(struct store *s, const char *id, struct err *err);
+/* Replace the labels; the job as it then is to *out. ERR_NOT_FOUND. */
+int store_job_label(struct store *s, const char *id, const char *labels, struct job_record *out,
+                    struct err *err);
 int store_job_get(struct store *s, const char *id, struct job_record *out, struct err *err);
 int store_job_list(struct store *s, const struct job_query *q, struct job_list *out,
                    struct err *err);
@@ -264,6 +269,8 @@ int store_model_list(struct store *s, const struct page_query *q, struct model_l
                      struct err *err);
 
 int store_analysis_put(struct store *s, const struct analysis_record *a, struct err *err);
+int store_analysis_label(struct store *s, const char *id, const char *labels,
+                         struct analysis_record *out, struct err *err);
 int store_analysis_get(struct store *s, const char *id, struct analysis_record *out,
                        struct err *err);
 int store_analysis_list(struct store *s, const struct page_query *q, struct analysis_list *out,

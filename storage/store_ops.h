@@ -18,6 +18,8 @@ struct store_job_ops {
     int (*cancel)(struct store *s, const char *id, int64_t now_ms, struct job_record *out,
                   struct err *err);
     int (*remove)(struct store *s, const char *id, struct err *err);
+    int (*label)(struct store *s, const char *id, const char *labels, struct job_record *out,
+                 struct err *err);
     int (*get)(struct store *s, const char *id, struct job_record *out, struct err *err);
     int (*list)(struct store *s, const struct job_query *q, struct job_list *out, struct err *err);
     int (*counts)(struct store *s, uint64_t *counts, struct err *err);
@@ -38,6 +40,8 @@ struct store_model_ops {
     int (*list)(struct store *s, const struct page_query *q, struct model_list *out,
                 struct err *err);
     int (*put_analysis)(struct store *s, const struct analysis_record *a, struct err *err);
+    int (*label_analysis)(struct store *s, const char *id, const char *labels,
+                          struct analysis_record *out, struct err *err);
     int (*get_analysis)(struct store *s, const char *id, struct analysis_record *out,
                         struct err *err);
     int (*list_analyses)(struct store *s, const struct page_query *q, struct analysis_list *out,

@@ -208,3 +208,166 @@ def test_no_content_type(host_daemon):
     c.putheader("Content-Length", "2")
     c.endheaders(b"{}")
     assert c.getresponse().status == 400
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+def patch(d, path, labels, if_match="*", kind="application/merge-patch+json", **headers):
+    h = {"Content-Type": kind, **headers}
+    if if_match is not None:
+        h["If-Match"] = if_match
+    return d.request("PATCH", path, json.dumps({"labels": labels}), h)
+
+
+def resources(d, **labels):
+    job = d.submit(MODEL, labels=labels).json
+    assert job["state"] == "succeeded", job
+    return [f"/v1/jobs/{job['id']}", f"/v1/analyses/{job['result']['analysis']}"]
+
+
+def test_labels_are_merged(daemon):
+    for path in resources(daemon, run="a", step="1"):
+        before = daemon.get(path)
+        assert before.json["labels"] == {"run": "a", "step": "1"}
+        r = patch(daemon, path, {"step": "2", "run": None, "note": "\u00e9 \"x\""},
+                  before.headers["ETag"])
+        assert r.status == 200, r.body
+        assert r.json["labels"] == {"step": "2", "note": "\u00e9 \"x\""}
+        assert r.headers["ETag"] != before.headers["ETag"]
+        assert {k: v for k, v in r.json.items() if k not in ("labels", "version")} == \
+               {k: v for k, v in before.json.items() if k not in ("labels", "version")}
+        now = daemon.get(path)
+        assert now.json == r.json and now.headers["ETag"] == r.headers["ETag"]
+        assert daemon.get(path, **{"If-None-Match": before.headers["ETag"]}).status == 200
+        assert daemon.get(path, **{"If-None-Match": now.headers["ETag"]}).status == 304
+        # application/json does as well, with parameters
+        r = patch(daemon, path, {}, now.headers["ETag"], "application/json; charset=utf-8")
+        assert r.status == 200 and r.json["labels"] == now.json["labels"]
+
+
+def test_conditions_of_a_patch(daemon):
+    for path in resources(daemon, run="a"):
+        etag = daemon.get(path).headers["ETag"]
+        problem(patch(daemon, path, {"x": "1"}, None), 428, "precondition_required")
+        problem(patch(daemon, path, {"x": "1"}, '"other"'), 412, "precondition_failed")
+        problem(patch(daemon, path, {"x": "1"}, "W/" + etag), 412)
+        assert daemon.get(path).json["labels"] == {"run": "a"}
+        assert patch(daemon, path, {"x": "1"}, f'"other", {etag}').status == 200
+        problem(patch(daemon, path, {"x": "2"}, etag), 412)
+        assert patch(daemon, path, {"x": "3"}, "*").json["labels"] == {"run": "a", "x": "3"}
+
+
+def test_tag_of_a_compressed_reply(daemon):
+    for path in resources(daemon, text="x" * 250):
+        r = daemon.get(path, **{"Accept-Encoding": "gzip"})
+        assert patch(daemon, path, {"y": "1"}, r.headers["ETag"]).status == 200
+
+
+def test_bad_patches(daemon):
+    for path in resources(daemon, **{f"k{i}": "v" for i in range(31)}):
+        bad = [{"labels": {"a": 1}}, {"labels": {"a b": "x"}}, {"labels": {"": "x"}},
+               {"labels": {"x" * 65: "v"}}, {"labels": {"x": "v" * 257}}, {"labels": []},
+               {"labels": None}, {}, {"labels": {}, "state": "failed"},
+               {"labels": {"n1": "v", "n2": "v"}},
+               {"labels": {f"x{i}": "v" for i in range(65)}}]
+        for body in bad:
+            r = daemon.request("PATCH", path, body, {"If-Match": "*"})
+            assert problem(r, 400)["errors"][0]["pointer"], r.body
+        problem(daemon.request("PATCH", path, "[1", {"If-Match": "*",
+                                                    "Content-Type": "application/json"}), 400)
+        assert len(daemon.get(path).json["labels"]) == 31
+        assert patch(daemon, path, {"n1": "v", "n2": "v", "k0": None}).status == 200
+        r = patch(daemon, path, {"a": "1"}, kind="text/plain")
+        problem(r, 415)
+        assert "application/merge-patch+json" in r.headers["Accept-Patch"]
+        r = daemon.request("PUT", path, {})
+        problem(r, 405)
+        assert "PATCH" in r.headers["Allow"]
+    none = "00000000000000000000000000"
+    for path in (f"/v1/jobs/job_{none}", f"/v1/analyses/ana_{none}", "/v1/jobs/x",
+                 "/v1/analyses/x"):
+        problem(patch(daemon, path, {"a": "1"}), 404)
+    problem(patch(daemon, path + "?x=1", {"a": "1"}), 400)
+
+
+def test_one_of_many_simultaneous_patches_wins(daemon):
+    for path in resources(daemon, n="0"):
+        for n in range(3):
+            etag = daemon.get(path).headers["ETag"]
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                got = list(pool.map(lambda i: patch(daemon, path, {"n": f"{n}.{i}"}, etag),
+                                    range(8)))
+            assert sorted(r.status for r in got) == [200] + [412] * 7
+            won = [r for r in got if r.status == 200][0]
+            assert daemon.get(path).json["labels"] == won.json["labels"]
+        # Without a condition none is lost.
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: patch(daemon, path, {f"p{i}": "v"}), range(16)))
+        assert {f"p{i}" for i in range(16)} <= set(daemon.get(path).json["labels"])
+
+
+def test_labels_of_a_running_job(slow):
+    body = {"kind": "analyze", "source": {"path": "slow.safetensors"}, "labels": {"run": "a"}}
+    job = slow.request("POST", "/v1/jobs", body).json
+    path = f"/v1/jobs/{job['id']}"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        etag = slow.get(path).headers["ETag"]
+        waiting = pool.submit(lambda: slow.get(path, **{"If-None-Match": etag, "Prefer": "wait=30"}))
+        r = patch(slow, path, {"run": "b", "late": "yes"})
+        assert r.status == 200 and r.json["state"] == "running"
+        assert waiting.result().status == 200  # the wait ended with the change, or before it
+    assert slow.get(path).json["labels"] == {"run": "b", "late": "yes"}
+    for i in range(200):  # with the tag of what was just read; progress may come between
+        now = slow.get(path)
+        if now.json["state"] != "running" or \
+           patch(slow, path, {"i": str(i)}, now.headers["ETag"]).status == 200:
+            break
+    assert now.json["state"] == "running"
+    job = slow.wait_final(job["id"])
+    assert job["labels"] == {"run": "b", "late": "yes", "i": str(i)}
+    analysis = slow.get(f"/v1/analyses/{job['result']['analysis']}").json
+    assert analysis["labels"] == job["labels"]
+    # What memory said last is what is stored.
+    before = slow.get(path)
+    slow.stop()
+    slow.start()
+    after = slow.get(path)
+    assert after.json == before.json and after.headers["ETag"] == before.headers["ETag"]
+
+
+def test_tag_stays_when_a_job_ends(slow):
+    body = {"kind": "analyze", "source": {"path": "slow.safetensors"}}
+    job = slow.request("POST", "/v1/jobs", body).json
+    path = f"/v1/jobs/{job['id']}"
+    done = slow.request("POST", path + ":cancel", headers={"Prefer": "wait=30"})
+    assert done.json["state"] == "cancelled"
+    assert slow.get(path).headers["ETag"] == done.headers["ETag"]
+    assert patch(slow, path, {"a": "b"}, done.headers["ETag"]).status == 200
+
+
+def test_filters_by_label(daemon):
+    for labels in ({"run": "a", "step": "1"}, {"run": "a:b", "step": "1"}, {"run": "a,b"},
+                   {"step": "2"}):
+        daemon.submit(MODEL, labels=labels)
+
+    def found(query):
+        for kind in ("jobs", "analyses"):
+            got = [x["labels"] for x in daemon.get(f"/v1/{kind}?{query}").json[kind]]
+        assert len(daemon.get(f"/v1/jobs?{query}").json["jobs"]) == len(got)
+        return len(got)
+
+    assert found("label=run") == 3 and found("label=step") == 3 and found("label=none") == 0
+    assert found("label=run:a") == 1 and found("label=run:a:b") == 1 and found("label=run:a,b") == 1
+    assert found("label=run&label=step") == 2 and found("label=run:a&label=step:1") == 1
+    assert found("label=run:a&label=step:2") == 0 and found("label=run:") == 0
+    page = daemon.get("/v1/jobs?label=run&label=step&page_size=1")
+    assert page.json["next_page_token"] and "label=run&label=step&" in page.headers["Link"]
+    url = page.headers["Link"].split("<")[1].split(">")[0]
+    assert len(daemon.get(url).json["jobs"]) == 1
+    problem(daemon.get(url.replace("label=step", "label=step:1")), 400)
+    problem(daemon.get("/v1/jobs?" + "&".join(["label=a"] * 5)), 400)
+    for bad in (":x", "", "x" * 65, "k:" + "v" * 257):
+        assert problem(daemon.get(f"/v1/jobs?label={bad}"), 400)["errors"][0]["parameter"] == "label"
+    patch(daemon, resources(daemon, run="a")[0], {"run": "z"})
+    assert len(daemon.get("/v1/jobs?label=run:z").json["jobs"]) == 1
+    assert daemon.get("/v1/analyses?label=run:z").json["analyses"] == []

@@ -144,6 +144,32 @@ void service_job_submit(struct service *s, const struct job_request *rq, job_cb 
         answer(s, add_job(s, JOB_RUNNING, true), 0, "", "", cb, arg);
 }
 
+void service_job_label(struct service *s, const char *id, const json_t *patch, const char *if_match,
+                       job_match *match, job_cb *cb, void *arg)
+{
+    struct fake_job *j = fake_find(s, id);
+    struct job_view v = j ? view_of(j) : (struct job_view){0};
+
+    (void)patch;
+    if (j && !match(if_match, &v))
+        answer(s, NULL, ERR_STALE, "", "it has changed", cb, arg);
+    else
+        answer(s, j, ERR_NOT_FOUND, "", "no such job", cb, arg);
+}
+
+void service_analysis_label(struct service *s, const char *id, const json_t *patch,
+                            const char *if_match, analysis_match *match, analysis_cb *cb, void *arg)
+{
+    (void)s;
+    (void)id;
+    (void)patch;
+    (void)if_match;
+    (void)match;
+    (void)cb;
+    (void)arg;
+    fail_msg("the fake has no analyses to label");
+}
+
 int service_key_begin(struct service *s, const char *owner, const char *key, struct err *err)
 {
     (void)s;

@@ -1,4 +1,5 @@
 /* test_api_headers.c: request headers with a grammar of their own. */
+#include "api/etag.h"
 #include "api/idempotency.h"
 #include "api/trace.h"
 
@@ -81,11 +82,41 @@ static void test_traceparent(void **state)
     assert_string_not_equal(id, zero32);
 }
 
+static void test_etags(void **state)
+{
+    static const struct {
+        const char *list;
+        bool match, none_match;
+    } cases[] = {
+        {"\"v3\"", true, true},
+        {"*", true, true},
+        {"W/\"v3\"", false, true},
+        {"\"v2\", \"v3\"", true, true},
+        {"\"v2\",W/\"v3\"", false, true},
+        {"\"v3-gz\"", true, true}, /* compressed, it is still that version */
+        {"v3", false, false},
+        {"\"v3", false, false},
+        {"\"v33\"", false, false},
+        {"\"v\"", false, false},
+        {"\"*\"", false, false},
+        {"", false, false},
+        {",,", false, false},
+        {"\"\"", false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(etag_listed(cases[i].list, "\"v3\"", false), cases[i].match);
+        assert_int_equal(etag_listed(cases[i].list, "\"v3\"", true), cases[i].none_match);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idempotency_keys),
         cmocka_unit_test(test_traceparent),
+        cmocka_unit_test(test_etags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

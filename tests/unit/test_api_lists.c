@@ -149,6 +149,8 @@ static void test_pages(void **state)
             120);
     }
     assert_int_equal(follow(sv, "/v1/jobs?label=step:9", "jobs", false), 0);
+    assert_int_equal(
+        follow(sv, "/v1/jobs?label=step&label=run:a%3Ab%26c&page_size=9", "jobs", false), 120);
     assert_int_equal(follow(sv, "/v1/jobs?state=failed", "jobs", false), 0);
     assert_int_equal(follow(sv, "/v1/jobs?kind=prune", "jobs", false), 0);
 }
@@ -159,7 +161,7 @@ static void test_bad_filters(void **state)
     struct got g = get(sv, "/v1/jobs?state=paused", "");
 
     assert_problem(&g, 400, "invalid", "?state");
-    g = get(sv, "/v1/jobs?label=run", "");
+    g = get(sv, "/v1/jobs?label=:run", "");
     assert_problem(&g, 400, "invalid", "?label");
     g = get(sv, "/v1/jobs?page_size=many", "");
     assert_problem(&g, 400, "invalid", "?page_size");

@@ -1,5 +1,6 @@
 /* test_api_parts.c: the pieces of the HTTP side that need no server. */
 #include "api/body.h"
+#include "daemon/labels.h"
 #include "api/host.h"
 #include "api/json_out.h"
 #include "api/page.h"
@@ -148,10 +149,11 @@ static void test_query(void **state)
     bool flag;
 
     (void)state;
-    assert_int_equal(query_parse("a=x+y%26&&b&n=007&label=run:a:b&max=9007199254740991"
-                                 "&big=9007199254740992&huge=99999999999999999999",
-                                 &q, NULL),
-                     0);
+    assert_int_equal(
+        query_parse("a=x+y%26&&b&n=007&label=run:a:b&label=step&label=x:&max=9007199254740991"
+                    "&big=9007199254740992&huge=99999999999999999999",
+                    &q, NULL),
+        0);
     assert_int_equal(query_text(&q, "a", 10, &s, NULL), 0);
     assert_string_equal(s, "x y&");
     assert_int_equal(query_text(&q, "a", 3, &s, NULL), ERR_INVALID);
@@ -172,6 +174,13 @@ static void test_query(void **state)
     assert_int_equal(query_pair(&q, "label", &key, &value, NULL), 0);
     assert_string_equal(key, "run");
     assert_string_equal(value, "a:b");
+    assert_int_equal(query_pair(&q, "label", &key, &value, NULL), 0);
+    assert_string_equal(key, "step");
+    assert_null(value);
+    assert_int_equal(query_pair(&q, "label", &key, &value, NULL), 0);
+    assert_string_equal(value, "");
+    assert_int_equal(query_pair(&q, "label", &key, &value, NULL), 0);
+    assert_null(key);
     assert_int_equal(query_check_unused(&q, NULL), 0);
     query_done(&q);
 }
@@ -186,7 +195,7 @@ static void test_bad_queries(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(query_parse(bad[i], &q, NULL), ERR_INVALID);
-    assert_int_equal(query_parse("page_sise=3&label=x", &q, NULL), 0);
+    assert_int_equal(query_parse("page_sise=3&label=:x", &q, NULL), 0);
     assert_int_equal(query_pair(&q, "label", &key, &value, NULL), ERR_INVALID);
     assert_int_equal(query_check_unused(&q, &err), ERR_INVALID);
     assert_string_equal(err.pointer, "?page_sise");
@@ -472,7 +481,7 @@ static void test_pointer(void **state)
     char out[ERR_POINTER_MAX], key[300];
 
     (void)state;
-    body_pointer(out, "/labels", "a/b~c");
+    err_pointer(out, "/labels", "a/b~c");
     assert_string_equal(out, "/labels/a~1b~0c");
     memset(key, 0, sizeof key);
     for (size_t i = 0; i + 3 < sizeof key; i += 3)
@@ -481,7 +490,7 @@ static void test_pointer(void **state)
         json_t *j;
 
         memset(key, 'x', shift);
-        body_pointer(out, "", key + shift % 3);
+        err_pointer(out, "", key + shift % 3);
         j = json_string(out + 1 + strspn(out + 1, "x\x82\xAC"));
         assert_non_null(j);
         json_decref(j);
@@ -498,20 +507,61 @@ static void test_labels(void **state)
     memset(key, 'k', sizeof key - 1);
     key[LABEL_KEY_MAX] = '\0';
     json_object_set_new(labels, key, json_string("v"));
-    assert_int_equal(body_check_labels(labels, &err), 0);
+    assert_int_equal(labels_check(labels, &err), 0);
     key[LABEL_KEY_MAX] = 'k';
     key[LABEL_KEY_MAX + 1] = '\0';
     json_object_set_new(labels, key, json_string("v"));
-    assert_int_equal(body_check_labels(labels, &err), ERR_INVALID);
+    assert_int_equal(labels_check(labels, &err), ERR_INVALID);
     json_object_clear(labels);
     for (int i = 0; i < LABELS_MAX; i++) {
         snprintf(key, sizeof key, "k%d", i);
         json_object_set_new(labels, key, json_string("v"));
     }
-    assert_int_equal(body_check_labels(labels, &err), 0);
+    assert_int_equal(labels_check(labels, &err), 0);
     json_object_set_new(labels, "one/more", json_string("v"));
-    assert_int_equal(body_check_labels(labels, &err), ERR_INVALID);
+    assert_int_equal(labels_check(labels, &err), ERR_INVALID);
     json_decref(labels);
+}
+
+static int merge(const char *stored, const char *patch, char **out)
+{
+    json_t *p = json_loads(patch, 0, NULL);
+    struct err err;
+    int r = labels_check_patch(p, &err);
+
+    if (r == 0)
+        r = labels_merge(stored, p, out, &err);
+    json_decref(p);
+    return r;
+}
+
+static void test_label_patches(void **state)
+{
+    static const char *const good[][3] = {
+        {"{}", "{}", "{}"},
+        {"{}", "{\"a\":\"1\"}", "{\"a\":\"1\"}"},
+        {"{\"a\":\"1\",\"b\":\"2\"}", "{\"a\":null,\"b\":\"3\",\"x\":null}", "{\"b\":\"3\"}"},
+        {"{\"a\":\"1\"}", "{\"a\":\"\\u00e9\\\"\"}", "{\"a\":\"\xc3\xa9\\\"\"}"},
+    };
+    static const char *const bad[] = {"[]",           "{\"a\":1}",      "{\"a\":{}}",
+                                      "{\"\":\"x\"}", "{\"a b\":null}", "null"};
+    char stored[LABELS_MAX * 16] = "{";
+    char *out = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        assert_int_equal(merge(good[i][0], good[i][1], &out), 0);
+        assert_string_equal(out, good[i][2]);
+        free(out);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(merge("{}", bad[i], &out), ERR_INVALID);
+    for (int i = 0; i < LABELS_MAX; i++) /* full: one in is one too many, unless one goes */
+        snprintf(stored + strlen(stored), 16, "%s\"k%d\":\"v\"", i ? "," : "", i);
+    strcat(stored, "}");
+    assert_int_equal(merge(stored, "{\"new\":\"v\"}", &out), ERR_INVALID);
+    assert_int_equal(merge(stored, "{\"new\":\"v\",\"k3\":null}", &out), 0);
+    free(out);
 }
 
 static void test_json_out(void **state)
@@ -575,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_body_depth),
         cmocka_unit_test(test_pointer),
         cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_label_patches),
         cmocka_unit_test(test_json_out),
     };
 

@@ -106,7 +106,10 @@ static void paging(void **state)
 
 static size_t count_labelled(struct store *s, const char *key, const char *value)
 {
-    struct job_query q = {.state = JOB_QUEUED, .label_key = key, .label_value = value, .limit = 9};
+    AUTO(freep)
+    char *want =
+        value ? xasprintf("[[\"%s\",\"%s\"]]", key, value) : xasprintf("[[\"%s\",null]]", key);
+    struct job_query q = {.state = JOB_QUEUED, .labels = want, .limit = 9};
     struct job_list l = {0};
     size_t n;
 
@@ -119,14 +122,25 @@ static size_t count_labelled(struct store *s, const char *key, const char *value
 static void labels(void **state)
 {
     struct store *s = open_store(0);
+    struct job_record j;
 
     (void)state;
     submit(s, "job_a", 1);
     assert_int_equal(count_labelled(s, "run.a", "1"), 1);
-    assert_int_equal(count_labelled(s, "q\"k", "2"), 1);
+    assert_int_equal(count_labelled(s, "q\\\"k", "2"), 1);
     assert_int_equal(count_labelled(s, "run.a", "2"), 0);
     assert_int_equal(count_labelled(s, "run", "1"), 0);
     assert_int_equal(count_labelled(s, "' OR 1=1 --", "1"), 0);
+    assert_int_equal(count_labelled(s, "run.a", NULL), 1);
+    assert_int_equal(count_labelled(s, "run.b", NULL), 0);
+    assert_int_equal(count_labelled(s, "run.a\",\"1\"],[\"q\\\"k", "2"), 1);
+    assert_int_equal(count_labelled(s, "run.a\",\"1\"],[\"q\\\"k", "3"), 0);
+    assert_int_equal(store_job_label(s, "job_a", "{\"run.b\":\"7\"}", &j, NULL), 0);
+    assert_string_equal(j.labels, "{\"run.b\":\"7\"}");
+    assert_int_equal(j.version, 2);
+    job_record_done(&j);
+    assert_int_equal(count_labelled(s, "run.b", "7"), 1);
+    assert_int_equal(store_job_label(s, "job_b", "{}", &j, NULL), ERR_NOT_FOUND);
     store_close(s);
 }
 
@@ -290,10 +304,9 @@ static void analyses(void **state)
     assert_int_equal(count_analyses(s, q), 5);
     q.model = "mdl_a";
     assert_int_equal(count_analyses(s, q), 3);
-    q.label_key = "team";
-    q.label_value = "x";
+    q.labels = "[[\"team\",\"x\"]]";
     assert_int_equal(count_analyses(s, q), 3);
-    q.label_value = "y";
+    q.labels = "[[\"team\",\"y\"]]";
     assert_int_equal(count_analyses(s, q), 0);
     q = (struct page_query){.limit = 2};
     for (size_t seen = 0; seen < 5;) {
