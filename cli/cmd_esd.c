@@ -57,6 +57,8 @@ static int print_bytes(struct context *cx, const char *path, const char *type, c
         return status;
     if (reply.raw.len > 0)
         (void)fwrite(reply.raw.data, 1, reply.raw.len, name ? file.out : stdout);
+    if (!name && reply.raw.len > 0 && reply.raw.data[reply.raw.len - 1] != '\n')
+        printf("\n");
     if (name && outfile_commit(&file, &err) < 0)
         return command_failed_here(&err);
     return EXIT_DONE;

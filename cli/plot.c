@@ -121,16 +121,27 @@ static const char *glyph(long steps, bool utf8)
     return n == 0 ? " " : n < STEPS / 2 ? "." : n < STEPS ? ":" : "#";
 }
 
+/* Write the label of a row that reaches from y - step to y; false when it has none. On a log plot
+ * decades are labelled, as many as do not crowd. */
+static bool row_label(const struct plot *p, const struct scale *s, long row, char out[LABEL_MAX])
+{
+    double step = (s->y1 - s->y0) / HEIGHT, y = s->y0 + step * (double)(row + 1);
+    double each = ceil((s->y1 - s->y0) / (HEIGHT / 2)), decade = floor(y / each + 1e-9) * each;
+
+    if (p->log ? decade <= y - step + 1e-9 : (HEIGHT - 1 - row) % 4 != 0)
+        return false;
+    (void)snprintf(out, LABEL_MAX, "%.3g", p->log ? pow(10, decade) : y);
+    return true;
+}
+
 static void draw_rows(const struct plot *p, const struct scale *s, const struct term *to)
 {
     for (long row = HEIGHT - 1; row >= 0; row--) {
-        double y = s->y0 + (s->y1 - s->y0) * (double)(row + 1) / HEIGHT;
-        bool labelled = (HEIGHT - 1 - row) % 4 == 0;
+        char label[LABEL_MAX];
         size_t last = 0;
 
-        if (labelled)
-            fprintf(to->out, "%*.3g %s", MARGIN - 2, p->log ? pow(10, y) : y,
-                    to->utf8 ? "\xE2\x94\xA4" : "+");
+        if (row_label(p, s, row, label))
+            fprintf(to->out, "%*s %s", MARGIN - 2, label, to->utf8 ? "\xE2\x94\xA4" : "+");
         else
             fprintf(to->out, "%*s%s", MARGIN - 1, "", to->utf8 ? "\xE2\x94\x82" : "|");
         for (size_t c = 0; c < s->columns; c++)
@@ -174,6 +185,8 @@ static void draw_axis(const struct plot *p, const struct scale *s, const struct 
         if (c < 0 || (size_t)c >= s->columns || (size_t)c < end)
             continue;
         ticks[c] = '+';
+        if ((size_t)c + (size_t)len > s->columns)
+            continue; /* a tick only: the label would run over the edge */
         memcpy(labels + c, text, (size_t)len);
         end = (size_t)c + (size_t)len + 1;
     }

@@ -13,9 +13,13 @@
 #include "cli/args.h"
 #include "cli/field.h"
 #include "cli/http.h"
+#include "cli/http_reply.h"
+#include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/table.h"
+#include "cli/tar.h"
 #include "cli/text.h"
+#include "cli/upload.h"
 
 /* --- text ---------------------------------------------------------------------------------- */
 
@@ -249,6 +253,49 @@ static void test_args_count(void **state)
     }
 }
 
+static void test_args_letters_and_choices(void **state)
+{
+    static const struct arg_option lettered[] = {
+        {"quiet", ARG_FLAG, offsetof(struct settings, flag), NULL, ""},
+        {"output", ARG_TEXT, offsetof(struct settings, text), "FILE", ""},
+        {"format", ARG_TEXT, offsetof(struct settings, text), "csv|json", ""},
+    };
+    static const struct arg_command c = {
+        .name = "test", .operands = "", .options = lettered, .n_options = ARRAY_LEN(lettered)};
+    static const struct {
+        char *argv[2];
+        int argc, want;
+        const char *text;
+    } cases[] = {
+        {{"-q"}, 1, 0, NULL},
+        {{"-o", "x"}, 2, 0, "x"},
+        {{"--format", "csv"}, 2, 0, "csv"},
+        {{"--format=json"}, 1, 0, "json"},
+        {{"--format", "cs"}, 2, ERR_INVALID, NULL},
+        {{"--format", "csv|json"}, 2, ERR_INVALID, NULL},
+        {{"--format", ""}, 2, ERR_INVALID, NULL},
+        {{"-o"}, 1, ERR_INVALID, NULL},
+        {{"-qo"}, 1, ERR_INVALID, NULL},
+        {{"-x"}, 1, ERR_INVALID, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arg_operands ops = {0};
+        struct settings s = {0};
+        struct err err = {0};
+        char *argv[2] = {cases[i].argv[0], cases[i].argv[1]};
+        int used;
+
+        assert_int_equal(args_parse(&c, &s, &none, NULL, cases[i].argc, argv, &ops, &used, &err),
+                         cases[i].want);
+        if (cases[i].text)
+            assert_string_equal(s.text, cases[i].text);
+    }
+    assert_true(args_is_choice("a|b"));
+    assert_false(args_is_choice("ID|NAME") || args_is_choice("x") || args_is_choice(NULL));
+}
+
 static void test_args_list_limit(void **state)
 {
     char *argv[2 * ARG_LIST_MAX + 3] = {"p"};
@@ -315,6 +362,257 @@ static void test_escape(void **state)
     assert_string_equal(s, "a%2Fb%20c%3Fd%3D%25%C3%A9~-._Z9");
 }
 
+/* --- table as CSV -------------------------------------------------------------------------- */
+
+static void test_table_csv(void **state)
+{
+    static const struct table_column two[] = {{.title = "a"}, {.title = "b"}};
+    AUTO(table_freep) struct table *t = table_new(two, 2);
+    json_auto_t *x = json_real(0.1);
+    AUTO(freep) char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+
+    (void)state;
+    table_cell(t, COLOUR_RED, "plain");
+    table_cell(t, COLOUR_NONE, "with, comma");
+    table_cell(t, COLOUR_NONE, "a \"quote\"");
+    table_json(t, x);
+    table_print_csv(t, out);
+    fclose(out);
+    assert_string_equal(text, "a,b\nplain,\"with, comma\"\n\"a \"\"quote\"\"\",0.1\n");
+}
+
+/* --- replies ------------------------------------------------------------------------------- */
+
+static void header(struct http_reply *r, const char *line)
+{
+    http_reply_header(r, line, strlen(line));
+}
+
+static void test_reply_headers(void **state)
+{
+    struct http_reply r = HTTP_REPLY_INIT;
+
+    (void)state;
+    header(&r, "Link: <http://elsewhere/v1/x>; rel=\"next\"\r\n"); /* only paths of this server */
+    header(&r, "Link: </v1/x>; rel=\"prev\"\r\n");
+    header(&r, "Link: </v1/x\r\n");
+    header(&r, "Linker: </v1/x>; rel=\"next\"\r\n");
+    assert_null(r.next);
+    header(&r, "link:</v1/x?a=b&page_token=c>; rel=\"next\"\r\n");
+    assert_string_equal(r.next, "/v1/x?a=b&page_token=c");
+    header(&r, "ETag:  \"v1\" \r\n");
+    assert_string_equal(r.etag, "\"v1\"");
+    http_reply_done(&r);
+}
+
+static int finish_with(long status, const char *body, bool as_bytes, struct http_reply *r,
+                       struct err *err)
+{
+    struct buf b = BUF_INIT;
+    int code;
+
+    *r = (struct http_reply)HTTP_REPLY_INIT;
+    buf_put(&b, body, strlen(body));
+    code = http_reply_finish(r, status, &b, as_bytes, "here", err);
+    buf_done(&b);
+    return code;
+}
+
+static void test_reply_codes(void **state)
+{
+    static const struct {
+        long status;
+        int code;
+    } refusals[] = {{400, ERR_INVALID},  {403, ERR_FORBIDDEN}, {404, ERR_NOT_FOUND},
+                    {409, ERR_CONFLICT}, {412, ERR_CONFLICT},  {413, ERR_FULL},
+                    {507, ERR_FULL},     {429, ERR_BUSY},      {503, ERR_BUSY},
+                    {500, ERR_INVALID}};
+    struct http_reply r;
+    struct err err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        assert_int_equal(finish_with(refusals[i].status, "{\"detail\":\"no\"}", true, &r, &err),
+                         refusals[i].code);
+        assert_non_null(strstr(err.text, "no (HTTP "));
+    }
+    assert_int_equal(finish_with(200, "<html>", false, &r, &err), ERR_UNSUPPORTED);
+    assert_int_equal(finish_with(301, "", false, &r, &err), ERR_UNSUPPORTED);
+    assert_int_equal(finish_with(200, "a,b\n", true, &r, &err), 0);
+    assert_int_equal(r.raw.len, 4);
+    http_reply_done(&r);
+    assert_int_equal(finish_with(200, "{}", false, &r, &err), 0);
+    assert_non_null(r.body);
+    http_reply_done(&r);
+    assert_int_equal(finish_with(304, "", false, &r, &err), 0);
+}
+
+/* --- uploads ------------------------------------------------------------------------------- */
+
+static unsigned checksum_of(const uint8_t *block)
+{
+    unsigned sum = 0;
+
+    for (size_t i = 0; i < TAR_BLOCK; i++)
+        sum += i >= 148 && i < 156 ? ' ' : block[i];
+    return sum;
+}
+
+static void test_tar_headers(void **state)
+{
+    struct buf b = BUF_INIT;
+    char longest[256];
+
+    (void)state;
+    tar_header(&b, "config.json", 1234);
+    assert_int_equal(b.len, TAR_BLOCK);
+    assert_string_equal((char *)b.data, "config.json");
+    assert_string_equal((char *)b.data + 124, "00000002322");
+    assert_string_equal((char *)b.data + 257, "ustar");
+    assert_int_equal(strtoul((char *)b.data + 148, NULL, 8), checksum_of(b.data));
+
+    buf_reset(&b);
+    tar_header(&b, "big", (UINT64_C(1) << 33) - 1); /* the last that fits */
+    assert_int_equal(b.len, TAR_BLOCK);
+    assert_string_equal((char *)b.data + 124, "77777777777");
+    buf_reset(&b);
+    tar_header(&b, "bigger", UINT64_C(1) << 33);
+    assert_int_equal(b.len, 3 * TAR_BLOCK);
+    assert_int_equal(b.data[156], 'x');
+    assert_string_equal((char *)b.data + TAR_BLOCK, "19 size=8589934592\n");
+    assert_int_equal(b.data[2 * TAR_BLOCK + 156], '0');
+
+    buf_reset(&b);
+    memset(longest, 'n', 255);
+    longest[255] = 0;
+    tar_header(&b, longest, 0);
+    assert_int_equal(b.len, 3 * TAR_BLOCK);
+    assert_memory_equal(b.data + TAR_BLOCK, "265 path=nnn", 12);
+    assert_int_equal(b.data[TAR_BLOCK + 264], '\n');
+    buf_done(&b);
+    assert_int_equal(tar_padding(0), 0);
+    assert_int_equal(tar_padding(1), 511);
+    assert_int_equal(tar_padding(512), 0);
+}
+
+static void test_upload_line(void **state)
+{
+    AUTO(freep) char *half = upload_line(1500000000, 3000000000, 10);
+    AUTO(freep) char *start = upload_line(0, 3000, 0);
+    AUTO(freep) char *end = upload_line(3000, 3000, 1);
+    AUTO(freep) char *none_sent = upload_line(0, 0, 0);
+
+    (void)state;
+    assert_string_equal(half,
+                        "[############............]  50%, 1.5 GB of 3.0 GB, 150 MB/s, 10 s left");
+    assert_non_null(strstr(start, "  0%, 0 B of 3.0 kB, 0 B/s, ? left"));
+    assert_non_null(strstr(end, "100%, 3.0 kB sent, waiting"));
+    assert_non_null(strstr(none_sent, "100%"));
+}
+
+static void test_sizes(void **state)
+{
+    static const struct {
+        double n;
+        const char *want;
+    } cases[] = {{0, "0 B"},         {999, "999 B"},     {1000, "1.0 kB"},   {9940, "9.9 kB"},
+                 {9960, "10 kB"},    {999400, "999 kB"}, {999600, "1.0 MB"}, {5e9, "5.0 GB"},
+                 {7.5e12, "7.5 TB"}, {3e18, "3000 PB"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char out[UPLOAD_SIZE_MAX];
+
+        upload_size(cases[i].n, out);
+        assert_string_equal(out, cases[i].want);
+    }
+}
+
+/* --- plot ---------------------------------------------------------------------------------- */
+
+static char *plotted(const struct plot *p, size_t width, bool utf8)
+{
+    char *text = NULL;
+    size_t len;
+    struct term to = {.width = width, .utf8 = utf8};
+
+    to.out = open_memstream(&text, &len);
+    plot_draw(p, &to);
+    fclose(to.out);
+    return text;
+}
+
+static void test_plot(void **state)
+{
+    static const double edges[] = {0.01, 0.1, 1, 10, 100}, counts[] = {900, 90, 9, 1};
+    struct plot p = {.bins = 4,
+                     .edges = edges,
+                     .counts = counts,
+                     .total = 1000,
+                     .log = true,
+                     .fitted = true,
+                     .xmin = 0.1,
+                     .alpha = 2,
+                     .tail = 100};
+
+    (void)state;
+    for (size_t width = 40; width < 200; width += 7) {
+        AUTO(freep) char *ascii = plotted(&p, width, false);
+        AUTO(freep) char *blocks = plotted(&p, width, true);
+
+        assert_true(widest_line(ascii) < width);
+        for (const char *s = ascii; *s; s++)
+            assert_true((unsigned char)*s < 0x80);
+        assert_non_null(strstr(ascii, "xmin 0.1"));
+        assert_non_null(strchr(ascii, 'o')); /* the fitted line */
+        assert_non_null(strstr(blocks, "\xE2\x96\x88"));
+        assert_non_null(strstr(blocks, "\xE2\x96\xB2"));
+    }
+}
+
+/* Whatever comes, nothing outside the canvas and no infinite loop. */
+static void test_plot_edges(void **state)
+{
+    static const double edges[] = {1, 1.0000001, 2}, none_inside[] = {0, 0}, one[] = {0, 1};
+    static const double wide[] = {1e-300, 1, 1e300};
+    struct plot plots[] = {
+        {.bins = 2, .edges = edges, .counts = none_inside, .total = 1, .log = true},
+        {.bins = 2, .edges = edges, .counts = one, .total = 1, .log = true},
+        {.bins = 2, .edges = edges, .counts = one, .total = 1},
+        {.bins = 2, .edges = wide, .counts = one, .total = 1, .log = true},
+        {.bins = 2, .edges = wide, .counts = one, .total = 1},
+        {.bins = 2,
+         .edges = edges,
+         .counts = one,
+         .total = 1,
+         .log = true,
+         .fitted = true,
+         .xmin = 1e-9,
+         .alpha = 99,
+         .tail = 1},
+        {.bins = 2,
+         .edges = edges,
+         .counts = one,
+         .total = 1,
+         .log = true,
+         .fitted = true,
+         .xmin = 1e9,
+         .alpha = 1,
+         .tail = 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(plots); i++) {
+        AUTO(freep) char *text = plotted(&plots[i], 80, false);
+
+        assert_true(widest_line(text) < 80);
+    }
+    assert_int_equal(plot_columns(SIZE_MAX), plot_columns(80));
+    assert_true(plot_columns(1) >= 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,7 +624,16 @@ int main(void)
         cmocka_unit_test(test_table_fits),
         cmocka_unit_test(test_args),
         cmocka_unit_test(test_args_count),
+        cmocka_unit_test(test_args_letters_and_choices),
         cmocka_unit_test(test_args_list_limit),
+        cmocka_unit_test(test_table_csv),
+        cmocka_unit_test(test_reply_headers),
+        cmocka_unit_test(test_reply_codes),
+        cmocka_unit_test(test_tar_headers),
+        cmocka_unit_test(test_upload_line),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_plot),
+        cmocka_unit_test(test_plot_edges),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_escape),
