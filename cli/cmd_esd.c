@@ -87,7 +87,7 @@ static void print_facts(const json_t *layer, const struct plot *p)
     AUTO(freep) char *warning = text_clean(field_text(layer, "warning"));
     double d = 0;
 
-    printf("%s: %.0f eigenvalues", name, p->total);
+    printf("%s\n%.0f eigenvalues", name, p->total);
     if (p->fitted)
         printf(", alpha %.3f of the %.0f above xmin %.4g", p->alpha, p->tail, p->xmin);
     if (p->fitted && field_number(layer, "D", &d))

@@ -87,9 +87,9 @@ static void print_uploads(const struct context *cx, const json_t *uploads, bool 
     {
         char size[UPLOAD_SIZE_MAX];
 
-        upload_size((double)field_count(u, "nbytes"), size);
+        upload_size((double)field_count(u, "bytes"), size);
         if (csv)
-            (void)snprintf(size, sizeof(size), "%lld", field_count(u, "nbytes"));
+            (void)snprintf(size, sizeof(size), "%lld", field_count(u, "bytes"));
         table_cell(t, COLOUR_NONE, "%s", field_text(u, "id"));
         table_cell(t, COLOUR_NONE, "%s", field_text(u, "name"));
         table_cell(t, COLOUR_NONE, "%s", field_text(u, "kind"));

@@ -566,3 +566,150 @@ def test_bash_completes(tmp_path):
     assert offers("--server", "x", "analyze", "mod") == ["model.safetensors"]
     assert offers("help", "upl") == ["upload", "uploads"]
     assert offers("completion", "z") == ["zsh"]
+
+
+# --- manual ----------------------------------------------------------------------------------
+
+
+def page(name):
+    return open(os.path.join(TOP, "man", name)).read()
+
+
+def flags_of(mdoc):
+    """Options that an item of a list explains."""
+    return set(re.findall(r"^\.It (?:Fl \w , )?Fl \\&-([A-Za-z-]+)", mdoc, re.M))
+
+
+def test_manual_tells_what_help_tells():
+    text = page("spectralctl.1")
+    sections = dict(re.findall(r"^\.Ss (\w+)(.*?)(?=^\.S[sh])", text, re.M | re.S))
+    assert list(sections) == commands()
+    everywhere = flags_of(text.split(".Sh COMMANDS")[0])
+    assert everywhere == options_in(run_ctl("127.0.0.1:1", "--help").stdout)
+    for name, body in sections.items():
+        help_text = run_ctl("127.0.0.1:1", "help", name).stdout
+        assert flags_of(body) == options_in(help_text) - everywhere, name
+
+
+def test_manual_and_help_agree_on_exit_statuses():
+    overview = run_ctl("127.0.0.1:1", "--help").stdout.split("Exit status:\n")[1]
+    told = re.findall(r"^  (\d+) +(.*)$", overview, re.M)
+    section = page("spectralctl.1").split(".Sh EXIT STATUS")[1].split(".El")[0]
+    assert re.findall(r"^\.It (\d+)\n(.*)$", section, re.M) == told and len(told) == 7
+
+
+def test_manual_of_the_daemon():
+    binary = os.environ.get("SPECTRALD_BIN", "build/daemon/main/spectrald")
+    text = subprocess.run([binary, "--help"], capture_output=True, text=True).stdout
+    flags = set(re.findall(r"^  --([a-z-]+)", text, re.M))
+    own = {"config", "help", "version"}
+    keys = re.findall(r"^\.It Cm ([a-z-]+) Ns = ", page("spectrald.conf.5"), re.M)
+    assert set(keys) == flags - own and len(keys) == len(set(keys))
+    assert set(re.findall(r"Fl \\&-([a-z-]+)", page("spectrald.8"))) == flags
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(os.path.join(TOP, "man"))))
+def test_manual_is_well_formed(name):
+    if name == "meson.build":
+        return
+    if not shutil.which("mandoc"):
+        pytest.skip("mandoc is not installed")
+    r = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", os.path.join(TOP, "man", name)],
+                       capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout == "", r.stdout
+
+
+# --- against the real daemon: uploads, spectra -----------------------------------------------
+
+
+def test_uploads_of_the_daemon(ctl, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(MODEL, elsewhere / "model.safetensors")
+    (elsewhere / "config.json").write_text("{}")
+    (elsewhere / ("n" * 150 + ".json")).write_text("{}")
+    alone = tmp_path / "one.safetensors"
+    write_safetensors(str(alone), {"w.weight": np.eye(40, dtype=np.float32) * 3})
+    for path, rows in ((alone, 1), (elsewhere, 39)):
+        r = ctl("analyze", str(path), "--csv", "--columns", "longname")
+        assert r.returncode == 0 and "uploading it" in r.stderr, r
+        assert len(r.stdout.splitlines()) == rows + 1
+        assert ctl("uploads").stdout == "no uploads\n"
+        r = ctl("analyze", str(path), "--no-upload")
+        assert r.returncode == 2 and "source/path" in r.stderr
+    r = ctl("analyze", str(alone), "--upload", "--keep-upload", "--quiet")
+    assert r.returncode == 0
+    ids = [ctl("upload", str(elsewhere)).stdout.strip() for _ in range(2)]
+    listed = ctl("uploads", "--quiet").stdout.split()
+    assert set(ids) < set(listed) and len(listed) == 3
+    rows = {u["upload"]: u for u in csv.DictReader(io.StringIO(ctl("uploads", "--csv").stdout))}
+    assert rows[ids[0]]["kind"] == "tar" and int(rows[ids[0]]["size"]) > os.path.getsize(MODEL)
+    assert "MB" in ctl("uploads").stdout
+    shown = {u["id"]: u for u in json.loads(ctl("uploads", "--json").stdout)}
+    assert shown[ids[0]]["sha256"] == shown[ids[1]]["sha256"]
+    assert ctl("rm", *listed).returncode == 0
+    assert ctl("rm", ids[0]).returncode == 2
+
+
+def test_limit_of_uploads(tmp_path):
+    with Daemon(str(tmp_path), "--upload-limit", "1M") as d:
+        r = run_ctl(f"127.0.0.1:{d.port}", "analyze", MODEL)
+    assert r.returncode == 2 and "413" in r.stderr and r.stdout == ""
+
+
+def test_esd_as_data(ctl, analysis, tmp_path):
+    layer = "model.embed_tokens"
+    evals = json.loads(ctl("esd", analysis, layer, "--json").stdout)["evals"]
+    text = ctl("esd", analysis, layer, "--csv").stdout.split()
+    assert [float(x) for x in text[1:]] == evals and len(evals) == 192
+    r = ctl("esd", analysis, layer, "--npy", str(tmp_path / "e.npy"))
+    assert r.returncode == 0 and np.load(tmp_path / "e.npy").tolist() == evals
+    by_number = json.loads(ctl("show", analysis, "--json", "--columns", "layer_id,longname").stdout)
+    number = next(x["layer_id"] for x in by_number["layers"] if x["longname"] == layer)
+    hist = json.loads(ctl("esd", analysis, str(number), "--hist", "--json", "--bins", "7").stdout)
+    assert len(hist["counts"]) == 7 and sum(hist["counts"]) == 192
+    rows = list(csv.reader(io.StringIO(ctl("esd", analysis, layer, "--linear", "--csv").stdout)))
+    assert len(rows) == 101
+    assert ctl("esd", analysis, layer, "--json", "--csv").returncode == 1
+    assert ctl("esd", analysis, layer, "--npy", "x", "--hist").returncode == 1
+    assert ctl("esd", analysis, "no.such.layer").returncode == 2
+
+
+def test_esd_drawn(ctl, analysis):
+    layer = "model.embed_tokens"
+    blocks = ctl("esd", analysis, layer, LANG="C.UTF-8")
+    ascii_only = ctl("esd", analysis, layer, "--hist", LANG="C")
+    assert blocks.returncode == ascii_only.returncode == 0
+    assert "█" in blocks.stdout and "▲" in blocks.stdout and "•" in blocks.stdout
+    assert ascii_only.stdout.isascii() and "#" in ascii_only.stdout and "^" in ascii_only.stdout
+    row = ctl.daemon.get(f"/v1/analyses/{analysis}/layers/{layer}").json
+    for r in (blocks, ascii_only):
+        assert f"alpha {row['alpha']:.3f}" in r.stdout and f"xmin {row['xmin']:.4g}" in r.stdout
+        assert "density" in r.stdout and max(map(len, r.stdout.splitlines())) <= 80
+    wide = ctl("esd", analysis, layer, COLUMNS="130", LANG="C").stdout
+    assert 100 < max(map(len, wide.splitlines())) <= 130
+    linear = ctl("esd", analysis, layer, "--linear", LANG="C").stdout
+    assert "count" in linear and "density" not in linear
+
+
+def test_labels_and_series(ctl):
+    for step, run in ((100, "a"), (200, "a"), (100, "b")):
+        r = ctl("analyze", "manlm.safetensors", "--label", f"run={run}", "--label", f"step={step}",
+                "--quiet")
+        assert r.returncode == 0
+    last = r.stdout.strip()
+    assert ctl("label", last).stdout == "run=b\nstep=100\n"
+    r = ctl("label", last, "note=x=y", "step-")
+    if "405" in r.stderr:
+        pytest.skip("the server cannot change labels yet")
+    assert r.returncode == 0 and sorted(r.stdout.split()) == ["note=x=y", "run=b"], r
+    assert ctl("label", last, "step=7").returncode == 0
+    r = ctl("series", "run")
+    assert r.returncode == 0, r.stderr
+    assert [line.split()[:2] for line in r.stdout.splitlines()[1:]] == [
+        ["a", "100"], ["a", "200"], ["b", "7"]]
+    rows = list(csv.DictReader(io.StringIO(ctl("series", "run:a", "--csv").stdout)))
+    assert {row["run"] for row in rows} == {"a"} and {row["step"] for row in rows} == {"100", "200"}
+    layer = ctl("series", "run:a", "--layer", "model.embed_tokens", "--metric", "stable_rank")
+    assert "13.2" in layer.stdout
+    assert ctl("series", "run", "--metric", "nonsense").returncode == 2
