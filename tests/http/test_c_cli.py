@@ -692,22 +692,54 @@ def test_esd_drawn(ctl, analysis):
     assert "count" in linear and "density" not in linear
 
 
-def test_labels_and_series(ctl):
+@pytest.fixture
+def runs(ctl):
+    """Three analyses of two runs."""
+    ids = []
     for step, run in ((100, "a"), (200, "a"), (100, "b")):
         r = ctl("analyze", "manlm.safetensors", "--label", f"run={run}", "--label", f"step={step}",
                 "--quiet")
         assert r.returncode == 0
-    last = r.stdout.strip()
+        ids.append(r.stdout.strip())
+    return ids
+
+
+def test_labels(ctl, runs):
+    last = runs[-1]
     assert ctl("label", last).stdout == "run=b\nstep=100\n"
     r = ctl("label", last, "note=x=y", "step-")
-    if "405" in r.stderr:
-        pytest.skip("the server cannot change labels yet")
     assert r.returncode == 0 and sorted(r.stdout.split()) == ["note=x=y", "run=b"], r
-    assert ctl("label", last, "step=7").returncode == 0
+    r = ctl("label", last, "step=7", "--json")
+    assert json.loads(r.stdout)["labels"] == {"note": "x=y", "run": "b", "step": "7"}
+    job = ctl("jobs", "--quiet", "--limit", "1").stdout.strip()
+    assert ctl("label", job, "run=c").returncode == 0
+    assert ctl("jobs", "--quiet", "--label", "run:c").stdout.strip() == job
+    assert ctl("label", last, "k" * 1000 + "=v").returncode == 2
+
+
+def test_label_asks_again_when_somebody_was_faster():
+    calls = []
+
+    def answer(method, path, body, headers):
+        calls.append((method, headers.get("If-Match")))
+        if method == "GET":
+            return 200, {"ETag": f'"{len(calls)}"'}, job("succeeded")
+        if len(calls) < 4:
+            return problem(412, "it has changed")
+        return 200, {}, {**job("succeeded"), "labels": json.loads(body)["labels"]}
+
+    with Pretender(answer) as server:
+        assert run_ctl(server.name, "label", JOB, "k=v").stdout == "k=v\n"
+    assert calls == [("GET", None), ("PATCH", '"1"'), ("GET", None), ("PATCH", '"3"')]
+
+
+def test_series(ctl, runs):
     r = ctl("series", "run")
+    if "no such resource" in r.stderr:
+        pytest.skip("the server has no series yet")
     assert r.returncode == 0, r.stderr
     assert [line.split()[:2] for line in r.stdout.splitlines()[1:]] == [
-        ["a", "100"], ["a", "200"], ["b", "7"]]
+        ["a", "100"], ["a", "200"], ["b", "100"]]
     rows = list(csv.DictReader(io.StringIO(ctl("series", "run:a", "--csv").stdout)))
     assert {row["run"] for row in rows} == {"a"} and {row["step"] for row in rows} == {"100", "200"}
     layer = ctl("series", "run:a", "--layer", "model.embed_tokens", "--metric", "stable_rank")
