@@ -9,21 +9,32 @@
 
 struct hasher {
     EVP_MD_CTX *ctx;
+    const EVP_MD *algorithm;
 };
 
 static void hasher_start(struct hasher *h)
 {
-    ASSERT(EVP_DigestInit_ex(h->ctx, EVP_blake2b512(), NULL) == 1);
+    ASSERT(EVP_DigestInit_ex(h->ctx, h->algorithm, NULL) == 1);
+}
+
+static struct hasher *new_with(const EVP_MD *algorithm)
+{
+    struct hasher *h = xmalloc(sizeof *h);
+
+    *h = (struct hasher){EVP_MD_CTX_new(), algorithm};
+    ASSERT(h->ctx != NULL);
+    hasher_start(h);
+    return h;
 }
 
 struct hasher *hasher_new(void)
 {
-    struct hasher *h = xmalloc(sizeof *h);
+    return new_with(EVP_blake2b512());
+}
 
-    h->ctx = EVP_MD_CTX_new();
-    ASSERT(h->ctx != NULL);
-    hasher_start(h);
-    return h;
+struct hasher *hasher_new_sha256(void)
+{
+    return new_with(EVP_sha256());
 }
 
 void hasher_free(struct hasher *h)

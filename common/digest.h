@@ -19,6 +19,8 @@ struct hasher; /* an incremental digest */
 
 /* Start a digest; aborts when OpenSSL cannot provide one. Free with hasher_free(). */
 struct hasher *hasher_new(void);
+/* The same with SHA-256: for digests that clients compute as well. */
+struct hasher *hasher_new_sha256(void);
 void hasher_free(struct hasher *h);
 DEFINE_AUTO(struct hasher, hasher_free)
 void hasher_add(struct hasher *h, const void *bytes, size_t len);

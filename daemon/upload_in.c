@@ -1,12 +1,11 @@
 /* upload_in.c: receiving a body.
  *
- * Two threads see it. The writer thread owns its files (struct upload_writer); the loop owns the
- * rest. Every message to the writer is counted, and the last one that returns frees the upload.
+ * SHA-256, not our own content digest, because it is what clients can compute and announce (RFC
+ * 9530); on a thread of its own, because it is the slowest step.
  */
+#include "daemon/upload_in.h"
+
 #include "daemon/job.h"
-#include "daemon/log.h"
-#include "daemon/uploads_main.h"
-#include "storage/upload_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,27 +16,6 @@
 #define CHUNK (512u << 10)
 /* Chunks of one upload under way before its sender is held back. */
 #define CHUNKS_MAX 4
-
-struct upload_in {
-    struct uploads *all;
-    struct upload_record rec;
-    struct digest want;
-    bool has_want, ended, failed, aborted;
-    uint64_t received, reserved;
-    struct buf chunk;
-    unsigned under_way; /* messages not yet returned */
-    bool held_back;
-    char *key;      /* idempotency key, or NULL */
-    struct err err; /* what the client is told */
-    void (*ready)(void *arg);
-    void *ready_arg;
-    upload_cb *cb;
-    void *cb_arg;
-    /* the writer thread's */
-    struct upload_writer *writer;
-    struct err writer_err;
-    struct upload_content content;
-};
 
 /* --- limits -------------------------------------------------------------------------------- */
 
@@ -85,6 +63,7 @@ static void upload_free(struct upload_in *u)
     upload_record_done(&u->rec);
     buf_done(&u->chunk);
     free(u->key);
+    hasher_free(u->hasher);
     free(u);
 }
 
@@ -94,7 +73,7 @@ static void release(struct upload_in *u)
         upload_free(u);
 }
 
-static void fail(struct upload_in *u, const struct err *err)
+void upload_in_fail(struct upload_in *u, const struct err *err)
 {
     if (u->failed)
         return;
@@ -114,14 +93,12 @@ static void open_run(void *arg, void *state)
                              &u->writer_err);
 }
 
-/* A message of `u` came back: what went wrong is known, and its sender may go on. */
+/* A message of `u` came back: its sender may go on, unless that was the last. */
 static void returned(struct upload_in *u)
 {
     bool go_on;
 
     u->under_way--;
-    if (u->writer_err.code)
-        fail(u, &u->writer_err);
     go_on = u->held_back && (u->failed || u->under_way <= CHUNKS_MAX / 2);
     if (go_on && !u->ended) {
         u->held_back = false;
@@ -165,6 +142,7 @@ int service_upload_begin(struct service *s, const struct upload_request *rq,
     u->rec.name = xstrdup(rq->name);
     u->rec.kind = rq->kind;
     u->key = rq->key ? xstrdup(rq->key) : NULL;
+    u->hasher = hasher_new_sha256();
     u->reserved = known;
     a->reserved += known;
     a->awaited += known;
@@ -178,9 +156,11 @@ int service_upload_begin(struct service *s, const struct upload_request *rq,
 struct piece {
     struct upload_in *u;
     struct buf bytes;
+    unsigned users; /* threads that still read it */
+    struct err err; /* why it could not be written */
 };
 
-static void piece_run(void *arg, void *state)
+static void piece_write(void *arg, void *state)
 {
     struct piece *p = arg;
     struct upload_in *u = p->u;
@@ -188,6 +168,15 @@ static void piece_run(void *arg, void *state)
     (void)state;
     if (u->writer_err.code == 0)
         (void)upload_writer_add(u->writer, p->bytes.data, p->bytes.len, &u->writer_err);
+    p->err = u->writer_err; /* the loop must not read what later pieces may change */
+}
+
+static void piece_hash(void *arg, void *state)
+{
+    struct piece *p = arg;
+
+    (void)state;
+    hasher_add(p->u->hasher, p->bytes.data, p->bytes.len);
 }
 
 static void piece_done(void *arg, const struct err *err)
@@ -196,6 +185,10 @@ static void piece_done(void *arg, const struct err *err)
     struct upload_in *u = p->u;
 
     (void)err;
+    if (--p->users > 0)
+        return;
+    if (p->err.code)
+        upload_in_fail(u, &p->err);
     /* The next chunk goes into the memory of this one. */
     if (!u->chunk.data) {
         u->chunk = p->bytes;
@@ -207,17 +200,18 @@ static void piece_done(void *arg, const struct err *err)
     returned(u);
 }
 
-static void send_chunk(struct upload_in *u)
+void upload_in_send(struct upload_in *u)
 {
     struct piece *p;
 
     if (u->chunk.len == 0 || u->failed)
         return;
     p = xmalloc(sizeof *p);
-    *p = (struct piece){.u = u, .bytes = u->chunk};
+    *p = (struct piece){.u = u, .bytes = u->chunk, .users = 2};
     u->chunk = (struct buf)BUF_INIT;
     u->under_way++;
-    actor_send(u->all->writer, piece_run, piece_done, p);
+    actor_send(u->all->writer, piece_write, piece_done, p);
+    actor_send(u->all->hasher, piece_hash, piece_done, p);
 }
 
 /* A body of unannounced length takes its room piece by piece. */
@@ -235,7 +229,7 @@ static bool grow(struct upload_in *u, uint64_t len)
         a->awaited += step;
         return true;
     }
-    fail(u, &err);
+    upload_in_fail(u, &err);
     return false;
 }
 
@@ -255,7 +249,7 @@ bool service_upload_write(struct upload_in *u, const void *bytes, size_t len)
         p += n;
         len -= n;
         if (u->chunk.len == CHUNK)
-            send_chunk(u);
+            upload_in_send(u);
     }
     u->held_back = u->under_way >= CHUNKS_MAX;
     return !u->held_back;
@@ -265,8 +259,6 @@ const struct err *service_upload_failure(const struct upload_in *u)
 {
     return u->failed ? &u->err : NULL;
 }
-
-/* --- the end of a body ---------------------------------------------------------------------- */
 
 static void close_run(void *arg, void *state)
 {
@@ -282,7 +274,7 @@ static void close_done(void *arg, const struct err *err)
     returned(arg);
 }
 
-static void end(struct upload_in *u)
+void upload_in_end(struct upload_in *u)
 {
     struct uploads *a = u->all;
 
@@ -301,149 +293,5 @@ void service_upload_abort(struct upload_in *u)
     if (!u)
         return;
     metric_inc(u->all->m_ended, u->failed ? "refused" : "aborted", 1);
-    end(u);
-}
-
-static void tell(struct upload_in *u, const struct err *err, const struct upload_view *view)
-{
-    struct uploads *a = u->all;
-
-    a->n_finishing--;
-    metric_inc(a->m_ended,
-               err                              ? "refused"
-               : view->shared || view->replayed ? "shared"
-                                                : "stored",
-               1);
-    if (!err)
-        log_info("upload %s: %llu bytes, %llu files%s", view->upload->id,
-                 (unsigned long long)view->upload->nbytes,
-                 (unsigned long long)view->upload->n_files,
-                 view->replayed ? ", replayed"
-                 : view->shared ? ", content known"
-                                : "");
-    u->cb(u->cb_arg, err, view);
-    end(u);
-    uploads_drop_trash(a);
-}
-
-struct put {
-    struct upload_in *u;
-    struct upload_record earlier; /* made with the same key */
-    bool replayed, known;
-    uint64_t stored;
-    struct err err;
-};
-
-/* What was asked for; the body stands for itself by its digest. */
-static void key_use_of(const struct upload_in *u, struct key_use *out)
-{
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-
-    *out = (struct key_use){.operation = "createUpload", .created_ms = u->rec.created_ms};
-    memcpy(out->resource, u->rec.id, sizeof out->resource);
-    hasher_add_u64(h, u->rec.kind);
-    hasher_add_str(h, u->rec.name);
-    hasher_add(h, u->rec.sha256.b, DIGEST_LEN);
-    hasher_finish(h, &out->fingerprint);
-}
-
-/* True when the key was used before: then p->earlier is its upload, or p->err says why not. */
-static bool replay(struct put *p, struct store *st, const struct key_use *use)
-{
-    const struct upload_in *u = p->u;
-    char id[IDENT_MAX];
-    int r = store_key_check(st, u->rec.owner, u->key, use, id, &p->err);
-
-    if (r == ERR_NOT_FOUND) {
-        p->err.code = 0;
-        return false;
-    }
-    if (r == 0)
-        r = store_upload_get(st, id, &p->earlier, &p->err);
-    if (r == ERR_NOT_FOUND)
-        (void)err_set(&p->err, r,
-                      "the upload that this Idempotency-Key made has been deleted; the key stays "
-                      "used for 24 hours");
-    p->replayed = r == 0;
-    return true;
-}
-
-static void put_run(void *arg, void *state)
-{
-    struct put *p = arg;
-    const struct upload_in *u = p->u;
-    struct store *st = job_store(state);
-    struct key_use use;
-
-    key_use_of(u, &use);
-    if (!u->key || !replay(p, st, &use)) {
-        if (u->key)
-            (void)store_key_put(st, u->rec.owner, u->key, &use, &p->err);
-        if (p->err.code == 0)
-            (void)store_upload_put(st, &u->rec, &p->err);
-    }
-    p->known = true; /* when the store cannot tell, the content stays */
-    (void)store_upload_known(st, u->rec.kind, &u->rec.sha256, &p->known, NULL);
-    (void)store_upload_bytes(st, &p->stored, NULL);
-}
-
-static void put_done(void *arg, const struct err *group_err)
-{
-    struct put *p = arg;
-    struct upload_in *u = p->u;
-    const struct err *err = group_err ? group_err : p->err.code ? &p->err : NULL;
-    struct upload_view view = {p->replayed ? &p->earlier : &u->rec, u->content.shared, p->replayed};
-
-    if (p->known && !group_err)
-        uploads_rescue(u->all, &u->rec);
-    else if (!u->content.shared)
-        uploads_put_trash(u->all, u->rec.kind, &u->rec.sha256);
-    if (!group_err)
-        uploads_set_stored(u->all, p->stored);
-    tell(u, err, err ? NULL : &view);
-    upload_record_done(&p->earlier);
-    free(p);
-}
-
-static void finish_run(void *arg, void *state)
-{
-    struct upload_in *u = arg;
-
-    (void)state;
-    if (u->writer_err.code == 0)
-        (void)upload_writer_finish(u->writer, u->has_want ? &u->want : NULL, &u->content,
-                                   &u->writer_err);
-}
-
-static void finish_done(void *arg, const struct err *group_err)
-{
-    struct upload_in *u = arg;
-    struct put *p;
-
-    (void)group_err;
-    u->under_way--;
-    if (u->writer_err.code) {
-        fail(u, &u->writer_err);
-        tell(u, &u->err, NULL);
-        return;
-    }
-    u->rec.sha256 = u->content.sha256;
-    u->rec.nbytes = u->content.nbytes;
-    u->rec.n_files = u->content.n_files;
-    u->rec.created_ms = wall_ms();
-    u->rec.expires_ms = u->rec.created_ms + (int64_t)u->all->svc->config->upload_ttl_s * 1000;
-    p = xcalloc(1, sizeof *p);
-    p->u = u;
-    actor_send(u->all->svc->store_actor, put_run, put_done, p);
-}
-
-void service_upload_end(struct upload_in *u, upload_cb *cb, void *arg)
-{
-    ASSERT(!u->failed);
-    u->cb = cb;
-    u->cb_arg = arg;
-    u->all->n_finishing++;
-    send_chunk(u);
-    u->under_way++;
-    actor_send(u->all->writer, finish_run, finish_done, u);
+    upload_in_end(u);
 }

@@ -238,6 +238,7 @@ int uploads_new(struct uploads **out, struct service *s, struct store *st, struc
     if (swept)
         log_info("%zu uploads that were never finished are removed", swept);
     a->writer = actor_new(s->loop, "upload", NULL, &plain);
+    a->hasher = actor_new(s->loop, "upload-hash", NULL, &plain);
     *out = a;
     return 0;
 }
@@ -246,6 +247,7 @@ void uploads_free(struct uploads *a)
 {
     if (!a)
         return;
+    actor_stop(a->hasher);
     actor_stop(a->writer);
     free_trash(a->trash);
     free(a);

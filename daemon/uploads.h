@@ -1,8 +1,8 @@
 /* uploads.h: model files that clients send: receiving, finding, removing, expiring.
  *
  * As with service.h: loop thread only, results by callback, never before the call returns. Bytes
- * are hashed and written by a thread of their own, so that syncing one client's gigabytes holds up
- * nobody else's files.
+ * are hashed by one thread and written by another, both only for this, so that syncing one
+ * client's gigabytes holds up nobody else's files.
  */
 #ifndef SPECTRALD_UPLOADS_H
 #define SPECTRALD_UPLOADS_H

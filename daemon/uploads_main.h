@@ -9,13 +9,13 @@ struct trash;
 
 struct uploads {
     struct service *svc;
-    struct actor *writer;
-    unsigned n_receiving; /* begun, not yet ended */
-    unsigned n_finishing; /* from service_upload_end() to the commit */
-    uint64_t stored;      /* bytes of complete contents */
-    uint64_t reserved;    /* room promised to those being received */
-    uint64_t awaited;     /* the part of it that has not arrived */
-    struct trash *trash;  /* contents that no upload has any more */
+    struct actor *writer, *hasher; /* a body's pieces go to both */
+    unsigned n_receiving;          /* begun, not yet ended */
+    unsigned n_finishing;          /* from service_upload_end() to the commit */
+    uint64_t stored;               /* bytes of complete contents */
+    uint64_t reserved;             /* room promised to those being received */
+    uint64_t awaited;              /* the part of it that has not arrived */
+    struct trash *trash;           /* contents that no upload has any more */
     int64_t tidied_ns;
     bool tidying;
     struct metric *m_received, *m_ended, *m_bytes, *m_active;

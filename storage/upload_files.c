@@ -1,5 +1,4 @@
-/* upload_files.c: see upload_files.h. SHA-256, not our own content digest, because it is what
- * clients can compute and announce (RFC 9530). */
+/* upload_files.c: see upload_files.h. */
 #include "storage/upload_files.h"
 
 #include "common/dirs.h"
@@ -9,7 +8,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +22,6 @@ struct upload_writer {
     char *state_dir;
     char *dir; /* incoming/ID */
     enum upload_kind kind;
-    EVP_MD_CTX *sha;
     struct tar_stream *tar;
     int fd;           /* of the file in work, or -1 */
     uint64_t at;      /* bytes written to it */
@@ -145,8 +142,6 @@ int upload_writer_open(const char *state_dir, const char *id, enum upload_kind k
 
     *w = (struct upload_writer){.state_dir = xstrdup(state_dir), .kind = kind, .fd = -1};
     w->dir = xasprintf("%s/uploads/incoming/%s", state_dir, id);
-    w->sha = EVP_MD_CTX_new();
-    ASSERT(w->sha && EVP_DigestInit_ex(w->sha, EVP_sha256(), NULL) == 1);
     files = xasprintf("%s/files", w->dir);
     path = xasprintf("%s/" UPLOAD_DATA_NAME, files);
     r = make_dirs(w, files, err);
@@ -164,25 +159,10 @@ int upload_writer_open(const char *state_dir, const char *id, enum upload_kind k
 
 int upload_writer_add(struct upload_writer *w, const void *bytes, size_t len, struct err *err)
 {
-    ASSERT(EVP_DigestUpdate(w->sha, bytes, len) == 1);
     w->nbytes += len;
     if (w->tar)
         return tar_stream_add(w->tar, bytes, len, err);
     return file_write(w, bytes, len, err);
-}
-
-static int check_digest(struct upload_writer *w, const struct digest *want,
-                        struct upload_content *c, struct err *err)
-{
-    char hex[DIGEST_HEX_LEN + 1];
-    unsigned n = DIGEST_LEN;
-
-    ASSERT(EVP_DigestFinal_ex(w->sha, c->sha256.b, &n) == 1);
-    if (!want || digest_equal(want, &c->sha256))
-        return 0;
-    digest_hex(&c->sha256, hex);
-    return err_set_at(err, ERR_INVALID, "Content-Digest",
-                      "the body's SHA-256 is %s, not what Content-Digest says", hex);
 }
 
 /* An archive of one directory stands for that directory. */
@@ -204,11 +184,12 @@ static char *archive_root(const char *files)
     return xstrdup(files);
 }
 
-static int publish(const struct upload_writer *w, struct upload_content *c, struct err *err)
+static int publish(const struct upload_writer *w, const struct digest *sha256,
+                   struct upload_content *c, struct err *err)
 {
     AUTO(freep) char *files = xasprintf("%s/files", w->dir);
     AUTO(freep) char *from = w->tar ? archive_root(files) : xstrdup(files);
-    AUTO(freep) char *to = upload_content_dir(w->state_dir, w->kind, &c->sha256);
+    AUTO(freep) char *to = upload_content_dir(w->state_dir, w->kind, sha256);
     AUTO(freep) char *content = uploads_dir(w->state_dir, "content");
     int r = dir_sync_tree(from, err);
 
@@ -220,17 +201,15 @@ static int publish(const struct upload_writer *w, struct upload_content *c, stru
     return c->shared ? 0 : err_set_errno(err, errno, "cannot name an upload");
 }
 
-int upload_writer_finish(struct upload_writer *w, const struct digest *want,
+int upload_writer_finish(struct upload_writer *w, const struct digest *sha256,
                          struct upload_content *out, struct err *err)
 {
     struct upload_content c = {.nbytes = w->nbytes};
-    int r = check_digest(w, want, &c, err);
+    int r = w->tar ? tar_stream_end(w->tar, err) : file_close(w, err);
 
-    if (r == 0)
-        r = w->tar ? tar_stream_end(w->tar, err) : file_close(w, err);
     c.n_files = w->n_files;
     if (r == 0)
-        r = publish(w, &c, err);
+        r = publish(w, sha256, &c, err);
     if (r == 0)
         *out = c;
     return r;
@@ -243,7 +222,6 @@ void upload_writer_free(struct upload_writer *w)
     fd_close(&w->fd);
     (void)dir_remove(w->dir, NULL);
     tar_stream_free(w->tar);
-    EVP_MD_CTX_free(w->sha);
     free(w->dir);
     free(w->state_dir);
     free(w);

@@ -20,19 +20,17 @@ struct upload_writer;
 int upload_writer_open(const char *state_dir, const char *id, enum upload_kind kind,
                        struct upload_writer **out, struct err *err);
 
-/* Take the next bytes of the body: hash, write, unpack. ERR_FULL, ERR_IO, or what tar_stream.h
+/* Take the next bytes of the body: write, unpack. ERR_FULL, ERR_IO, or what tar_stream.h
  * says of an archive. After an error the writer must only be freed. */
 int upload_writer_add(struct upload_writer *w, const void *bytes, size_t len, struct err *err);
 
-/* The body is complete: make it durable under its SHA-256. `want` (or NULL) is the digest the
- * client announced: ERR_INVALID when it is another. *shared = this content was there already. */
+/* The body is complete: make it durable under `sha256`, its digest. */
 struct upload_content {
-    struct digest sha256; /* of the body */
-    uint64_t nbytes;      /* of the body */
+    uint64_t nbytes; /* of the body */
     uint64_t n_files;
-    bool shared;
+    bool shared; /* this content was there already */
 };
-int upload_writer_finish(struct upload_writer *w, const struct digest *want,
+int upload_writer_finish(struct upload_writer *w, const struct digest *sha256,
                          struct upload_content *out, struct err *err);
 
 /* Release the writer; what was not finished is removed. */
