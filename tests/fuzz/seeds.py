@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Write valid inputs for the fuzz targets, so that they start deep: seeds.py TARGET DIR"""
 
+import io
 import json
 import os
 import re
 import struct
 import sys
+import tarfile
 
 target, out = sys.argv[1:]
 top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -88,7 +90,24 @@ PARAMS = [
 ]
 
 
+def tars():
+    for fmt in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=fmt) as t:
+            for name, size in (("m/config.json", 20), ("m/" + "n" * 90 + "/x", 600)):
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = size, 1.5
+                t.addfile(info, io.BytesIO(bytes(size)))
+            top = tarfile.TarInfo("m/sub")
+            top.type = tarfile.DIRTYPE
+            t.addfile(top)
+        yield out.getvalue()
+
+
 def seeds():
+    if target == "tar":
+        yield from tars()
+        return
     if target == "params":
         yield from (json.dumps(p).encode() for p in PARAMS)
         return

@@ -457,10 +457,94 @@ static void names_and_copies(void **state)
     assert_null(copy.source);
 }
 
+static struct upload_record make_upload(const char *id, int content, int64_t at)
+{
+    struct upload_record u = {.owner = (char *)(uintptr_t) "local",
+                              .name = (char *)(uintptr_t) "m",
+                              .kind = UPLOAD_FILE,
+                              .nbytes = 100,
+                              .n_files = 1,
+                              .created_ms = at,
+                              .expires_ms = at + 10};
+
+    snprintf(u.id, sizeof u.id, "%s", id);
+    memset(u.sha256.b, content, DIGEST_LEN);
+    return u;
+}
+
+static void uploads(void **state)
+{
+    struct store *s = open_store(0);
+    struct upload_record u = make_upload("upl_a", 1, 1), v = make_upload("upl_b", 1, 2),
+                         w = make_upload("upl_c", 2, 3), got = {0};
+    struct page_query q = {.limit = 2};
+    struct upload_list l = {0};
+    uint64_t bytes = 0;
+    bool last = true, known = false;
+
+    (void)state;
+    w.kind = UPLOAD_TAR;
+    assert_int_equal(store_upload_put(s, &u, NULL), 0);
+    assert_int_equal(store_upload_put(s, &v, NULL), 0);
+    assert_int_equal(store_upload_put(s, &w, NULL), 0);
+    assert_int_equal(store_upload_bytes(s, &bytes, NULL), 0);
+    assert_int_equal(bytes, 200); /* equal contents count once */
+    assert_int_equal(store_upload_list(s, &q, &l, NULL), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.upload[0].id, "upl_c");
+    upload_list_done(&l);
+    assert_int_equal(store_upload_known(s, UPLOAD_TAR, &u.sha256, &known, NULL), 0);
+    assert_false(known);
+
+    assert_int_equal(store_upload_keep(s, "upl_b", 50, NULL), 0);
+    assert_int_equal(store_upload_keep(s, "upl_b", 40, NULL), 0);
+    assert_int_equal(store_upload_expired(s, 30, 10, &l, NULL), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.upload[0].id, "upl_a");
+    assert_string_equal(l.upload[1].id, "upl_c");
+    upload_list_done(&l);
+
+    assert_int_equal(store_upload_remove(s, "upl_a", &got, &last, NULL), 0);
+    assert_false(last);
+    upload_record_done(&got);
+    assert_int_equal(store_upload_remove(s, "upl_a", &got, &last, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_remove(s, "upl_b", &got, &last, NULL), 0);
+    assert_true(last);
+    assert_true(digest_equal(&got.sha256, &u.sha256));
+    upload_record_done(&got);
+    store_close(s);
+}
+
+static void an_unfinished_job_holds_its_upload(void **state)
+{
+    struct store *s = open_store(0);
+    struct upload_record u = make_upload("upl_a", 1, 1), got = {0};
+    struct job_record j = make_job("job_a", 1);
+    struct upload_list l = {0};
+    bool last;
+
+    (void)state;
+    j.source = (char *)(uintptr_t) "{\"upload\":\"upl_a\"}";
+    assert_int_equal(store_upload_put(s, &u, NULL), 0);
+    assert_int_equal(store_job_submit(s, &j, NULL), 0);
+    assert_int_equal(store_upload_remove(s, "upl_a", &got, &last, NULL), ERR_CONFLICT);
+    assert_int_equal(store_upload_expired(s, 1000, 10, &l, NULL), 0);
+    assert_int_equal(l.count, 0);
+    assert_int_equal(store_upload_get(s, "upl_a", &got, NULL), 0);
+    upload_record_done(&got);
+    assert_int_equal(store_job_cancel(s, "job_a", 5, &j, NULL), 0);
+    job_record_done(&j);
+    assert_int_equal(store_upload_remove(s, "upl_a", &got, &last, NULL), 0);
+    upload_record_done(&got);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(job_life),
+        STORE_TEST(uploads),
+        STORE_TEST(an_unfinished_job_holds_its_upload),
         STORE_TEST(cancel_and_recover),
         STORE_TEST(paging),
         STORE_TEST(labels),
