@@ -189,7 +189,7 @@ static int pax(const char *records, size_t len, struct seen *s, struct err *err)
 static void extended_headers(void **state)
 {
     static const char *const bad[] = {
-        "8 path=a\n",   "10 path=a\n",  "10 path=a ",   "10 pathxa\n",     "x\n", "10\n", "0 \n",
+        "8 path=a\n",   "11 path=a\n",  "10 path=a ",   "10 pathxa\n",     "x\n", "10\n", "0 \n",
         "11 size=-1\n", "11 size=1x\n", "11 path=..\n", "999999 path=a\n",
     };
     struct seen s = {.files = 0};
