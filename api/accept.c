@@ -78,6 +78,7 @@ static void add_one(struct accept *a, const char *item, size_t len)
     trim(&item, &name_len);
     if (name_len == 0)
         return;
+    a->any = true;
     for (size_t i = 0; i < a->n; i++) {
         int named = how_named(item, name_len, a->offer[i]);
 
@@ -90,7 +91,6 @@ static void add_one(struct accept *a, const char *item, size_t len)
 
 void accept_add(struct accept *a, const char *value)
 {
-    a->any = true;
     for (;;) {
         size_t len = strcspn(value, ",");
 

@@ -12,7 +12,7 @@
 struct accept {
     const char *const *offer; /* "text/csv" or "gzip"; borrowed */
     size_t n;
-    bool any; /* a header value was seen */
+    bool any; /* a header named something */
     struct {
         unsigned q; /* thousandths */
         int named;  /* 0 not at all, 1 by * or star/star, 2 by type/star, 3 by its own name */
@@ -25,7 +25,7 @@ void accept_init(struct accept *a, const char *const *offer, size_t n);
  * malformed parts are ignored. */
 void accept_add(struct accept *a, const char *value);
 
-/* Index of the best offer, the first of equals; 0 when no header was seen; -1 when none is
+/* Index of the best offer, the first of equals; 0 when none said anything; -1 when none is
  * acceptable. */
 int accept_choose(const struct accept *a);
 

@@ -120,16 +120,24 @@ static struct reply *find_route(struct request *rq, const char *target)
                         "Allow", "%s", rq->match.allow);
 }
 
-static struct reply *check_caller(const struct request *rq)
+/* The address that the client reached us at is asked for when the name alone is not enough. */
+static bool host_is_ours(const struct request *rq)
 {
     const struct api *api = rq->api;
+    const char *host = request_header(rq, "Host");
     struct sockaddr_storage local;
 
+    return host_allowed(host, api->listener.host, api->config->allowed_hosts, NULL) ||
+           (conn_local_address(rq->conn, &local) &&
+            host_allowed(host, api->listener.host, api->config->allowed_hosts,
+                         (struct sockaddr *)&local));
+}
+
+static struct reply *check_caller(const struct request *rq)
+{
     if (rq->match.route->access == ACCESS_OPEN)
         return NULL;
-    if (!api->listener.unix_path &&
-        !host_allowed(request_header(rq, "Host"), api->listener.host, api->config->allowed_hosts,
-                      conn_local_address(rq->conn, &local) ? (struct sockaddr *)&local : NULL))
+    if (!rq->api->listener.unix_path && !host_is_ours(rq))
         return reply_problem(FAULT_HOST, "the Host header does not name this server; more names "
                                          "can be allowed with allowed-hosts");
     return NULL;
