@@ -7,6 +7,7 @@
 #include "api_fake.h"
 
 #include "api/openapi_text.h"
+#include "api/problem.h"
 #include "api/route.h"
 #include "compute/columns.h"
 
@@ -138,12 +139,69 @@ static void test_every_column_is_described(void **state)
     }
 }
 
+/* Every problem the server knows is described with its status, and no other is. */
+static void test_every_problem_is_described(void **state)
+{
+    AUTO(freep) char *copy = text();
+    const char *problem = strstr(copy, "\n    Problem:\n");
+    const char *end = strstr(copy, "\n  examples:\n");
+    size_t known = 0, described = 0;
+
+    (void)state;
+    assert_true(problem && end && problem < end);
+    for (int code = -100; code < 100; code++) {
+        const struct problem_type *t = problem_type(code);
+        AUTO(freep) char *want = NULL;
+        const char *at;
+
+        if (t->code != code)
+            continue;
+        want = xasprintf("\n            - const: %s\n              description: '%u: ", t->name,
+                         t->status);
+        at = strstr(problem, want);
+        if (!at || at > end)
+            fail_msg("the problem %s (%u) is not described", t->name, t->status);
+        known++;
+    }
+    for (const char *at = problem; (at = strstr(at, "\n            - const: ")) && at < end; at++)
+        described++;
+    assert_int_equal(described, known);
+}
+
+/* A parameter in a path is declared by the path or by the operation under it. */
+static void test_every_path_parameter_is_declared(void **state)
+{
+    AUTO(freep) char *copy = text();
+    struct document d = read_document();
+
+    (void)state;
+    for (size_t i = 0; i < d.n; i++) {
+        AUTO(freep) char *head = xasprintf("\n  %s:\n", d.op[i].path);
+        const char *item = strstr(copy, head);
+        const char *end = item ? strstr(item + strlen(head), "\n  /") : NULL;
+
+        assert_non_null(item);
+        for (const char *p = d.op[i].path; (p = strchr(p, '{')); p++) {
+            size_t len = strcspn(p + 1, "}");
+            AUTO(freep)
+            char *shared = xasprintf("parameters/%c%.*s'", p[1] - 32, (int)len - 1, p + 2);
+            AUTO(freep) char *own = xasprintf("- name: %.*s\n", (int)len, p + 1);
+            const char *a = strstr(item, shared), *b = strstr(item, own);
+
+            if (!(a && (!end || a < end)) && !(b && (!end || b < end)))
+                fail_msg("%s: parameter %.*s is not declared", d.op[i].id, (int)len, p + 1);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_operation_is_routed),
         cmocka_unit_test(test_every_route_is_described),
         cmocka_unit_test(test_every_column_is_described),
+        cmocka_unit_test(test_every_problem_is_described),
+        cmocka_unit_test(test_every_path_parameter_is_declared),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
