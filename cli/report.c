@@ -167,6 +167,19 @@ static void print_summary(const json_t *analysis, const json_t *job)
     printf("analysis %s of model %s\n", field_text(analysis, "id"), field_text(analysis, "model"));
 }
 
+static bool any_number(const json_t *rows, const char *key)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        if (json_is_number(json_object_get(row, key)))
+            return true;
+    }
+    return false;
+}
+
 /* Rows with the columns asked for, as a table. */
 static int print_columns(const struct context *cx, const json_t *layers, const char *names)
 {
@@ -180,10 +193,9 @@ static int print_columns(const struct context *cx, const json_t *layers, const c
         if (n == TABLE_COLUMNS_MAX)
             return command_misused("a table has at most %d columns: take --csv or --json",
                                    TABLE_COLUMNS_MAX);
-        chosen[n++] = (struct table_column){
-            .title = name,
-            .right = json_is_number(json_object_get(json_array_get(layers, 0), name)),
-            .shrinks = strcmp(name, "longname") == 0};
+        chosen[n++] = (struct table_column){.title = name,
+                                            .right = any_number(layers, name),
+                                            .shrinks = strcmp(name, "longname") == 0};
     }
     AUTO(table_freep) struct table *t = table_new(chosen, n);
     json_array_foreach(layers, i, row)
