@@ -158,11 +158,11 @@ def test_no_escape_codes_on_a_pipe(ctl, analysis, command):
     assert "\033" not in r.stdout + r.stderr
 
 
-def on_a_terminal(server, *args, **more):
-    """Standard output of spectralctl when it is a terminal, and the exit status."""
+def on_a_terminal(server, *args, stream="stdout", **more):
+    """What spectralctl writes to a stream that is a terminal, and the exit status."""
     master, slave = pty.openpty()
-    p = subprocess.Popen([CTL, *args], stdout=slave, stderr=subprocess.DEVNULL,
-                         env=environment(server, TERM="xterm", **more))
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
+    p = subprocess.Popen([CTL, *args], env=environment(server, TERM="xterm", **more), **streams)
     os.close(slave)
     out = b""
     try:
@@ -356,6 +356,10 @@ def test_upload_progress():
     with Pretender(uploads()) as server:
         r = run_ctl(server.name, "upload", MODEL)
         assert r.stderr == ""  # too quick for a line where nobody watches
+        shown, status = on_a_terminal(server.name, "upload", MODEL, stream="stderr")
+        assert status == 0 and "100%, 3.7 MB sent" in shown and shown.endswith("\r\033[K")
+        shown, status = on_a_terminal(server.name, "upload", MODEL, "--quiet", stream="stderr")
+        assert status == 0 and shown == ""
 
 
 # --- watch -----------------------------------------------------------------------------------
@@ -404,6 +408,23 @@ def test_watch_all_asks_seldom_and_reports_failure():
     assert set(polls.values()) == {2}
     assert sorted(line.split()[1] for line in r.stdout.splitlines()) == sorted(
         ["running"] * 3 + list(final.values()))
+
+
+def test_watch_fits_the_screen():
+    ids = [f"job_{i:026d}" for i in range(60)]
+    polls = {}
+
+    def answer(method, path, body, headers):
+        i = path.rsplit("/", 1)[1]
+        polls[i] = polls.get(i, 0) + 1
+        state = "succeeded" if polls[i] > 1 else "running"
+        return 200, {"ETag": f'"{polls[i]}"'}, job(state, i, result={"analysis": "ana_x"})
+
+    with Pretender(answer) as server:
+        shown, status = on_a_terminal(server.name, "watch", *ids)
+    assert status == 0 and "60 of 60 jobs are over" in shown
+    assert all(int(n) <= 24 for n in re.findall(r"\033\[(\d+)A", shown))
+    assert max(len(re.sub(r"\033\[\d*[mKA]", "", x)) for x in shown.split("\r")) <= 80
 
 
 def test_watch_survives_a_lost_connection():

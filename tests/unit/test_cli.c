@@ -383,6 +383,35 @@ static void test_table_csv(void **state)
     assert_string_equal(text, "a,b\nplain,\"with, comma\"\n\"a \"\"quote\"\"\",0.1\n");
 }
 
+/* --- servers ------------------------------------------------------------------------------- */
+
+static void test_local_servers(void **state)
+{
+    static const struct {
+        const char *server;
+        bool local;
+    } cases[] = {{"unix:/run/x.sock", true},
+                 {"http://127.0.0.1:8437", true},
+                 {"127.8.8.8", true},
+                 {"localhost:1", true},
+                 {"https://localhost/", true},
+                 {"http://[::1]:8437", true},
+                 {"http://localhost.evil", false},
+                 {"http://10.0.0.1:8437", false},
+                 {"spectra.example.org", false},
+                 {"http://[::2]:1", false},
+                 {"http://x/127.0.0.1", false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(http_client_freep) struct http_client *c = NULL;
+        struct err err = {0};
+
+        assert_int_equal(http_client_new(cases[i].server, &c, &err), 0);
+        assert_int_equal(http_client_is_local(c), cases[i].local);
+    }
+}
+
 /* --- replies ------------------------------------------------------------------------------- */
 
 static void header(struct http_reply *r, const char *line)
@@ -627,6 +656,7 @@ int main(void)
         cmocka_unit_test(test_args_letters_and_choices),
         cmocka_unit_test(test_args_list_limit),
         cmocka_unit_test(test_table_csv),
+        cmocka_unit_test(test_local_servers),
         cmocka_unit_test(test_reply_headers),
         cmocka_unit_test(test_reply_codes),
         cmocka_unit_test(test_tar_headers),
