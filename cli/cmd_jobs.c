@@ -152,6 +152,23 @@ static const struct arg_command show_args = {
     .n_options = ARRAY_LEN(show_options),
 };
 
+static void print_labels(const json_t *job)
+{
+    const char *key, *lead = "labels  ";
+    json_t *value;
+
+    json_object_foreach(json_object_get(job, "labels"), key, value)
+    {
+        AUTO(freep) char *k = text_clean(key);
+        AUTO(freep) char *v = text_clean(json_string_value(value) ? json_string_value(value) : "");
+
+        printf("%s %s=%s", lead, k, v);
+        lead = "";
+    }
+    if (!*lead)
+        printf("\n");
+}
+
 static void print_job(const json_t *job)
 {
     const json_t *p = json_object_get(job, "progress"), *error = json_object_get(job, "error");
@@ -164,6 +181,7 @@ static void print_job(const json_t *job)
            field_text(job, "reason"), source, field_text(job, "created_at"),
            (long long)json_integer_value(json_object_get(p, "layers_done")),
            (long long)json_integer_value(json_object_get(p, "layers_total")));
+    print_labels(job);
     if (*message)
         printf("now      %s\n", message);
     if (*detail)

@@ -1,6 +1,6 @@
 /* cmd_label.c: spectralctl label */
 #include "cli/commands.h"
-#include "cli/field.h"
+#include "cli/text.h"
 
 #include <string.h>
 
@@ -79,7 +79,10 @@ static void print_labels(const json_t *of)
 
     json_object_foreach(json_object_get(of, "labels"), key, value)
     {
-        printf("%s=%s\n", key, json_string_value(value) ? json_string_value(value) : "");
+        AUTO(freep) char *k = text_clean(key);
+        AUTO(freep) char *v = text_clean(json_string_value(value) ? json_string_value(value) : "");
+
+        printf("%s=%s\n", k, v);
     }
 }
 

@@ -362,6 +362,31 @@ def test_upload_progress():
         assert status == 0 and shown == ""
 
 
+@pytest.mark.parametrize("how", ["interrupt", "truncate", "touch"])
+def test_upload_that_cannot_be_finished(tmp_path, how):
+    model = tmp_path / "sparse.safetensors"
+    with open(model, "wb") as f:
+        f.truncate(64 << 20)
+    waiting = threading.Event()
+    with Pretender(uploads(), expect=lambda _: waiting.set() or time.sleep(2.5)) as server:
+        p = subprocess.Popen([CTL, "upload", str(model)], stdout=subprocess.PIPE, text=True,
+                             stderr=subprocess.PIPE, env=environment(server.name))
+        assert waiting.wait(10)
+        if how == "interrupt":
+            time.sleep(1.5)  # by now it sends into a full socket
+            p.send_signal(signal.SIGINT)
+        elif how == "truncate":
+            os.truncate(model, 1 << 20)
+        else:
+            os.utime(model)
+        out, err = p.communicate(timeout=30)
+    assert out == ""
+    if how == "interrupt":
+        assert p.returncode == 130
+    else:
+        assert p.returncode == 1 and "changed while it was sent" in err, err
+
+
 # --- watch -----------------------------------------------------------------------------------
 
 
@@ -734,6 +759,7 @@ def test_labels(ctl, runs):
     assert json.loads(r.stdout)["labels"] == {"note": "x=y", "run": "b", "step": "7"}
     job = ctl("jobs", "--quiet", "--limit", "1").stdout.strip()
     assert ctl("label", job, "run=c").returncode == 0
+    assert "labels   run=c" in ctl("show", job).stdout
     assert ctl("jobs", "--quiet", "--label", "run:c").stdout.strip() == job
     assert ctl("label", last, "k" * 1000 + "=v").returncode == 2
 
