@@ -3,6 +3,7 @@
 #include "cli/field.h"
 #include "cli/pages.h"
 #include "cli/table.h"
+#include "common/json_text.h"
 
 #include <string.h>
 
@@ -81,15 +82,17 @@ static void print_table(const struct context *cx, const json_t *runs,
         printf("no analysis has this label\n");
 }
 
-/* A number with every digit, or nothing. */
+/* A number that reads back as the same, or nothing. */
 static void put_exact(struct table *t, const json_t *value)
 {
-    if (json_is_real(value))
-        table_cell(t, COLOUR_NONE, "%.17g", json_real_value(value));
-    else if (json_is_null(value) || !value)
-        table_cell(t, COLOUR_NONE, "%s", "");
-    else
-        table_json(t, value);
+    struct buf b = BUF_INIT;
+
+    if (json_is_string(value))
+        buf_printf(&b, "%s", json_string_value(value));
+    else if (json_is_number(value))
+        json_text_real(&b, json_number_value(value));
+    table_cell(t, COLOUR_NONE, "%.*s", (int)b.len, b.data ? (const char *)b.data : "");
+    buf_done(&b);
 }
 
 static void print_csv(const json_t *runs, const struct series_settings *s)

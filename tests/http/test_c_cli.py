@@ -780,6 +780,27 @@ def test_label_asks_again_when_somebody_was_faster():
     assert calls == [("GET", None), ("PATCH", '"1"'), ("GET", None), ("PATCH", '"3"')]
 
 
+def test_series_with_gaps():
+    run = {"value": "a", "steps": [{"step": "1", "analysis": "ana_1"}, {"step": "2", "analysis": "ana_2"}],
+           "layers": [{"longname": "x,y", "values": [0.1, None]}, {"longname": "z", "values": [None, 3]}],
+           "mean": [0.1, None]}
+
+    def answer(method, path, body, headers):
+        more = "page_token" not in path
+        return 200, {}, {"series": [run if more else {**run, "value": "b"}],
+                         "next_page_token": "t" if more else ""}
+
+    with Pretender(answer) as server:
+        table = run_ctl(server.name, "series", "run", "--metric", "D", "--step", "epoch")
+        text = run_ctl(server.name, "series", "run", "--csv").stdout
+        assert "label=run&metric=D&step=epoch" in server.calls[0][1]
+    lines = [line.split() for line in table.stdout.splitlines()]
+    assert lines[0][:3] == ["run", "step", "D"] and lines[2][:3] == ["a", "2", "-"]
+    assert [line[0] for line in lines[1:]] == ["a", "a", "b", "b"]
+    assert text.splitlines()[:4] == ["run,step,analysis,longname,alpha", 'a,1,ana_1,"x,y",0.1',
+                                     "a,1,ana_1,z,", 'a,2,ana_2,"x,y",']
+
+
 def test_series(ctl, runs):
     r = ctl("series", "run")
     if "no such resource" in r.stderr:
