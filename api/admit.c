@@ -26,7 +26,7 @@ struct framing {
 static bool is_searched(const char *name)
 {
     return strcasecmp(name, "Prefer") == 0 || strcasecmp(name, "If-None-Match") == 0 ||
-           strcasecmp(name, "If-Match") == 0;
+           strcasecmp(name, "If-Match") == 0 || strcasecmp(name, "Content-Digest") == 0;
 }
 
 static enum MHD_Result see_header(void *arg, enum MHD_ValueKind kind, const char *name,
