@@ -24,7 +24,8 @@ def test_no_check_fails(tmp_path):
              os.path.join(TOP, "openapi.yaml"), "--url", f"http://127.0.0.1:{d.port}",
              "--checks", "all", "--max-examples", "25", "--no-color", "--no-shrink",
              "--warnings", "off"],
-            cwd=TOP, capture_output=True, text=True, timeout=SECONDS * 3)
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": HERE, "SCHEMATHESIS_HOOKS": "hooks"},
+            capture_output=True, text=True, timeout=SECONDS * 3)
     lines = [line[:400] for line in r.stdout.splitlines()]
     assert r.returncode == 0, "\n".join(lines[-300:]) + r.stderr[-2000:]
     assert "bug: assertion" not in d.log_text() and "Sanitizer" not in d.log_text()
