@@ -11,6 +11,7 @@
 
 struct conn;
 struct doc_cache;
+struct maker;
 struct request;
 
 struct api {
@@ -23,6 +24,7 @@ struct api {
     struct actor *parser; /* parse.c */
     struct actor *writer; /* immutable.c, and compression */
     struct doc_cache *docs;
+    struct maker *maker; /* immutable.c */
     struct page_key page_key;
     struct conn *conns; /* conn.c */
     struct loop_timer *sweep;

@@ -98,9 +98,16 @@ void doc_cache_free(struct doc_cache *c)
 
 struct doc *doc_cache_find(struct doc_cache *c, const char *key)
 {
+    struct doc *d = doc_cache_known(c, key);
+
+    metric_inc(d ? c->m_hits : c->m_misses, "", 1);
+    return d;
+}
+
+struct doc *doc_cache_known(struct doc_cache *c, const char *key)
+{
     struct entry *e = *slot_of(c, key, hash_of(key));
 
-    metric_inc(e ? c->m_hits : c->m_misses, "", 1);
     if (!e)
         return NULL;
     if (e != c->newest) {

@@ -19,6 +19,9 @@ void doc_cache_free(struct doc_cache *c);
 /* Borrowed until the next call, or NULL. Counts a hit or a miss. */
 struct doc *doc_cache_find(struct doc_cache *c, const char *key);
 
+/* The same without counting: to look once more. */
+struct doc *doc_cache_known(struct doc_cache *c, const char *key);
+
 /* Keep `d` (with a reference of its own) under `key`, in the place of what was there. Documents
  * of more than a quarter of the limit are not kept: one of them would push out all others. */
 void doc_cache_put(struct doc_cache *c, const char *key, struct doc *d);

@@ -93,7 +93,13 @@ struct reply *immutable_choose(struct request *rq, const struct immutable_form *
 /* --- making ------------------------------------------------------------------------------------
  */
 
+/* Documents in the making at once. Two threads work on them; what waits holds no rows in memory,
+ * and finds the document made when somebody else has asked for the same one before. */
+#define MAKING_MAX 4
+
 struct making {
+    struct maker *maker;
+    struct making *next; /* in the queue */
     struct ticket *ticket;
     const struct immutable_ops *ops;
     void *work;
@@ -103,6 +109,13 @@ struct making {
     struct doc *doc;
 };
 
+/* Outlives the server while documents are in the making. */
+struct maker {
+    struct api *api; /* NULL once the server has stopped */
+    size_t active;
+    struct making *first, **tail;
+};
+
 static void making_free(struct making *m)
 {
     m->ops->free(m->work);
@@ -110,6 +123,50 @@ static void making_free(struct making *m)
     doc_unref(m->doc);
     free(m->key);
     free(m);
+}
+
+static void read_run(void *arg, struct store *st)
+{
+    struct making *m = arg;
+
+    m->no = m->ops->read(m->work, st);
+}
+
+static void read_done(void *arg);
+
+static void start_next(struct maker *k)
+{
+    while (k->first && k->active < MAKING_MAX) {
+        struct making *m = k->first;
+        struct doc *d = doc_cache_known(k->api->docs, m->key);
+
+        k->first = m->next;
+        if (!k->first)
+            k->tail = &k->first;
+        if (d) {
+            struct request *rq = ticket_redeem(m->ticket);
+
+            if (rq)
+                request_finish(rq, doc_reply(rq, d));
+            making_free(m);
+        } else {
+            k->active++;
+            service_store_call(k->api->svc, read_run, read_done, m);
+        }
+    }
+}
+
+/* The reply is on its way, or nobody is there to get it. */
+static void making_end(struct making *m)
+{
+    struct maker *k = m->maker;
+
+    making_free(m);
+    k->active--;
+    if (k->api)
+        start_next(k);
+    else if (k->active == 0)
+        free(k);
 }
 
 static void write_run(void *arg, void *state)
@@ -139,14 +196,7 @@ static void write_done(void *arg, const struct err *group_err)
     } else if (rq) {
         request_finish(rq, TAKE(m->no));
     }
-    making_free(m);
-}
-
-static void read_run(void *arg, struct store *st)
-{
-    struct making *m = arg;
-
-    m->no = m->ops->read(m->work, st);
+    making_end(m);
 }
 
 static void read_done(void *arg)
@@ -161,19 +211,51 @@ static void read_done(void *arg)
     }
     if (rq)
         request_finish(rq, TAKE(m->no));
-    making_free(m);
+    making_end(m);
 }
 
 struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,
                              const struct immutable_ops *ops, void *work)
 {
+    struct maker *k = rq->api->maker;
     struct making *m = xcalloc(1, sizeof *m);
 
-    *m = (struct making){.ticket = request_ticket(rq),
+    *m = (struct making){.maker = k,
+                         .ticket = request_ticket(rq),
                          .ops = ops,
                          .work = work,
                          .key = key_of(rq, wish),
                          .gzip = wish->gzip};
-    service_store_call(rq->api->svc, read_run, read_done, m);
+    *k->tail = m;
+    k->tail = &m->next;
+    if (k->active < MAKING_MAX) /* then it is alone in the queue, and not in memory */
+        start_next(k);
     return reply_suspend();
+}
+
+void immutable_start(struct api *api)
+{
+    struct maker *k = xcalloc(1, sizeof *k);
+
+    k->api = api;
+    k->tail = &k->first;
+    api->maker = k;
+}
+
+void immutable_stop(struct api *api)
+{
+    struct maker *k = TAKE(api->maker);
+
+    if (!k)
+        return;
+    while (k->first) {
+        struct making *m = k->first;
+
+        k->first = m->next;
+        (void)ticket_redeem(m->ticket); /* its request has been answered */
+        making_free(m);
+    }
+    k->api = NULL;
+    if (k->active == 0)
+        free(k);
 }

@@ -48,8 +48,13 @@ struct reply *immutable_choose(struct request *rq, const struct immutable_form *
                                const struct immutable_wish *wish,
                                const struct immutable_form **out);
 
-/* Make the document, keep it, and answer with it. Takes `work`. Returns reply_suspend(). */
+/* Make the document, keep it, and answer with it. Takes `work`. Returns reply_suspend(). Some are
+ * made at a time; the others wait. */
 struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,
                              const struct immutable_ops *ops, void *work);
+
+/* With the server; immutable_stop() after every request was answered. */
+void immutable_start(struct api *api);
+void immutable_stop(struct api *api);
 
 #endif

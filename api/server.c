@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/conn.h"
 #include "api/doc_cache.h"
+#include "api/immutable.h"
 #include "api/request.h"
 #include "common/ident.h"
 #include "daemon/log.h"
@@ -106,6 +107,7 @@ int api_start(struct api **out, struct service *svc, struct err *err)
     if (r == 0) {
         api->parser = actor_new(api->loop, "parser", NULL, &no_group);
         api->writer = actor_new(api->loop, "writer", NULL, &no_group);
+        immutable_start(api);
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
         add_metrics(api);
         r = start_library(api, err);
@@ -157,6 +159,7 @@ void api_stop(struct api *api)
     }
     actor_stop(api->parser);
     actor_stop(api->writer);
+    immutable_stop(api);
     doc_cache_free(api->docs);
     listener_close(&api->listener);
     free(api);

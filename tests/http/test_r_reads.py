@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
@@ -29,7 +30,7 @@ def analysis(daemon):
 
 
 def counter(daemon, name):
-    return float(re.search(rf"^{name} (\S+)$", daemon.get("/metrics").body.decode(), re.M).group(1))
+    return float(re.search(rf"^{re.escape(name)} (\S+)$", daemon.get("/metrics").body.decode(), re.M).group(1))
 
 
 def problem(r, status, code, parameter=None):
@@ -223,6 +224,19 @@ def test_second_read_comes_from_memory(analysis):
     again = d.get(d.layers)
     assert again.body == first.body and again.headers["ETag"] == first.headers["ETag"]
     assert counter(d, "spectrald_reply_cache_misses_total") == 1
+
+
+def test_a_burst_of_reads_makes_each_document_once(analysis):
+    d = analysis
+    urls = [f"{d.layers}?page_size={1 + i % 10}" for i in range(60)]
+    with ThreadPoolExecutor(30) as pool:
+        bodies = list(pool.map(lambda u: d.get(u).body, urls))
+    for url, body in zip(urls, bodies):
+        assert body == d.get(url).body
+    assert len(set(bodies)) == 10
+    # What waited for its turn found the document made.
+    assert counter(d, "spectrald_http_requests_total{route=\"/v1/analyses/{analysis}/layers\","
+                      "method=\"GET\",code=\"200\"}") == 120
 
 
 # --- spectra -----------------------------------------------------------------------------------

@@ -267,6 +267,69 @@ static void test_lost_layers(void **state)
     assert_problem(&g, 400, "invalid", "?format");
 }
 
+static void order_hold(struct server *sv, void *arg)
+{
+    (void)arg;
+    sv->svc.hold = true;
+}
+
+static void order_stop(struct server *sv, void *arg)
+{
+    (void)arg;
+    api_stop(TAKE(sv->api));
+}
+
+static void order_pending(struct server *sv, void *arg)
+{
+    *(size_t *)arg = sv->svc.n_pending;
+}
+
+/* The rows come when the server is gone: the client had its answer, nothing leaks. */
+static void test_stop_while_layers_are_read(void **state)
+{
+    struct server *sv = *state;
+    size_t pending = 0;
+    struct got g;
+    int fd;
+
+    on_loop(sv, order_analyses, NULL);
+    on_loop(sv, order_hold, NULL);
+    fd = dial(sv);
+    say(fd, "GET /v1/analyses/ana_00000000000000000000000001/layers HTTP/1.1\r\n"
+            "Host: localhost\r\n\r\n");
+    while (pending < 1)
+        on_loop(sv, order_pending, &pending);
+    on_loop(sv, order_stop, NULL);
+    g = hear(fd);
+    assert_problem(&g, 503, "busy", "");
+    close(fd);
+}
+
+/* Many ask at once for what is in memory for none of them: all get the same. */
+static void test_layers_asked_for_at_once(void **state)
+{
+    struct server *sv = *state;
+    char etag[128] = "";
+    int fd[20];
+
+    on_loop(sv, order_analyses, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++) {
+        fd[i] = dial(sv);
+        say(fd[i], "GET /v1/analyses/ana_00000000000000000000000001/layers HTTP/1.1\r\n"
+                   "Host: localhost\r\n\r\n");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++) {
+        struct got g = hear(fd[i]);
+
+        assert_int_equal(g.status, 200);
+        if (i > 0)
+            assert_string_equal(header(&g, "ETag"), etag);
+        snprintf(etag, sizeof etag, "%s", header(&g, "ETag"));
+        got_done(&g);
+        close(fd[i]);
+    }
+}
+
 /* A file name need not be UTF-8; JSON must. */
 static void test_model(void **state)
 {
@@ -297,6 +360,8 @@ int main(void)
         SERVER_TEST(test_analysis),
         SERVER_TEST(test_layers),
         SERVER_TEST(test_lost_layers),
+        SERVER_TEST(test_stop_while_layers_are_read),
+        SERVER_TEST(test_layers_asked_for_at_once),
         SERVER_TEST(test_model),
     };
 
