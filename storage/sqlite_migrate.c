@@ -63,8 +63,8 @@ const char *const cache_migrations[] = {
     /* The sum of blob files without reading the rows. */
     "CREATE INDEX results_in_files ON results(size) WHERE value IS NULL;",
     /* Where a row's spectrum is, and the factor on its eigenvalues. */
-    "ALTER TABLE layer_rows ADD COLUMN spectrum BLOB;"
-    "ALTER TABLE layer_rows ADD COLUMN scale REAL;",
+    ("ALTER TABLE layer_rows ADD COLUMN spectrum BLOB;"
+     "ALTER TABLE layer_rows ADD COLUMN scale REAL;"),
 };
 const size_t n_cache_migrations = ARRAY_LEN(cache_migrations);
 
