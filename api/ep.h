@@ -31,6 +31,8 @@ struct reply *ep_layers_list(struct request *rq);
 struct reply *ep_layers_get(struct request *rq);
 struct reply *ep_layers_esd(struct request *rq);
 
+struct reply *ep_series_get(struct request *rq);
+
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);
 struct reply *ep_ops_metrics(struct request *rq);

@@ -31,6 +31,7 @@ const struct route *api_routes(size_t *n)
          ACCESS_CALLER},
         {"getEsd", "GET", "/v1/analyses/{analysis}/layers/{layer}/esd", ep_layers_esd, BODY_NONE,
          ACCESS_CALLER},
+        {"getSeries", "GET", "/v1/series", ep_series_get, BODY_NONE, ACCESS_CALLER},
         {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
         {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},
         {"getMetrics", "GET", "/metrics", ep_ops_metrics, BODY_NONE, ACCESS_CALLER},

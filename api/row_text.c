@@ -1,6 +1,8 @@
 /* row_text.c: see row_text.h. */
 #include "api/row_text.h"
 
+#include "common/json_text.h"
+
 #include <string.h>
 
 /* --- splitting ---------------------------------------------------------------------------------
@@ -79,6 +81,37 @@ const struct row_member *row_text_find(const struct row_text *r, const char *nam
         if (is_named(&r->member[i], name, len))
             return &r->member[i];
     return NULL;
+}
+
+/* --- one member --------------------------------------------------------------------------------
+ *
+ * In a flat object without blanks, a comma and a quote that are followed by a name, a quote and a
+ * colon are that member wherever they are found: inside a string, the quote after the comma would
+ * be written with a backslash; the quote that ends a string is followed by a comma, a bracket or a
+ * colon, not by a name; and no array element is followed by a colon.
+ */
+
+void row_text_needle(const char *name, const char *value, struct buf *out)
+{
+    buf_printf(out, ",\"%s\":", name);
+    if (value)
+        json_text_string(out, value);
+}
+
+bool row_text_holds(const char *json, size_t len, const struct buf *needle)
+{
+    return memmem(json, len, needle->data, needle->len) != NULL;
+}
+
+const char *row_text_number(const char *json, size_t len, const struct buf *needle, size_t *n)
+{
+    const char *at = memmem(json, len, needle->data, needle->len);
+
+    if (!at)
+        return NULL;
+    at += needle->len;
+    *n = strspn(at, "-+.eE0123456789");
+    return *n ? at : NULL;
 }
 
 /* --- strings -----------------------------------------------------------------------------------

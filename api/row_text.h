@@ -29,6 +29,15 @@ bool row_text_parse(const char *json, struct row_text *out);
 /* The member of that name, or NULL. `hint`: where to look first. */
 const struct row_member *row_text_find(const struct row_text *r, const char *name, size_t hint);
 
+/* The number that a needle of row_text_needle() finds in a row of `len` bytes, without taking the
+ * row apart; NULL when there is none or it is null. *n = its length. */
+const char *row_text_number(const char *json, size_t len, const struct buf *needle, size_t *n);
+/* True when the row holds what the needle says. */
+bool row_text_holds(const char *json, size_t len, const struct buf *needle);
+/* What to look for: the member `name`, or the member with the string `value`. The name needs no
+ * escape. */
+void row_text_needle(const char *name, const char *value, struct buf *out);
+
 /* Append the plain text of a string value: escapes undone. False when it is no string. */
 bool row_text_plain(const struct row_member *m, struct buf *out);
 

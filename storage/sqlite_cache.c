@@ -311,6 +311,28 @@ static int rows_find(struct store *base, const struct digest *key, const char *l
     return r < 0 ? r : 0;
 }
 
+static int rows_each(struct store *base, const struct digest *key, store_row_fn *fn, void *arg,
+                     struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(
+        &s->cache, "SELECT longname, json FROM layer_rows WHERE key=? ORDER BY layer_id", err);
+    int r;
+
+    if (!st)
+        return s->cache.failure;
+    sql_bind_blob(st, 1, key->b, DIGEST_LEN);
+    while ((r = sql_next(&s->cache, st, err)) == 1) {
+        const char *longname = (const char *)sqlite3_column_text(st, 0);
+        const char *json = (const char *)sqlite3_column_text(st, 1);
+
+        if (longname && json && !fn(arg, longname, json, (size_t)sqlite3_column_bytes(st, 1)))
+            return 0;
+    }
+    return r;
+}
+
 static int rows_count(struct store *base, const struct digest *key, uint64_t *out, struct err *err)
 {
     struct sqlite_store *s = sqlite_of(base);
@@ -336,5 +358,6 @@ const struct store_cache_ops sqlite_cache_ops = {
     .put_rows = rows_put,
     .get_rows = rows_get,
     .find_row = rows_find,
+    .each_row = rows_each,
     .count_rows = rows_count,
 };

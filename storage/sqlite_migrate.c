@@ -44,6 +44,24 @@ const char *const state_migrations[] = {
     "CREATE INDEX uploads_by_content ON uploads(kind, sha256, nbytes);"
     "CREATE INDEX uploads_by_end ON uploads(expires_ms);",
     "ALTER TABLE analyses ADD COLUMN version INTEGER NOT NULL DEFAULT 1;",
+    /* Labels of analyses by key and value; ids are in order of time. */
+    "CREATE TABLE analysis_labels("
+    " key TEXT NOT NULL, value TEXT NOT NULL, analysis TEXT NOT NULL,"
+    " PRIMARY KEY(key, value, analysis)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO analysis_labels SELECT l.key, l.value, a.id"
+    " FROM analyses AS a, json_each(a.labels) AS l;"
+    "CREATE TRIGGER analysis_labels_insert AFTER INSERT ON analyses BEGIN"
+    " INSERT INTO analysis_labels SELECT key, value, new.id FROM json_each(new.labels);"
+    "END;"
+    "CREATE TRIGGER analysis_labels_delete AFTER DELETE ON analyses BEGIN"
+    " DELETE FROM analysis_labels WHERE analysis=old.id"
+    " AND (key, value) IN (SELECT key, value FROM json_each(old.labels));"
+    "END;"
+    "CREATE TRIGGER analysis_labels_update AFTER UPDATE OF labels ON analyses BEGIN"
+    " DELETE FROM analysis_labels WHERE analysis=old.id"
+    " AND (key, value) IN (SELECT key, value FROM json_each(old.labels));"
+    " INSERT INTO analysis_labels SELECT key, value, new.id FROM json_each(new.labels);"
+    "END;",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

@@ -205,6 +205,71 @@ static int analysis_list(struct store *base, const struct page_query *q, struct 
     return r;
 }
 
+/* --- series -------------------------------------------------------------------------------- */
+
+static int read_step(sqlite3_stmt *st, struct series_step *p, struct err *err)
+{
+    if (sqlite3_column_bytes(st, 3) != DIGEST_LEN)
+        return err_set(err, ERR_INTERNAL, "a stored analysis has no rows key");
+    memset(p, 0, sizeof *p);
+    sql_id(st, 0, p->analysis);
+    p->value = sql_text_or_empty(st, 1);
+    p->step = sql_text(st, 2);
+    memcpy(p->rows.b, sqlite3_column_blob(st, 3), DIGEST_LEN);
+    p->n_layers = sql_u64(st, 4);
+    p->version = sql_u64(st, 5);
+    p->created_ms = sqlite3_column_int64(st, 6);
+    return 0;
+}
+
+/* A blob is above every text: without a value, the upper end is open. */
+static void bind_upper_end(sqlite3_stmt *st, int i, const char *value)
+{
+    if (value)
+        sql_bind_text(st, i, value);
+    else
+        sql_bind_blob(st, i, NULL, 0);
+}
+
+static int series_list(struct store *base, const struct series_query *q, struct series_list *out,
+                       struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(
+        &s->state,
+        "SELECT a.id, l.value, json_extract(a.labels, '$.\"' || ?2 || '\"'), a.rows, a.n_layers,"
+        " a.version, a.created_ms"
+        " FROM analysis_labels AS l JOIN analyses AS a ON a.id=l.analysis"
+        " WHERE l.key=?1 AND (l.value, l.analysis) > (?3, ?4) AND l.value <= ?5"
+        " ORDER BY l.value, l.analysis LIMIT ?6",
+        err);
+    bool first = !*q->after_id;
+    struct series_list l = {0};
+    int r;
+
+    if (!st)
+        return s->state.failure;
+    sql_bind_text(st, 1, q->label);
+    sql_bind_text(st, 2, q->step_label);
+    sql_bind_text(st, 3, first && q->value ? q->value : q->after_value);
+    sql_bind_text(st, 4, q->after_id);
+    bind_upper_end(st, 5, q->value);
+    sql_bind_int(st, 6, (int64_t)q->limit);
+    l.step = xcalloc(q->limit, sizeof *l.step);
+    while ((r = sql_next(&s->state, st, err)) == 1) {
+        r = read_step(st, &l.step[l.count], err);
+        if (r < 0)
+            break;
+        l.count++;
+    }
+    if (r < 0)
+        series_list_done(&l);
+    else
+        *out = l;
+    return r;
+}
+
 const struct store_model_ops sqlite_model_ops = {
     .put = model_put,
     .get = model_get,
@@ -213,4 +278,5 @@ const struct store_model_ops sqlite_model_ops = {
     .label_analysis = analysis_label,
     .get_analysis = analysis_get,
     .list_analyses = analysis_list,
+    .list_series = series_list,
 };

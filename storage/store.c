@@ -113,6 +113,21 @@ void analysis_list_done(struct analysis_list *l)
     *l = (struct analysis_list){NULL, 0};
 }
 
+void series_step_done(struct series_step *p)
+{
+    free(p->value);
+    free(p->step);
+    memset(p, 0, sizeof *p);
+}
+
+void series_list_done(struct series_list *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        series_step_done(&l->step[i]);
+    free(l->step);
+    *l = (struct series_list){NULL, 0};
+}
+
 void file_record_done(struct file_record *f)
 {
     buf_done(&f->table);
@@ -353,6 +368,12 @@ int store_upload_bytes(struct store *s, uint64_t *out, struct err *err)
     return s->ops->upload->bytes(s, out, err);
 }
 
+int store_series_list(struct store *s, const struct series_query *q, struct series_list *out,
+                      struct err *err)
+{
+    return s->ops->model->list_series(s, q, out, err);
+}
+
 int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
                     struct err *err)
 {
@@ -398,6 +419,12 @@ int store_rows_find(struct store *s, const struct digest *key, const char *longn
                     struct layer_row *out, struct err *err)
 {
     return s->ops->cache->find_row(s, key, longname, out, err);
+}
+
+int store_rows_each(struct store *s, const struct digest *key, store_row_fn *fn, void *arg,
+                    struct err *err)
+{
+    return s->ops->cache->each_row(s, key, fn, arg, err);
 }
 
 int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err)

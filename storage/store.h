@@ -109,6 +109,28 @@ struct analysis_list {
 };
 void analysis_list_done(struct analysis_list *l);
 
+/* An analysis as a step of a labelled run. */
+struct series_step {
+    char analysis[IDENT_MAX];
+    char *value, *step; /* of the two labels; step NULL when it has no such label */
+    struct digest rows;
+    uint64_t n_layers, version;
+    int64_t created_ms;
+};
+void series_step_done(struct series_step *p);
+struct series_list {
+    struct series_step *step;
+    size_t count;
+};
+void series_list_done(struct series_list *l);
+
+struct series_query {
+    const char *label, *value; /* analyses with this label; value NULL = any */
+    const char *step_label;
+    const char *after_value, *after_id; /* keyset, in order of (value, id); "" = from the start */
+    size_t limit;
+};
+
 struct page_query {     /* newest first */
     const char *labels; /* as in job_query; analyses only */
     const char *model;  /* or NULL; analyses only */
@@ -296,6 +318,10 @@ int store_upload_known(struct store *s, enum upload_kind kind, const struct dige
 /* Bytes of all contents, each counted once. */
 int store_upload_bytes(struct store *s, uint64_t *out, struct err *err);
 
+/* In order of (value, id). */
+int store_series_list(struct store *s, const struct series_query *q, struct series_list *out,
+                      struct err *err);
+
 int store_file_find(struct store *s, const struct file_identity *id, struct file_record *out,
                     struct err *err); /* ERR_NOT_FOUND */
 int store_file_put(struct store *s, const struct file_identity *id, const struct file_record *f,
@@ -318,6 +344,11 @@ int store_rows_get(struct store *s, const struct digest *key, uint64_t first, si
 /* The row with this longname. ERR_NOT_FOUND. */
 int store_rows_find(struct store *s, const struct digest *key, const char *longname,
                     struct layer_row *out, struct err *err);
+/* Call `fn` with every row in order, borrowed, until it returns false; it must not use the store.
+ */
+typedef bool store_row_fn(void *arg, const char *longname, const char *json, size_t len);
+int store_rows_each(struct store *s, const struct digest *key, store_row_fn *fn, void *arg,
+                    struct err *err);
 int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err);
 
 #endif

@@ -46,6 +46,8 @@ struct store_model_ops {
                         struct err *err);
     int (*list_analyses)(struct store *s, const struct page_query *q, struct analysis_list *out,
                          struct err *err);
+    int (*list_series)(struct store *s, const struct series_query *q, struct series_list *out,
+                       struct err *err);
 };
 
 struct store_upload_ops {
@@ -79,6 +81,8 @@ struct store_cache_ops {
                     struct layer_row_list *out, struct err *err);
     int (*find_row)(struct store *s, const struct digest *key, const char *longname,
                     struct layer_row *out, struct err *err);
+    int (*each_row)(struct store *s, const struct digest *key, store_row_fn *fn, void *arg,
+                    struct err *err);
     int (*count_rows)(struct store *s, const struct digest *key, uint64_t *out, struct err *err);
 };
 

@@ -371,3 +371,133 @@ def test_filters_by_label(daemon):
     patch(daemon, resources(daemon, run="a")[0], {"run": "z"})
     assert len(daemon.get("/v1/jobs?label=run:z").json["jobs"]) == 1
     assert daemon.get("/v1/analyses?label=run:z").json["analyses"] == []
+
+
+# --- series ---------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs over checkpoints that differ from step to step."""
+    d = Daemon(str(tmp_path_factory.mktemp("runs")))
+    rng = np.random.default_rng(8)
+    first = {f"model.layers.{i}.{p}.weight": rng.standard_normal((60, 50)).astype(np.float32)
+             for i in range(3) for p in ("self_attn.q_proj", "mlp.up_proj")}
+    first['odd,"alpha":9,\\.weight'] = rng.standard_normal((40, 30)).astype(np.float32)
+    with d:
+        for run in ("a", "b,\u00e9"):
+            for step in ("100", "20", "3"):
+                tensors = {k: v * rng.uniform(1, 2, v.shape).astype(np.float32)
+                           for k, v in first.items()}
+                if step == "3":
+                    tensors["only.here.weight"] = first["model.layers.0.mlp.up_proj.weight"]
+                write_safetensors(f"{d.root}/{run}-{step}.safetensors", tensors)
+                job = d.submit(f"{run}-{step}.safetensors", labels={"run": run, "step": step}).json
+                assert job["state"] == "succeeded", job
+        yield d
+
+
+def series(d, query, **headers):
+    return d.get("/v1/series?" + query, **headers)
+
+
+def test_series(runs):
+    got = series(runs, "label=run&metric=alpha").json
+    assert [s["value"] for s in got["series"]] == ["a", "b,\u00e9"]
+    assert (got["metric"], got["label"], got["step_label"]) == ("alpha", "run", "step")
+    for s in got["series"]:
+        assert [x["step"] for x in s["steps"]] == ["3", "20", "100"]
+        names = [x["longname"] for x in s["layers"]]
+        assert 'odd,"alpha":9,\\' in names and len(names) == 8
+        for i, step in enumerate(s["steps"]):
+            rows = runs.get(f"/v1/analyses/{step['analysis']}/layers").json["layers"]
+            alpha = {r["longname"]: r["alpha"] for r in rows}
+            for layer in s["layers"]:
+                assert layer["values"][i] == alpha.get(layer["longname"])
+            summary = runs.get(f"/v1/analyses/{step['analysis']}").json["summary"]
+            assert s["mean"][i] == pytest.approx(summary["alpha"], rel=1e-12)
+    assert series(runs, "label=run").json == got  # alpha is the usual metric
+    one = series(runs, "label=run:a").json["series"]
+    assert one == [s for s in got["series"] if s["value"] == "a"]
+    layer = series(runs, "label=run&layer=model.layers.1.mlp.up_proj").json["series"][0]["layers"]
+    assert layer == [x for x in one[0]["layers"] if x["longname"] == "model.layers.1.mlp.up_proj"]
+    q = series(runs, "label=run:a&role=q&layer_type=dense&metric=num_evals").json["series"][0]
+    assert len(q["layers"]) == 3 and q["layers"][0]["values"] == [50, 50, 50]
+    assert series(runs, "label=none").json["series"] == []
+    assert series(runs, "label=run:c").json["series"] == []
+    by_run = series(runs, "label=step&step=run").json["series"]
+    assert [s["value"] for s in by_run] == ["100", "20", "3"]
+    assert [x["step"] for x in by_run[0]["steps"]] == ["a", "b,\u00e9"]
+
+
+def test_series_as_csv(runs):
+    import csv
+    import io
+    got = series(runs, "label=run").json["series"]
+    for r in (series(runs, "label=run&format=csv"), series(runs, "label=run", Accept="text/csv")):
+        assert r.headers["Content-Type"].startswith("text/csv")
+        rows = list(csv.DictReader(io.StringIO(r.body.decode(), newline="")))
+        assert list(rows[0]) == ["value", "step", "analysis", "longname", "alpha"]
+        found = {(x["value"], x["step"], x["longname"]): float(x["alpha"]) for x in rows}
+        want = {(s["value"], step["step"], layer["longname"]): layer["values"][i]
+                for s in got for i, step in enumerate(s["steps"]) for layer in s["layers"]
+                if layer["values"][i] is not None}
+        assert found == want and len(rows) == len(want)
+
+
+def test_series_pages(runs):
+    whole = series(runs, "label=run").json["series"]
+    url, steps, means, pages = "/v1/series?label=run&page_size=2", [], [], 0
+    while url:
+        r = runs.get(url)
+        pages += 1
+        for s in r.json["series"]:
+            steps += [(s["value"], x["step"]) for x in s["steps"]]
+            means += s["mean"]
+        url = r.headers["Link"].split("<")[1].split(">")[0] if "Link" in r.headers else None
+        assert bool(url) == bool(r.json["next_page_token"])
+    assert pages == 3
+    assert steps == [(s["value"], x["step"]) for s in whole for x in s["steps"]]
+    assert means == [m for s in whole for m in s["mean"]]
+    token = series(runs, "label=run&page_size=2").json["next_page_token"]
+    problem(series(runs, f"label=run:a&page_size=2&page_token={token}"), 400)
+    problem(series(runs, f"label=run&metric=D&page_token={token}"), 400)
+
+
+def test_series_conditions(runs):
+    r = series(runs, "label=run:a")
+    tag = r.headers["ETag"]
+    assert series(runs, "label=run:a", **{"If-None-Match": tag}).status == 304
+    assert series(runs, "label=run:a&format=csv", **{"If-None-Match": tag}).status == 200
+    packed = series(runs, "label=run:a", **{"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert series(runs, "label=run:a", **{"If-None-Match": packed.headers["ETag"],
+                                          "Accept-Encoding": "gzip"}).status == 304
+    last = r.json["series"][0]["steps"][-1]["analysis"]
+    assert patch(runs, f"/v1/analyses/{last}", {"step": "1"}).status == 200
+    now = series(runs, "label=run:a", **{"If-None-Match": tag})
+    assert now.status == 200
+    assert [x["step"] for x in now.json["series"][0]["steps"]] == ["1", "3", "20"]
+    # A newer analysis of a step takes its place.
+    assert patch(runs, f"/v1/analyses/{last}", {"step": "20"}).status == 200
+    now = series(runs, "label=run:a").json["series"][0]["steps"]
+    ids = {x["step"]: x["analysis"] for x in r.json["series"][0]["steps"]}
+    assert [(x["step"], x["analysis"]) for x in now] == [("3", ids["3"]), ("20", ids["20"])]
+    assert patch(runs, f"/v1/analyses/{last}", {"step": "100"}).status == 200
+
+
+@pytest.mark.parametrize("query,parameter", [
+    ("", "label"), ("label=", "label"), ("label=a%20b", "label"), ("label=a&label=b", "label"),
+    ("label=a:" + "x" * 257, "label"), ("label=run&metric=longname", "metric"),
+    ("label=run&metric=", "metric"), ("label=run&metric=alpha%22", "metric"),
+    ("label=run&step=a:b", "step"), ("label=run&step=", "step"), ("label=run&role=none", "role"),
+    ("label=run&layer_type=none", "layer_type"), ("label=run&format=npy", "format"),
+    ("label=run&page_size=x", "page_size"), ("label=run&page_token=AAAA", "page_token"),
+    ("label=run&layer=" + "x" * 4097, "layer"), ("label=run&other=1", "other")])
+def test_bad_series(runs, query, parameter):
+    p = problem(series(runs, query), 400)
+    assert p["errors"][0]["parameter"] == parameter
+
+
+def test_series_not_acceptable(runs):
+    problem(series(runs, "label=run", Accept="image/png"), 406)
+    problem(runs.request("POST", "/v1/series", {}), 405)

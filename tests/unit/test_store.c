@@ -359,6 +359,117 @@ static void idempotency_keys(void **state)
     store_close(s);
 }
 
+static char *steps_of(struct store *s, const char *label, const char *value, size_t limit)
+{
+    struct series_query q = {.label = label,
+                             .value = value,
+                             .step_label = "step",
+                             .after_value = "",
+                             .after_id = "",
+                             .limit = limit};
+    AUTO(freep) char *after = NULL;
+    char id[IDENT_MAX] = "";
+    struct buf b = BUF_INIT;
+
+    for (;;) {
+        struct series_list l = {0};
+        size_t n;
+
+        assert_int_equal(store_series_list(s, &q, &l, NULL), 0);
+        for (size_t i = 0; i < l.count; i++)
+            buf_printf(&b, "%s=%s/%s ", l.step[i].analysis, l.step[i].value,
+                       l.step[i].step ? l.step[i].step : "-");
+        n = l.count;
+        if (n) {
+            free(after);
+            q.after_value = after = xstrdup(l.step[n - 1].value);
+            memcpy(id, l.step[n - 1].analysis, sizeof id);
+            q.after_id = id;
+        }
+        series_list_done(&l);
+        if (n < limit)
+            break;
+    }
+    buf_put_u8(&b, '\0');
+    return (char *)b.data;
+}
+
+static void check_steps(struct store *s, const char *label, const char *value, const char *want)
+{
+    for (size_t limit = 1; limit < 9; limit++) {
+        AUTO(freep) char *got = steps_of(s, label, value, limit);
+
+        assert_string_equal(got, want);
+    }
+}
+
+static void series(void **state)
+{
+    static const char *const labels[] = {"{\"run\":\"b\",\"step\":\"1\"}",
+                                         "{\"run\":\"a\",\"step\":\"10\"}",
+                                         "{\"run\":\"a\"}",
+                                         "{\"run\":\"\"}",
+                                         "{\"step\":\"7\"}",
+                                         "{\"run\":\"ab\",\"step\":\"1\"}"};
+    struct store *s = open_store(0);
+    struct analysis_record a;
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        char id[16];
+
+        snprintf(id, sizeof id, "ana_%d", i);
+        a = make_analysis(id, "mdl_a", 50);
+        a.labels = (char *)(uintptr_t)labels[i];
+        assert_int_equal(store_analysis_put(s, &a, NULL), 0);
+    }
+    check_steps(s, "run", NULL, "ana_3=/- ana_1=a/10 ana_2=a/- ana_5=ab/1 ana_0=b/1 ");
+    check_steps(s, "run", "a", "ana_1=a/10 ana_2=a/- ");
+    check_steps(s, "run", "", "ana_3=/- ");
+    check_steps(s, "run", "c", "");
+    check_steps(s, "step", NULL, "ana_0=1/1 ana_5=1/1 ana_1=10/10 ana_4=7/7 ");
+    assert_int_equal(store_analysis_label(s, "ana_2", "{\"run\":\"c\"}", &a, NULL), 0);
+    assert_int_equal(a.version, 2);
+    analysis_record_done(&a);
+    check_steps(s, "run", "a", "ana_1=a/10 ");
+    check_steps(s, "run", "c", "ana_2=c/- ");
+    assert_int_equal(store_analysis_label(s, "ana_x", "{}", &a, NULL), ERR_NOT_FOUND);
+    store_close(s);
+}
+
+static bool count_row(void *arg, const char *longname, const char *json, size_t len)
+{
+    struct buf *b = arg;
+
+    assert_int_equal(strlen(json), len);
+    buf_printf(b, "%s%s ", longname, json);
+    return b->len < 14;
+}
+
+static void rows_one_by_one(void **state)
+{
+    struct store *s = open_store(0);
+    struct layer_row row[3];
+    struct digest key = key_of(1), other = key_of(2);
+    struct buf b = BUF_INIT;
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        row[i] = (struct layer_row){.layer_id = 2 - i,
+                                    .longname = (char *)(uintptr_t)(i == 0   ? "c"
+                                                                    : i == 1 ? "b"
+                                                                             : "a"),
+                                    .json = (char *)(uintptr_t) "{\"x\":1}"};
+    assert_int_equal(store_rows_put(s, &key, row, 3, NULL), 0);
+    assert_int_equal(store_rows_each(s, &other, count_row, &b, NULL), 0);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(store_rows_each(s, &key, count_row, &b, NULL), 0);
+    buf_put_u8(&b, '\0');
+    assert_string_equal((char *)b.data, "a{\"x\":1} b{\"x\":1} "); /* stopped there */
+    buf_done(&b);
+    store_close(s);
+}
+
 static void models(void **state)
 {
     struct store *s = open_store(0);
@@ -552,6 +663,8 @@ int main(void)
         STORE_TEST(files_and_rows),
         STORE_TEST(rollback_undoes_both),
         STORE_TEST(analyses),
+        STORE_TEST(series),
+        STORE_TEST(rows_one_by_one),
         STORE_TEST(models),
         STORE_TEST(idempotency_keys),
         STORE_TEST(leases),

@@ -282,6 +282,9 @@ static void version_1_is_upgraded(void **state)
     assert_int_equal(raw_number("cache.db", "PRAGMA user_version"), n_cache_migrations);
     assert_int_equal(
         raw_number("state.db", "SELECT count(*) FROM sqlite_schema WHERE name='jobs_open'"), 0);
+    assert_int_equal(raw_number("state.db", "SELECT count(*) FROM analysis_labels WHERE key='run'"
+                                            " AND value='a' AND analysis='ana_kept'"),
+                     1);
 }
 
 static void files_are_set_up(void **state)
