@@ -33,8 +33,9 @@ struct doc *doc_new(const char *type, struct buf *body, char *link, bool gzip)
     struct buf small = BUF_INIT;
 
     *d = (struct doc){.refs = 1, .type = type, .link = link};
-    d->gzip = gzip && compressible(type) && body->len >= GZIP_MIN &&
-              gzip_bytes(body->data, body->len, GZIP_KEPT, &small);
+    d->gzip =
+        gzip && compressible(type) && body->len >= GZIP_MIN &&
+        gzip_bytes(body->data, body->len, body->len < GZIP_LARGE ? GZIP_KEPT : GZIP_ONCE, &small);
     make_etag(d, body);
     if (d->gzip)
         buf_done(body);

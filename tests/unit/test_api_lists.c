@@ -267,6 +267,58 @@ static void test_lost_layers(void **state)
     assert_problem(&g, 400, "invalid", "?format");
 }
 
+#define MANY 25000
+
+static void order_many_rows(struct server *sv, void *arg)
+{
+    const struct digest key = {{2}}; /* of analysis 2 */
+    struct layer_row *row = xcalloc(MANY, sizeof *row);
+    struct err err;
+    int r;
+
+    (void)arg;
+    for (size_t i = 0; i < MANY; i++)
+        row[i] = (struct layer_row){
+            .layer_id = i,
+            .longname = xasprintf("layer.%zu", i),
+            .json = xasprintf("{\"layer_id\":%zu,\"longname\":\"layer.%zu\"}", i, i)};
+    r = store_begin(sv->svc.store, &err);
+    if (r == 0)
+        r = store_rows_put(sv->svc.store, &key, row, MANY, &err);
+    commit(sv, r, &err);
+    for (size_t i = 0; i < MANY; i++)
+        layer_row_done(&row[i]);
+    free(row);
+}
+
+/* A filter that matches little: no call reads through all rows, the tokens lead to the match. */
+static void test_filters_look_at_so_many_rows(void **state)
+{
+    static const char path[] = "/v1/analyses/ana_00000000000000000000000002/layers?name=r.24999";
+    struct server *sv = *state;
+    char url[400];
+    size_t pages = 0, found = 0;
+
+    on_loop(sv, order_analyses, NULL);
+    on_loop(sv, order_many_rows, NULL);
+    snprintf(url, sizeof url, "%s", path);
+    while (*url) {
+        struct got g = get(sv, url, "");
+        json_t *list = parse(&g);
+        const char *token = text_of(list, "next_page_token");
+
+        assert_int_equal(g.status, 200);
+        found += json_array_size(json_object_get(list, "layers"));
+        assert_int_equal(found, *token == '\0');
+        snprintf(url, sizeof url, "%s%s%s", *token ? path : "", *token ? "&page_token=" : "",
+                 token);
+        pages++;
+        json_decref(list);
+        got_done(&g);
+    }
+    assert_int_equal(pages, 3);
+}
+
 static void order_hold(struct server *sv, void *arg)
 {
     (void)arg;
@@ -360,6 +412,7 @@ int main(void)
         SERVER_TEST(test_analysis),
         SERVER_TEST(test_layers),
         SERVER_TEST(test_lost_layers),
+        SERVER_TEST(test_filters_look_at_so_many_rows),
         SERVER_TEST(test_stop_while_layers_are_read),
         SERVER_TEST(test_layers_asked_for_at_once),
         SERVER_TEST(test_model),
