@@ -3,7 +3,6 @@
 #include "cli/field.h"
 #include "cli/pages.h"
 #include "cli/table.h"
-#include "common/json_text.h"
 
 #include <string.h>
 
@@ -82,49 +81,6 @@ static void print_table(const struct context *cx, const json_t *runs,
         printf("no analysis has this label\n");
 }
 
-/* A number that reads back as the same, or nothing. */
-static void put_exact(struct table *t, const json_t *value)
-{
-    struct buf b = BUF_INIT;
-
-    if (json_is_string(value))
-        buf_printf(&b, "%s", json_string_value(value));
-    else if (json_is_number(value))
-        json_text_real(&b, json_number_value(value));
-    table_cell(t, COLOUR_NONE, "%.*s", (int)b.len, b.data ? (const char *)b.data : "");
-    buf_done(&b);
-}
-
-static void print_csv(const json_t *runs, const struct series_settings *s)
-{
-    const struct table_column columns[] = {
-        {.title = "run"},
-        {.title = "step"},
-        {.title = "analysis"},
-        {.title = "longname"},
-        {.title = s->metric ? s->metric : "alpha"},
-    };
-    AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
-    const json_t *run, *step, *layer;
-    size_t r, i, l;
-
-    json_array_foreach(runs, r, run)
-    {
-        json_array_foreach(json_object_get(run, "steps"), i, step)
-        {
-            json_array_foreach(json_object_get(run, "layers"), l, layer)
-            {
-                table_cell(t, COLOUR_NONE, "%s", field_text(run, "value"));
-                put_exact(t, json_object_get(step, "step"));
-                table_cell(t, COLOUR_NONE, "%s", field_text(step, "analysis"));
-                table_cell(t, COLOUR_NONE, "%s", field_text(layer, "longname"));
-                put_exact(t, json_array_get(json_object_get(layer, "values"), i));
-            }
-        }
-    }
-    table_print_csv(t, stdout);
-}
-
 static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct series_settings *s = settings;
@@ -134,13 +90,13 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
 
     if (!output_form_valid(&s->form))
         return EXIT_USAGE;
+    if (s->form.csv)
+        return pages_csv(cx, path, stdout);
     runs = pages_fetch(cx, path, "series", SIZE_MAX, NULL, &status);
     if (!runs)
         return status;
     if (s->form.json)
         command_print_json(runs);
-    else if (s->form.csv)
-        print_csv(runs, s);
     else
         print_table(cx, runs, s);
     return EXIT_DONE;

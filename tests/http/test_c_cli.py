@@ -792,24 +792,20 @@ def test_series_with_gaps():
 
     with Pretender(answer) as server:
         table = run_ctl(server.name, "series", "run", "--metric", "D", "--step", "epoch")
-        text = run_ctl(server.name, "series", "run", "--csv").stdout
         assert "label=run&metric=D&step=epoch" in server.calls[0][1]
     lines = [line.split() for line in table.stdout.splitlines()]
     assert lines[0][:3] == ["run", "step", "D"] and lines[2][:3] == ["a", "2", "-"]
     assert [line[0] for line in lines[1:]] == ["a", "a", "b", "b"]
-    assert text.splitlines()[:4] == ["run,step,analysis,longname,alpha", 'a,1,ana_1,"x,y",0.1',
-                                     "a,1,ana_1,z,", 'a,2,ana_2,"x,y",']
 
 
 def test_series(ctl, runs):
     r = ctl("series", "run")
-    if "no such resource" in r.stderr:
-        pytest.skip("the server has no series yet")
     assert r.returncode == 0, r.stderr
     assert [line.split()[:2] for line in r.stdout.splitlines()[1:]] == [
         ["a", "100"], ["a", "200"], ["b", "100"]]
     rows = list(csv.DictReader(io.StringIO(ctl("series", "run:a", "--csv").stdout)))
-    assert {row["run"] for row in rows} == {"a"} and {row["step"] for row in rows} == {"100", "200"}
+    assert len(rows) == 60 and {row["value"] for row in rows} == {"a"}
+    assert {row["step"] for row in rows} == {"100", "200"}
     layer = ctl("series", "run:a", "--layer", "model.embed_tokens", "--metric", "stable_rank")
     assert "13.2" in layer.stdout
     assert ctl("series", "run", "--metric", "nonsense").returncode == 2
