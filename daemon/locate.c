@@ -83,8 +83,8 @@ static int open_upload(struct locating *l)
 {
     const struct upload_record *u = &l->upload;
     AUTO(freep) char *dir = upload_content_dir(l->svc->config->state_dir, u->kind, &u->sha256);
-    int r = source_open_at(dir, u->kind == UPLOAD_FILE ? UPLOAD_DATA_NAME : "", u->name, &l->source,
-                           &l->err);
+    int r = source_open_at(dir, u->kind == UPLOAD_FILE ? UPLOAD_DATA_NAME : "", u->name, true,
+                           &l->source, &l->err);
 
     if (r < 0)
         snprintf(l->err.pointer, sizeof l->err.pointer, "/source/upload");

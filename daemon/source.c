@@ -120,6 +120,7 @@ static int add_file(struct source *s, const char *rel, const char *name, struct 
 
     if (r < 0)
         return r;
+    f.settled = s->settled;
     s->file = xrealloc(s->file, (s->n_files + 1) * sizeof *s->file);
     s->file[s->n_files++] = f;
     return 0;
@@ -325,8 +326,8 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
-int source_open_at(const char *root, const char *rel, const char *name, struct source **out,
-                   struct err *err)
+int source_open_at(const char *root, const char *rel, const char *name, bool settled,
+                   struct source **out, struct err *err)
 {
     AUTO(source_freep) struct source *s = xcalloc(1, sizeof *s);
     struct stat st;
@@ -334,6 +335,7 @@ int source_open_at(const char *root, const char *rel, const char *name, struct s
     int fd, r;
 
     s->index.fd = s->config.fd = -1;
+    s->settled = settled;
     s->root = xstrdup(root);
     while (n > 0 && rel[n - 1] == '/')
         n--;
@@ -369,10 +371,10 @@ int source_open(const struct config *c, const char *path, struct source **out, s
         if (!root)
             return err_set_at(err, ERR_FORBIDDEN, POINTER,
                               "the path lies outside every model root");
-        return source_open_at(root, rel, NULL, out, err);
+        return source_open_at(root, rel, NULL, false, out, err);
     }
     for (size_t i = 0; i < c->n_model_roots; i++) {
-        r = source_open_at(c->model_root[i], path, NULL, out, err);
+        r = source_open_at(c->model_root[i], path, NULL, false, out, err);
         if (r != ERR_NOT_FOUND)
             return r;
     }
@@ -408,5 +410,7 @@ bool source_file_fresh(const struct source_file *f, int64_t now_ms)
 {
     int64_t now_ns = now_ms * 1000000;
 
+    if (f->settled)
+        return false;
     return now_ns - f->id.mtime_ns < FRESH_NS || now_ns - f->id.ctime_ns < FRESH_NS;
 }

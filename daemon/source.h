@@ -18,6 +18,7 @@ struct source_file {
     char *name; /* relative to the model's directory, for messages */
     int fd;
     struct file_identity id;
+    bool settled; /* nobody can write to it any more */
 };
 
 struct source {
@@ -25,6 +26,7 @@ struct source {
     char *path; /* beneath it: the file, or the directory */
     char *name; /* last component, a name for people */
     bool is_dir;
+    bool settled;             /* its files are ours and complete: an upload */
     struct source_file *file; /* the tensors' files, in order of name */
     size_t n_files;
     struct source_file index;  /* fd -1 when there is none */
@@ -39,9 +41,9 @@ int source_open(const struct config *c, const char *path, struct source **out, s
 
 /* The same for what lies at `rel` ("" = the directory itself) beneath `root`, wherever that is;
  * `name` is what people call it, NULL =
- * its last component. */
-int source_open_at(const char *root, const char *rel, const char *name, struct source **out,
-                   struct err *err);
+ * its last component; `settled`: nobody can write to the files any more. */
+int source_open_at(const char *root, const char *rel, const char *name, bool settled,
+                   struct source **out, struct err *err);
 
 /* Open the shards an index names. ERR_NOT_FOUND names a missing one. */
 int source_open_shards(struct source *s, const struct hf_index *ix, struct err *err);
@@ -53,7 +55,7 @@ DEFINE_AUTO(struct source, source_free)
 int source_unchanged(const struct source *s, struct err *err);
 
 /* True when the file was modified so recently, seen from `now_ms`, that a further write might not
- * show in its times: what is learnt of it must not be remembered. */
+ * show in its times: what is learnt of it must not be remembered. Never of a settled file. */
 bool source_file_fresh(const struct source_file *f, int64_t now_ms);
 
 #endif

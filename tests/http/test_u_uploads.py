@@ -52,7 +52,7 @@ def incoming(d):
 
 def metric(d, name):
     for line in d.get("/metrics").body.decode().splitlines():
-        if line.startswith(name + " ") or line.startswith(name + "{"):
+        if line.startswith(name + " "):
             return float(line.rsplit(" ", 1)[1])
     raise AssertionError(name)
 
@@ -84,6 +84,18 @@ def test_a_file_is_stored_and_analysed(daemon):
     assert by_path["result"]["model"] == job["result"]["model"]
     assert daemon.get(f"/v1/models/{job['result']['model']}").json["name"] == "llama.safetensors"
     assert daemon.get("/v1/uploads/" + u["id"]).json["expires_at"] > u["expires_at"]
+
+
+def test_an_upload_is_hashed_once(daemon):
+    """Though it is younger than a file must be whose digests are remembered."""
+    u = upload(daemon, example()).json
+    assert analyze(daemon, u["id"]).json["cache"]["misses"] == 30
+    def hashed():
+        return metric(daemon, 'spectrald_tasks_total{type="digest"}')
+    before = hashed()
+    assert before > 0
+    assert analyze(daemon, u["id"]).json["cache"]["misses"] == 0
+    assert hashed() == before
 
 
 def test_chunked_body_without_a_name(daemon):
