@@ -129,12 +129,13 @@ static const char *component_fault(const char *s, size_t n)
 /* Check `name` and drop a leading "./" and a trailing "/" of a directory. NULL: it is fine. */
 static const char *name_fault(char *name, bool is_dir)
 {
-    size_t n, depth = 0;
+    size_t n = strlen(name), from = 0, depth = 0;
     const char *p;
 
-    while (strncmp(name, "./", 2) == 0)
-        memmove(name, name + 2, strlen(name + 2) + 1);
-    n = strlen(name);
+    while (name[from] == '.' && name[from + 1] == '/')
+        from += 2;
+    n -= from;
+    memmove(name, name + from, n + 1);
     if (is_dir && n > 0 && name[n - 1] == '/')
         name[--n] = '\0';
     if (is_dir && (n == 0 || strcmp(name, ".") == 0))
