@@ -52,10 +52,12 @@ static int read_step_label(struct query *q, struct series_ask *a, struct err *er
     const char *s;
     int r = query_text(q, "step", LABEL_KEY_MAX, &s, err);
 
-    if (r == 0 && s && !label_key_valid(s))
+    if (r < 0)
+        return r;
+    if (s && !label_key_valid(s))
         return bad(err, "step", "no label has such a key");
     snprintf(a->step_label, sizeof a->step_label, "%s", s ? s : "step");
-    return r;
+    return 0;
 }
 
 static int read_rows_wanted(struct query *q, struct series_ask *a, struct err *err)

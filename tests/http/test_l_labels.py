@@ -489,7 +489,8 @@ def test_series_conditions(runs):
     ("", "label"), ("label=", "label"), ("label=a%20b", "label"), ("label=a&label=b", "label"),
     ("label=a:" + "x" * 257, "label"), ("label=run&metric=longname", "metric"),
     ("label=run&metric=", "metric"), ("label=run&metric=alpha%22", "metric"),
-    ("label=run&step=a:b", "step"), ("label=run&step=", "step"), ("label=run&role=none", "role"),
+    ("label=run&step=" + "x" * 65, "step"), ("label=run&metric=" + "x" * 65, "metric"),
+    ("label=run&role=" + "x" * 33, "role"), ("label=run&step=a:b", "step"), ("label=run&step=", "step"), ("label=run&role=none", "role"),
     ("label=run&layer_type=none", "layer_type"), ("label=run&format=npy", "format"),
     ("label=run&page_size=x", "page_size"), ("label=run&page_token=AAAA", "page_token"),
     ("label=run&layer=" + "x" * 4097, "layer"), ("label=run&other=1", "other")])
