@@ -138,6 +138,9 @@ def compare(d, path, tmp):
                     worst = min(worst, our_rate / rate)
                     print(f"{name:6}{'-t' + str(threads):>6}{workers:>15}{rate:13.0f}{late:8.1f}"
                           f"{our_rate:17.0f}{our_late:8.1f}{our_rate / rate:7.2f}", flush=True)
+    metrics = d.get("/metrics").body.decode()
+    stall = re.search(r"^spectrald_loop_stall_seconds (\S+)$", metrics, re.M).group(1)
+    print(f"longest stall of the event loop {float(stall) * 1e3:.0f} ms")
     print(f"smallest ratio {worst:.2f}; wanted at least {TARGET}")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sqlite3
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from daemon import TOP
+from daemon import TOP, Daemon
 
 LAYERS = "/v1/analyses/{}/layers"
 
@@ -224,6 +225,22 @@ def test_second_read_comes_from_memory(analysis):
     again = d.get(d.layers)
     assert again.body == first.body and again.headers["ETag"] == first.headers["ETag"]
     assert counter(d, "spectrald_reply_cache_misses_total") == 1
+
+
+def test_memory_of_the_replies_is_bounded(tmp_path):
+    for limit in (0, 100000):
+        d = Daemon(str(tmp_path / str(limit)), "--reply-cache-bytes", str(limit))
+        shutil.copy(os.path.join(TOP, "examples/manlm.safetensors"), d.root)
+        with d:
+            job = d.wait_final(d.submit("manlm.safetensors").json["id"])
+            base = LAYERS.format(job["result"]["analysis"])
+            for i in range(100):
+                page = d.get(f"{base}?page_size=10&columns=longname,alpha&name=layers.{i % 25}")
+                assert page.status == 200
+                assert d.get(f"{base}/{i % 39}/esd").status in (200, 404)  # norms have none
+            used = counter(d, "spectrald_reply_cache_bytes")
+            assert used == 0 if limit == 0 else limit / 2 < used <= limit
+            assert (counter(d, "spectrald_reply_cache_hits_total") > 0) == (limit > 0)
 
 
 def test_a_burst_of_reads_makes_each_document_once(analysis):
