@@ -434,6 +434,22 @@ def test_a_lost_spectrum_comes_back_with_the_next_job(analysis):
     assert d.get(url).body == before.body
 
 
+def test_rows_of_an_older_version_do_not_know_their_spectrum(analysis):
+    d = analysis
+    d.stop()
+    db = sqlite3.connect(os.path.join(d.state, "cache.db"))
+    db.execute("UPDATE layer_rows SET spectrum = NULL, scale = NULL")
+    db.commit()
+    db.close()
+    d.start()
+    assert d.get(f"{d.layers}/lm_head").json["has_esd"]
+    problem(d.get(f"{d.layers}/lm_head/esd"), 410, "gone")
+    job = d.wait_final(d.submit("manlm.safetensors").json["id"])
+    assert job["cache"]["misses"] == 0
+    esd = d.get(LAYERS.format(job["result"]["analysis"]) + "/lm_head/esd")
+    assert esd.status == 200 and esd.json["n"] > 0
+
+
 def test_a_lost_cache_is_gone_not_an_error(analysis):
     d = analysis
     d.stop()
