@@ -10,6 +10,7 @@
 #include "daemon/service.h"
 
 struct conn;
+struct series_gate;
 struct doc_cache;
 struct maker;
 struct request;
@@ -30,6 +31,7 @@ struct api {
     struct loop_timer *sweep;
     struct request *requests; /* request.c: from request line to completion */
     size_t body_bytes;        /* of unfinished requests, all together */
+    struct series_gate *series;
     bool stopping;
     struct metric *m_requests, *m_duration, *m_connections;
 };

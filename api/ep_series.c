@@ -161,7 +161,8 @@ static struct reply *read_ask(struct request *rq, struct series_ask *a)
 
 struct work {
     struct ticket *ticket;
-    struct api *api;
+    struct api *api; /* there as long as the request is */
+    struct series_gate *gate;
     struct series *series;
     int more; /* of the last piece, or an error in err */
     struct err err;
@@ -172,6 +173,7 @@ struct work {
 static void work_free(struct work *w)
 {
     series_free(w->series);
+    series_gate_leave(w->gate);
     buf_done(&w->text.body);
     free(w->text.link);
     free(w);
@@ -292,11 +294,20 @@ struct reply *ep_series_get(struct request *rq)
     struct series_ask ask = {.any_value = false};
     struct reply *no = read_ask(rq, &ask);
     struct work *w;
+    struct err err;
 
     if (no)
         return no;
+    if (series_gate_enter(rq->api->series, &err) < 0) {
+        free(ask.layer);
+        free(ask.url);
+        return reply_err(&err);
+    }
     w = xcalloc(1, sizeof *w);
-    *w = (struct work){.api = rq->api, .series = series_new(&ask), .ticket = request_ticket(rq)};
+    *w = (struct work){.api = rq->api,
+                       .gate = rq->api->series,
+                       .series = series_new(&ask),
+                       .ticket = request_ticket(rq)};
     service_store_call(rq->api->svc, list_run, list_done, w);
     return reply_suspend();
 }

@@ -11,10 +11,11 @@
 #include "api/immutable.h"
 #include "daemon/labels.h"
 
-#define SERIES_ANALYSES_MAX 20000   /* with the label; more are refused */
-#define SERIES_STEPS_MAX    1000    /* in one reply */
-#define SERIES_LAYERS_MAX   10000   /* of all its runs together */
-#define SERIES_VALUES_MAX   1000000 /* layers times steps */
+#define SERIES_ANALYSES_MAX 20000  /* with the label; more are refused */
+#define SERIES_STEPS_MAX    1000   /* in one reply */
+#define SERIES_LAYERS_MAX   10000  /* of all its runs together */
+#define SERIES_VALUES_MAX   500000 /* layers times steps */
+#define SERIES_AT_ONCE      8      /* being made; each may take 40 MB */
 #define SERIES_NAME_MAX     4096
 
 struct series_ask {
@@ -53,6 +54,14 @@ int series_read_some(struct series *s, struct store *st, struct err *err);
 
 /* Write the reply, as JSON or CSV. */
 void series_write(const struct series *s, struct immutable_text *out);
+
+/* How many series are being made. It outlives the server until the last one has come back. */
+struct series_gate;
+struct series_gate *series_gate_new(void);
+void series_gate_unref(struct series_gate *g); /* NULL is fine */
+/* ERR_BUSY when there are SERIES_AT_ONCE. */
+int series_gate_enter(struct series_gate *g, struct err *err);
+void series_gate_leave(struct series_gate *g);
 
 /* True for a numeric column of layer rows; *out is static. */
 bool series_metric(const char *name, const char **out);

@@ -7,6 +7,7 @@
 #include "api/doc_cache.h"
 #include "api/immutable.h"
 #include "api/request.h"
+#include "api/series.h"
 #include "common/ident.h"
 #include "daemon/log.h"
 
@@ -109,6 +110,7 @@ int api_start(struct api **out, struct service *svc, struct err *err)
         api->writer = actor_new(api->loop, "writer", NULL, &no_group);
         immutable_start(api);
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
+        api->series = series_gate_new();
         add_metrics(api);
         r = start_library(api, err);
     }
@@ -161,6 +163,7 @@ void api_stop(struct api *api)
     actor_stop(api->writer);
     immutable_stop(api);
     doc_cache_free(api->docs);
+    series_gate_unref(api->series);
     listener_close(&api->listener);
     free(api);
 }

@@ -502,3 +502,12 @@ def test_bad_series(runs, query, parameter):
 def test_series_not_acceptable(runs):
     problem(series(runs, "label=run", Accept="image/png"), 406)
     problem(runs.request("POST", "/v1/series", {}), 405)
+
+
+def test_many_series_at_once(runs):
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        got = list(pool.map(lambda _: series(runs, "label=run"), range(64)))
+    assert {r.status for r in got} <= {200, 503}
+    assert len({r.body for r in got if r.status == 200}) == 1
+    assert all(int(r.headers["Retry-After"]) > 0 for r in got if r.status == 503)
+    assert series(runs, "label=run").status == 200  # the gate is open again
