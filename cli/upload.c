@@ -1,7 +1,6 @@
 /* upload.c: see upload.h. */
 #include "cli/upload.h"
 
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,14 +8,13 @@
 #include "cli/package.h"
 #include "cli/progress.h"
 #include "cli/text.h"
+#include "common/digest.h"
 #include "common/ident.h"
-
-#define SHA256_HEX (2 * 32 + 1)
 
 /* A package on its way. */
 struct sending {
     struct package *package;
-    EVP_MD_CTX *digest;
+    struct hasher *sha256;
     struct progress progress;
     bool quiet;
     uint64_t done;
@@ -64,7 +62,7 @@ static ssize_t on_read(void *arg, void *to, size_t cap)
 
     if (n < 0)
         return -1;
-    (void)EVP_DigestUpdate(s->digest, to, (size_t)n);
+    hasher_add(s->sha256, to, (size_t)n);
     if (s->done == 0)
         s->from_ns = mono_ns(); /* whatever came before was waiting for 100-continue */
     s->done += (uint64_t)n;
@@ -79,24 +77,15 @@ static ssize_t on_read(void *arg, void *to, size_t cap)
     return n;
 }
 
-static void hex_of(EVP_MD_CTX *digest, char out[SHA256_HEX])
-{
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-
-    (void)EVP_DigestFinal_ex(digest, sum, &n);
-    ASSERT(2 * n + 1 == SHA256_HEX);
-    for (unsigned i = 0; i < n; i++)
-        (void)snprintf(out + 2 * (size_t)i, 3, "%02x", sum[i]);
-}
-
 /* What came back must be about what was sent. */
 static int check(struct context *cx, struct sending *s, const json_t *upload)
 {
-    char ours[SHA256_HEX];
+    char ours[DIGEST_HEX_LEN + 1];
+    struct digest digest;
     const char *theirs = field_text(upload, "sha256"), *id = field_text(upload, "id");
 
-    hex_of(s->digest, ours);
+    hasher_finish(s->sha256, &digest);
+    digest_hex(&digest, ours);
     if (*id && strcmp(ours, theirs) == 0)
         return EXIT_DONE;
     if (!*id) {
@@ -147,11 +136,10 @@ int upload_path(struct context *cx, const char *path, bool quiet, json_t **uploa
     if (package_open(path, &package, &err) < 0)
         return command_failed_here(&err);
     s.package = package;
-    s.digest = EVP_MD_CTX_new();
-    ASSERT(s.digest && EVP_DigestInit_ex(s.digest, EVP_sha256(), NULL) == 1);
+    s.sha256 = hasher_new_sha256();
     progress_init(&s.progress, &cx->err);
     status = send_package(cx, &s, upload);
-    EVP_MD_CTX_free(s.digest);
+    hasher_free(s.sha256);
     return status;
 }
 
