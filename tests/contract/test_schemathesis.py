@@ -22,7 +22,7 @@ def test_no_check_fails(tmp_path):
         r = subprocess.run(
             [SCHEMATHESIS, "--config-file", os.path.join(HERE, "schemathesis.toml"), "run",
              os.path.join(TOP, "openapi.yaml"), "--url", f"http://127.0.0.1:{d.port}",
-             "--checks", "all", "--max-examples", "25", "--no-color", "--no-shrink",
+             "--checks", "all", "--max-examples", "40", "--no-color", "--no-shrink",
              "--warnings", "off"],
             cwd=tmp_path, env={**os.environ, "PYTHONPATH": HERE, "SCHEMATHESIS_HOOKS": "hooks"},
             capture_output=True, text=True, timeout=SECONDS * 3)
