@@ -57,12 +57,13 @@ def test_errors_of_the_router(daemon):
     b'{"kind":"analyze","source":{"path":"x"},"params":{"include":"("}}',
     b'{"kind":"analyze","source":{"path":"x"},"params":{"precision":"half"}}',
     b'{"kind":"analyze","source":{"path":"x"},"params":{"unknown":1}}',
-    b'{"kind":"analyze","source":{"path":"x"},"params":{"max_evals":5,"min_evals":10}}'])
-def test_bad_bodies(daemon, body):
-    r = daemon.request("POST", "/v1/jobs", body, {"Content-Type": "application/json"})
+    b'{"kind":"analyze","source":{"path":"x"},"params":{"max_evals":5,"min_evals":10}}'],
+    ids=lambda body: repr(body[:70]))
+def test_bad_bodies(refusing, body):
+    r = refusing.request("POST", "/v1/jobs", body, {"Content-Type": "application/json"})
     assert 400 <= r.status < 500
     problem(r, r.status)
-    assert daemon.get("/v1/jobs").json["jobs"] == []
+    assert refusing.get("/v1/jobs").json["jobs"] == []
 
 
 def test_conditions_and_long_poll(daemon):

@@ -243,11 +243,11 @@ def test_filters(daemon):
     ("types", ["lstm"], "dense"), ("precision", "half", "single"), ("min_evals", -1, "integer"),
     ("min_evals", 0.5, "integer"), ("max_N", 2 ** 53, "2^53"), ("layers", ["x" * 4097], "4096"),
     ("max_evals", 3, "below min_evals"), ("compat", "weightwatcher-0.1", "0.7.5.5")])
-def test_bad_parameters_are_refused_at_once(daemon, field, value, says):
-    r = daemon.submit("manlm.safetensors", {field: value}, wait=0)
+def test_bad_parameters_are_refused_at_once(refusing, field, value, says):
+    r = refusing.submit("manlm.safetensors", {field: value}, wait=0)
     assert r.status == 400 and r.headers["Content-Type"].startswith("application/problem+json")
     assert says in json.dumps(r.json) and f"/params/{field}" in json.dumps(r.json)
-    assert daemon.get("/v1/jobs").json["jobs"] == []
+    assert refusing.get("/v1/jobs").json["jobs"] == []
 
 
 def test_cache_is_by_content(daemon):

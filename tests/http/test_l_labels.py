@@ -88,9 +88,9 @@ def test_a_failed_post_leaves_its_key_unused(daemon):
 
 @pytest.mark.parametrize("key", ["", '""', '"open', 'a b', '"a" b', "x" * 256, '"bad\\escape"',
                                  "caf\u00e9"])
-def test_bad_keys(daemon, key):
-    assert "Idempotency-Key" in problem(post(daemon, key), 400)["detail"]
-    assert n_jobs(daemon) == 0
+def test_bad_keys(refusing, key):
+    assert "Idempotency-Key" in problem(post(refusing, key), 400)["detail"]
+    assert n_jobs(refusing) == 0
 
 
 def test_longest_key_and_escapes(daemon):
@@ -158,8 +158,8 @@ def test_trace_of_a_job(slow):
 @pytest.mark.parametrize("sent,kept", [
     ("a", True), ("x" * 128, True), ("A-z_0.9:/+=@~", True),
     ("x" * 129, False), ("", False), ("a b", False), ('a"b', False), ("caf\u00e9", False)])
-def test_request_ids(daemon, sent, kept):
-    r = daemon.get("/v1/jobs/none", **{"X-Request-Id": sent})
+def test_request_ids(refusing, sent, kept):
+    r = refusing.get("/v1/jobs/none", **{"X-Request-Id": sent})
     got = r.headers["X-Request-Id"]
     assert problem(r, 404)["instance"] == got
     assert got == sent if kept else got.startswith("req_")

@@ -271,8 +271,8 @@ def test_not_a_model(daemon):
 
 
 @pytest.mark.parametrize("source", [{"upload": "upl_x"}, {"upload": 3}, {"path": "a", "upload": "upl_x"}, {}])
-def test_bad_sources(daemon, source):
-    r = daemon.request("POST", "/v1/jobs", {"kind": "analyze", "source": source})
+def test_bad_sources(refusing, source):
+    r = refusing.request("POST", "/v1/jobs", {"kind": "analyze", "source": source})
     assert r.status == 400 and r.json["errors"][0]["pointer"].startswith("#/source")
 
 
