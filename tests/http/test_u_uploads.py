@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import io
 import os
+import shutil
 import socket
 import tarfile
 import threading
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from daemon import TOP, Daemon
+from daemon import BIN, TOP, Daemon
 
 EXAMPLE = os.path.join(TOP, "examples/manlm.safetensors")
 FILE = {"Content-Type": "application/octet-stream"}
@@ -407,15 +408,27 @@ def test_disk_full(tmp_path):
         d.stop()
 
 
+def instrumented():
+    with open(BIN, "rb") as f:
+        program = f.read()
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
 def test_flat_memory_and_no_stall(daemon):
+    """5 GB, where there is room for it; less for a slow program."""
     def rss():
         with open(f"/proc/{daemon.proc.pid}/status") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
+    os.makedirs(daemon.state, exist_ok=True)
+    room = shutil.disk_usage(daemon.state).free > 20 << 30
+    megabytes = 5000 if room and not instrumented() else 300
     before = rss()
     piece = os.urandom(1 << 20)
-    r = daemon.request("POST", "/v1/uploads", (piece for _ in range(300)), FILE)
-    assert r.status == 201 and r.json["bytes"] == 300 << 20
+    r = daemon.request("POST", "/v1/uploads", (piece for _ in range(megabytes)), FILE)
+    assert r.status == 201 and r.json["bytes"] == megabytes << 20
     assert rss() - before < 40_000
     # The bound is 50 ms; a machine that does other work may stop the loop itself for longer.
     assert metric(daemon, "spectrald_loop_stall_seconds") < 0.25
+    assert daemon.request("DELETE", "/v1/uploads/" + r.json["id"]).status == 204
+    wait_until(lambda: contents(daemon) == [])
