@@ -29,6 +29,10 @@ static const struct column_info columns[] = {
     [COL_WEAK_RANK_LOSS] = {"weak_rank_loss", true, "eigenvalues below 1e-6"},
     [COL_XMAX] = {"xmax", false, "largest fitted eigenvalue"},
     [COL_XMIN] = {"xmin", false, "start of the fitted tail"},
+    [COL_ALPHA_MID] = {"alpha_mid", false, "Hill exponent of the upper half of the spectrum"},
+    [COL_ALPHA_PEAK] = {"alpha_peak", false, "exponent of a tail that starts near the peak"},
+    [COL_ALPHA_PEAK_LINEAR] = {"alpha_peak_linear", false,
+                               "alpha_peak with its lower bound in the unit of the eigenvalues"},
 };
 _Static_assert(ARRAY_LEN(columns) == COLUMN_COUNT, "a row for every column");
 

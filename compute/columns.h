@@ -33,6 +33,9 @@ enum column {
     COL_WEAK_RANK_LOSS,
     COL_XMAX,
     COL_XMIN,
+    COL_ALPHA_MID,
+    COL_ALPHA_PEAK,
+    COL_ALPHA_PEAK_LINEAR,
     COLUMN_COUNT
 };
 

@@ -8,6 +8,7 @@
  */
 #include "compute/layer_metrics.h"
 
+#include "compute/hill.h"
 #include "compute/powerlaw.h"
 
 #include <float.h>
@@ -200,6 +201,29 @@ static int fit_columns(const double *lambda, size_t n, bool compat, struct layer
     return 0;
 }
 
+static int hill_columns(const struct layer_spectrum *s, const double *lambda, size_t n,
+                        struct layer_values *out, struct err *err)
+{
+    static const struct {
+        enum column column;
+        enum hill_rule rule;
+    } rules[] = {{COL_ALPHA_MID, HILL_MID},
+                 {COL_ALPHA_PEAK, HILL_PEAK_UPSTREAM},
+                 {COL_ALPHA_PEAK_LINEAR, HILL_PEAK_LINEAR}};
+    double eps = s->precision == PRECISION_SINGLE ? (double)FLT_EPSILON : DBL_EPSILON;
+    AUTO(freep) double *work = malloc(2 * n * sizeof *work);
+
+    if (!work)
+        return err_set(err, ERR_NOMEM, "no memory to fit %zu eigenvalues", n);
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        struct hill_fit f;
+
+        if (hill_fit(lambda, n, rules[i].rule, eps, work, &f, NULL) == 0)
+            out->v[rules[i].column] = f.alpha;
+    }
+    return 0;
+}
+
 int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_values *out,
                   struct err *err)
 {
@@ -223,6 +247,8 @@ int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_valu
     v.v[COL_NUM_EVALS] = (double)n;
     rank_columns(s, pooled, compat, &v);
     r = fit_columns(pooled, n, compat, &v, err);
+    if (r == 0)
+        r = hill_columns(s, pooled, n, &v, err);
     if (r < 0)
         return r;
     norm_columns(pooled, n, compat, &v);

@@ -7,6 +7,8 @@
  *   entropy      436.x for rank one (default: 0)
  *   a failed fit alpha, D, sigma, xmin, num_pl_spikes = -1 and norms computed with -1 (default:
  *                not available)
+ * alpha_mid, alpha_peak, alpha_peak_linear: hill.h, the same with and without `compat`; eigenvalues
+ * at or below eps * n * lambda_max are left out.
  */
 #ifndef SPECTRALD_LAYER_METRICS_H
 #define SPECTRALD_LAYER_METRICS_H
@@ -17,7 +19,7 @@
 struct err;
 
 /* Part of every fit's cache key, with POWERLAW_VERSION. */
-#define LAYER_METRICS_VERSION 1
+#define LAYER_METRICS_VERSION 2
 
 /* Why a layer has no fit, or values are missing. Append-only: cached. */
 enum layer_reason {

@@ -78,17 +78,16 @@ static double ks_below(struct scan *s, size_t i, double alpha, double limit)
     return max;
 }
 
-static int fit(const double *x, size_t m, double *work, bool early, struct powerlaw_fit *out,
-               struct err *err)
+/* Candidates are first <= i < end; end <= m - 1. */
+static void fit(const double *x, size_t m, size_t first, size_t end, double *work, bool early,
+                struct powerlaw_fit *out)
 {
     double *lx = work, *sum = work + m, best_d = INFINITY, best_alpha = 0;
     struct scan s = {.x = x, .lx = lx, .m = m};
-    size_t best = 0;
+    size_t best = first;
 
-    if (m < 2)
-        return err_set(err, ERR_NUMERIC, "a power law needs at least two values, there are %zu", m);
     log_suffix_sums(x, m, lx, sum);
-    for (size_t i = 0; i + 1 < m; i++) {
+    for (size_t i = first; i < end; i++) {
         double alpha = alpha_at(x, lx, sum, m, i);
         double d = ks_below(&s, i, alpha, early ? best_d : INFINITY);
 
@@ -105,16 +104,37 @@ static int fit(const double *x, size_t m, double *work, bool early, struct power
                                  .xmin = x[best],
                                  .xmax = x[m - 1],
                                  .n_tail = m - best};
-    return 0;
+}
+
+static int too_few(size_t m, struct err *err)
+{
+    return err_set(err, ERR_NUMERIC, "a power law needs at least two values, there are %zu", m);
 }
 
 int powerlaw_fit(const double *x, size_t m, double *work, struct powerlaw_fit *out, struct err *err)
 {
-    return fit(x, m, work, true, out, err);
+    if (m < 2)
+        return too_few(m, err);
+    fit(x, m, 0, m - 1, work, true, out);
+    return 0;
+}
+
+int powerlaw_fit_among(const double *x, size_t m, size_t first, size_t end, double *work,
+                       struct powerlaw_fit *out, struct err *err)
+{
+    if (m < 2)
+        return too_few(m, err);
+    if (first >= end || end > m - 1)
+        return err_set(err, ERR_NUMERIC, "no value may start the tail");
+    fit(x, m, first, end, work, true, out);
+    return 0;
 }
 
 int powerlaw_fit_reference(const double *x, size_t m, double *work, struct powerlaw_fit *out,
                            struct err *err)
 {
-    return fit(x, m, work, false, out, err);
+    if (m < 2)
+        return too_few(m, err);
+    fit(x, m, 0, m - 1, work, false, out);
+    return 0;
 }

@@ -36,6 +36,11 @@ struct powerlaw_fit {
 int powerlaw_fit(const double *x, size_t m, double *work, struct powerlaw_fit *out,
                  struct err *err);
 
+/* The same with first <= i < end as the only candidates (end <= m - 1). ERR_NUMERIC also when there
+ * are none. */
+int powerlaw_fit_among(const double *x, size_t m, size_t first, size_t end, double *work,
+                       struct powerlaw_fit *out, struct err *err);
+
 /* The O(m^2) reference without early exit, for tests. */
 int powerlaw_fit_reference(const double *x, size_t m, double *work, struct powerlaw_fit *out,
                            struct err *err);
