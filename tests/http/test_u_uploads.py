@@ -427,7 +427,8 @@ def test_flat_memory_and_no_stall(daemon):
     piece = os.urandom(1 << 20)
     r = daemon.request("POST", "/v1/uploads", (piece for _ in range(megabytes)), FILE)
     assert r.status == 201 and r.json["bytes"] == megabytes << 20
-    assert rss() - before < 40_000
+    # AddressSanitizer keeps what was freed.
+    assert rss() - before < 40_000 or instrumented()
     # The bound is 50 ms; a machine that does other work may stop the loop itself for longer.
     assert metric(daemon, "spectrald_loop_stall_seconds") < 0.25
     assert daemon.request("DELETE", "/v1/uploads/" + r.json["id"]).status == 204
