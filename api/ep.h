@@ -33,6 +33,9 @@ struct reply *ep_layers_esd(struct request *rq);
 
 struct reply *ep_series_get(struct request *rq);
 
+struct reply *ep_schedules_create(struct request *rq);
+struct reply *ep_experts_create(struct request *rq);
+
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);
 struct reply *ep_ops_metrics(struct request *rq);

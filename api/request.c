@@ -85,6 +85,8 @@ static void request_free(struct request *rq)
     drop_body(rq);
     if (rq->stream)
         rq->stream_ops->gone(rq->stream);
+    if (rq->kept)
+        rq->kept_free(rq->kept);
     *rq->link = rq->next;
     if (rq->next)
         rq->next->link = rq->link;

@@ -49,6 +49,8 @@ struct request {
     char id[REQUEST_ID_MAX + 1];
     char trace_id[TRACE_ID_MAX]; /* of traceparent, or a new one */
     bool replayed; /* an earlier request with the same Idempotency-Key made what is answered */
+    void *kept;    /* what a handler keeps while the request is suspended, freed with it, or NULL */
+    void (*kept_free)(void *kept);
     /* The rest is private to request.c and wait.c. */
     int stage;
     char *target;

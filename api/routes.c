@@ -32,6 +32,8 @@ const struct route *api_routes(size_t *n)
         {"getEsd", "GET", "/v1/analyses/{analysis}/layers/{layer}/esd", ep_layers_esd, BODY_NONE,
          ACCESS_CALLER},
         {"getSeries", "GET", "/v1/series", ep_series_get, BODY_NONE, ACCESS_CALLER},
+        {"createSchedule", "POST", "/v1/schedules", ep_schedules_create, BODY_JSON, ACCESS_CALLER},
+        {"allocateExperts", "POST", "/v1/experts", ep_experts_create, BODY_JSON, ACCESS_CALLER},
         {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
         {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},
         {"getMetrics", "GET", "/metrics", ep_ops_metrics, BODY_NONE, ACCESS_CALLER},

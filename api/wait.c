@@ -54,7 +54,8 @@ static void finish(struct job_wait *w, struct reply *reply)
     struct request *rq = w->rq;
 
     wait_cancel(w);
-    request_finish(rq, reply);
+    if (!reply_is_suspend(reply)) /* what it started ends in request_finish() */
+        request_finish(rq, reply);
 }
 
 /* --- an active job --------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 
 #include "api/request.h"
 
-/* Make a job's reply to this request. */
+/* Make a job's reply to this request; or start something that will, and return reply_suspend(). */
 typedef struct reply *wait_reply_fn(struct request *rq, const struct job_view *view);
 
 /* Is there nothing (more) to wait for? Waits end when the job is final, or, unless `until_final`,

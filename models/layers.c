@@ -56,6 +56,14 @@ const char *layer_role_name(enum layer_role r)
     return role_name[r];
 }
 
+int layer_role_from_name(const char *name)
+{
+    for (int i = 0; i < ROLE_COUNT; i++)
+        if (strcmp(role_name[i], name) == 0)
+            return i;
+    return -1;
+}
+
 const char *skip_reason_name(enum skip_reason r)
 {
     return skip[r].name;
@@ -128,6 +136,27 @@ static char *long_name(const char *tensor)
     if (n > 7 && strcmp(tensor + n - 7, ".weight") == 0)
         n -= 7;
     return xasprintf("%.*s", (int)n, tensor);
+}
+
+void layer_name_read(const char *tensor, struct layer_name *out)
+{
+    AUTO(freep) char *name = long_name(tensor);
+    struct layer_name n = {.n_long = strlen(name), .n_block = name_block(name)};
+
+    if (name_is_mask(tensor)) {
+        n.type = TYPE_OTHER;
+        n.role = ROLE_OTHER;
+    } else if (name_is_norm(tensor) || name_is_norm(name)) {
+        n.type = TYPE_NORM;
+        n.role = ROLE_NORM;
+    } else if (name_is_bias(tensor)) {
+        n.type = TYPE_BIAS;
+        n.role = ROLE_BIAS;
+    } else {
+        n.role = name_is_expert(name) ? ROLE_EXPERT : name_role(name);
+        n.type = n.role == ROLE_EMBEDDING ? TYPE_EMBEDDING : TYPE_DENSE;
+    }
+    *out = n;
 }
 
 /* c_attn is (E, 3E) and c_fc (E, 4E) where matrices are stored (in, out). */

@@ -43,6 +43,7 @@ enum layer_role {
     ROLE_COUNT
 };
 const char *layer_role_name(enum layer_role r); /* "q", "gate_up", … */
+int layer_role_from_name(const char *name);     /* or -1 */
 
 /* Why a row is not analysed. Append-only. */
 enum skip_reason {
@@ -124,6 +125,16 @@ void layer_sides(const struct layer *l, bool compat, uint64_t *n, uint64_t *m);
  * ERR_FORMAT. Strings are the list's own; the tables may be freed afterwards. */
 int layers_build(const struct tensor_table *const *tables, size_t n_tables,
                  const struct hf_config *config, struct layer_list *out, struct err *err);
+
+/* What the name of a tensor alone says, where there is no file to look at. */
+struct layer_name {
+    size_t n_long;        /* length of the longname, its beginning */
+    size_t n_block;       /* length of the block, the beginning of that; 0 outside any block */
+    enum layer_type type; /* TYPE_NORM, TYPE_BIAS, TYPE_EMBEDDING, TYPE_OTHER (masks), else
+                             TYPE_DENSE */
+    enum layer_role role;
+};
+void layer_name_read(const char *tensor, struct layer_name *out);
 
 /* What an analyze request selects. All kinds of filter must agree (AND); an empty one agrees. */
 struct layer_filter {

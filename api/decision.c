@@ -1,0 +1,324 @@
+/* decision.c: see decision.h. */
+#include "api/decision.h"
+
+#include "api/body.h"
+#include "api/idempotency.h"
+#include "api/job_json.h"
+#include "api/layer_ref.h"
+#include "api/wait.h"
+#include "common/json_text.h"
+#include "daemon/labels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS_AT_ONCE 1000 /* in one turn on the store thread */
+
+struct work {
+    const struct decision *kind;
+    struct ticket *ticket;
+    struct api *api; /* there as long as the request is */
+    json_t *body;    /* a reference of our own */
+    char analysis[IDENT_MAX], job[IDENT_MAX];
+    bool opened, more;
+    struct digest key;
+    uint64_t next;
+    struct layer_row_list rows; /* read, not yet taken */
+    struct measured measured;
+    struct err err; /* code 0 = fine */
+    struct buf out;
+};
+
+static void work_free(void *arg)
+{
+    struct work *w = arg;
+
+    if (!w)
+        return;
+    json_decref(w->body);
+    layer_row_list_done(&w->rows);
+    measured_done(&w->measured);
+    buf_done(&w->out);
+    free(w);
+}
+
+static struct reply *with_preference(const struct request *rq, struct reply *r)
+{
+    if (rq->prefer.async)
+        reply_header(r, "Preference-Applied", "respond-async");
+    else if (rq->prefer.has_wait)
+        reply_header(r, "Preference-Applied", "wait=%u", rq->prefer.wait_s);
+    return r;
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+static void write_run(void *arg, void *state)
+{
+    struct work *w = arg;
+    const json_t *sent = json_object_get(w->body, "metrics");
+    int r = 0;
+
+    (void)state;
+    if (sent)
+        r = measured_choose(&w->measured, json_object_get(w->body, "metric"), sent, &w->err);
+    if (sent && r == 0)
+        r = measured_take_sent(&w->measured, sent, &w->err);
+    buf_printf(&w->out, "{");
+    if (!sent)
+        json_text_key_string(&w->out, "analysis", w->analysis);
+    if (*w->job)
+        json_text_key_string(&w->out, "job", w->job);
+    json_text_key_string(&w->out, "metric", w->measured.metric);
+    if (r == 0)
+        r = w->kind->write(w->body, &w->measured, &w->out, &w->err);
+    buf_printf(&w->out, "}");
+    if (r < 0)
+        w->err.code = r;
+    /* Both may be large: not for the loop thread. */
+    measured_done(&w->measured);
+    json_decref(TAKE(w->body));
+}
+
+static void write_done(void *arg, const struct err *group_err)
+{
+    struct work *w = arg;
+    struct request *rq = ticket_redeem(w->ticket);
+
+    (void)group_err;
+    if (rq && w->err.code)
+        request_finish(rq, reply_err(&w->err));
+    else if (rq && *w->job)
+        request_finish(rq, with_preference(rq, reply_json_take(200, &w->out)));
+    else if (rq)
+        request_finish(rq, reply_json_take(200, &w->out));
+    work_free(w);
+}
+
+/* --- reading rows: some on the store thread, taken on the writer thread, and again ---------- */
+
+static void read_more(struct work *w);
+
+static void take_run(void *arg, void *state)
+{
+    struct work *w = arg;
+
+    (void)state;
+    (void)measured_add_rows(&w->measured, &w->rows, &w->err);
+    layer_row_list_done(&w->rows);
+    w->rows = (struct layer_row_list){.count = 0};
+}
+
+/* The request, or NULL when the work is over: its client is gone, or something failed. */
+static struct request *resumed(struct work *w)
+{
+    struct request *rq = ticket_redeem(w->ticket);
+
+    if (rq && !w->err.code) {
+        w->ticket = request_ticket(rq);
+        return rq;
+    }
+    if (rq)
+        request_finish(rq, reply_err(&w->err));
+    work_free(w);
+    return NULL;
+}
+
+static void take_done(void *arg, const struct err *group_err)
+{
+    struct work *w = arg;
+
+    (void)group_err;
+    if (!resumed(w))
+        return;
+    if (w->more)
+        read_more(w);
+    else
+        actor_send(w->api->writer, write_run, write_done, w);
+}
+
+static void read_run(void *arg, struct store *st)
+{
+    struct work *w = arg;
+    struct analysis_record a = {0};
+    int r = w->opened ? 0 : layer_analysis(st, w->analysis, &a, &w->err);
+
+    if (r == 0 && !w->opened)
+        w->key = a.rows;
+    analysis_record_done(&a);
+    w->opened = true;
+    if (r == 0)
+        r = store_rows_get(st, &w->key, w->next, ROWS_AT_ONCE, &w->rows, &w->err);
+    w->err.code = r;
+    w->more = r == 0 && w->rows.count == ROWS_AT_ONCE;
+    if (w->more)
+        w->next = w->rows.row[w->rows.count - 1].layer_id + 1;
+}
+
+static void read_done(void *arg)
+{
+    struct work *w = arg;
+
+    if (resumed(w))
+        actor_send(w->api->writer, take_run, take_done, w);
+}
+
+static void read_more(struct work *w)
+{
+    service_store_call(w->api->svc, read_run, read_done, w);
+}
+
+/* --- a source: the job first ----------------------------------------------------------------- */
+
+static struct reply *job_refusal(const struct job_view *view)
+{
+    json_auto_t *error = json_loads(view->job->error ? view->job->error : "{}", 0, NULL);
+    const char *detail = json_string_value(json_object_get(error, "detail"));
+
+    return reply_problem(view->job->state == JOB_CANCELLED ? ERR_CONFLICT : ERR_UNSUPPORTED,
+                         "job %s, which analysed the source, %s%s%s", view->job->id,
+                         job_state_name(view->job->state), detail ? ": " : "",
+                         detail ? detail : "");
+}
+
+/* The job as it stands, or, when it is over, the decision. Also for wait_job(). */
+static struct reply *after_job(struct request *rq, const struct job_view *view)
+{
+    struct buf body = BUF_INIT;
+    json_auto_t *result = NULL;
+    struct reply *r;
+    struct work *w;
+
+    if (!job_state_final(view->job->state)) {
+        job_json_write(&body, view);
+        r = with_preference(rq, reply_json_take(202, &body));
+        reply_header(r, "Retry-After", "1");
+        return reply_header(r, "Location", "/v1/jobs/%s", view->job->id);
+    }
+    if (view->job->state != JOB_SUCCEEDED)
+        return job_refusal(view);
+    w = TAKE(rq->kept);
+    result = json_loads(view->job->result ? view->job->result : "{}", 0, NULL);
+    snprintf(w->analysis, sizeof w->analysis, "%s",
+             json_string_value(json_object_get(result, "analysis"))
+                 ? json_string_value(json_object_get(result, "analysis"))
+                 : "");
+    snprintf(w->job, sizeof w->job, "%s", view->job->id);
+    w->ticket = request_ticket(rq);
+    read_more(w);
+    return reply_suspend();
+}
+
+static void on_created(void *arg, const struct err *err, const struct job_view *view)
+{
+    struct request *rq = ticket_redeem(arg);
+    struct reply *r;
+    unsigned wait_s;
+
+    if (!rq)
+        return; /* the job goes on; only its client is gone */
+    wait_s = rq->prefer.async ? 0 : rq->prefer.has_wait ? rq->prefer.wait_s : DECISION_WAIT_S;
+    if (!err && wait_s > 0 && !job_state_final(view->job->state)) {
+        wait_job(rq, view->job->id, wait_s, true, after_job);
+        return;
+    }
+    r = err ? reply_err(err) : after_job(rq, view);
+    if (!reply_is_suspend(r))
+        request_finish(rq, r);
+}
+
+static int submit(struct request *rq, struct work *w, struct err *err)
+{
+    char key[IDEMPOTENCY_KEY_MAX + 1];
+    struct job_request q = {.owner = "local", .kind = "analyze", .trace_id = rq->trace_id};
+    int r = idempotency_key(rq, key, err);
+
+    q.source = json_object_get(w->body, "source");
+    q.params = json_object_get(w->body, "params");
+    q.labels = json_object_get(w->body, "labels");
+    if (r == 0 && !json_is_object(q.source))
+        r = err_set_at(err, ERR_INVALID, "/source", "expected an object");
+    if (r == 0 && q.params && !json_is_object(q.params))
+        r = err_set_at(err, ERR_INVALID, "/params", "expected an object");
+    if (r == 0 && q.labels)
+        r = labels_check(q.labels, err);
+    if (r < 0)
+        return r;
+    q.key = *key ? key : NULL;
+    rq->kept = w;
+    rq->kept_free = work_free;
+    service_job_submit(rq->api->svc, &q, on_created, request_ticket(rq));
+    return 0;
+}
+
+/* --- the question -------------------------------------------------------------------------- */
+
+static int check_members(const json_t *body, const struct decision *kind, struct err *err)
+{
+    static const char *const shared[] = {"analysis", "metrics", "source",
+                                         "params",   "labels",  "metric"};
+    const char *known[32];
+    size_t n = 0;
+
+    ASSERT(ARRAY_LEN(shared) + kind->n_members <= ARRAY_LEN(known));
+    for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+        known[n++] = shared[i];
+    for (size_t i = 0; i < kind->n_members; i++)
+        known[n++] = kind->member[i];
+    return body_check_members(body, known, n, err);
+}
+
+static int check_layers(struct work *w, struct err *err)
+{
+    const json_t *analysis = json_object_get(w->body, "analysis"),
+                 *metrics = json_object_get(w->body, "metrics"),
+                 *source = json_object_get(w->body, "source");
+    const char *id = json_string_value(analysis);
+
+    if ((analysis != NULL) + (metrics != NULL) + (source != NULL) != 1)
+        return err_set(err, ERR_INVALID,
+                       "exactly one of analysis, metrics and source says which layers are meant");
+    if (!source && (json_object_get(w->body, "params") || json_object_get(w->body, "labels")))
+        return err_set_at(err, ERR_INVALID,
+                          json_object_get(w->body, "params") ? "/params" : "/labels",
+                          "only with a source, which is analysed first");
+    if (analysis && (!id || !ident_valid(id, "ana_")))
+        return err_set_at(err, ERR_INVALID, "/analysis", "expected the id of an analysis");
+    if (metrics && (!json_is_object(metrics) || json_object_size(metrics) == 0))
+        return err_set_at(err, ERR_INVALID, "/metrics",
+                          "expected an object with the numbers of at least one tensor");
+    snprintf(w->analysis, sizeof w->analysis, "%s", id ? id : "");
+    return metrics ? 0
+                   : measured_choose(&w->measured, json_object_get(w->body, "metric"), NULL, err);
+}
+
+struct reply *decision_make(struct request *rq, const struct decision *kind)
+{
+    struct work *w = xcalloc(1, sizeof *w);
+    struct err err;
+    int r = query_check_unused(&rq->query, &err);
+
+    *w = (struct work){.kind = kind, .api = rq->api, .body = json_incref(rq->json)};
+    if (r == 0)
+        r = check_members(w->body, kind, &err);
+    if (r == 0)
+        r = check_layers(w, &err);
+    if (r == 0)
+        r = kind->check(w->body, &err);
+    if (r == 0 && json_object_get(w->body, "source")) {
+        r = submit(rq, w, &err);
+        if (r == 0)
+            return reply_suspend();
+    }
+    if (r < 0) {
+        work_free(w);
+        return reply_err(&err);
+    }
+    w->ticket = request_ticket(rq);
+    if (*w->analysis)
+        read_more(w);
+    else
+        actor_send(w->api->writer, write_run, write_done, w);
+    return reply_suspend();
+}

@@ -1,0 +1,33 @@
+/* decision.h: POST calls that turn measured layers into a decision: schedules, expert counts.
+ *
+ * The body names its layers by one of
+ *   analysis   the rows of a finished analysis: read in pieces on the store thread
+ *   metrics    numbers sent along
+ *   source     a checkpoint: an analyze job is made (with `params` and `labels` of the body) and
+ *              waited for; 202 with the job when it takes longer than the client waits
+ * and the decision is written on the writer thread.
+ */
+#ifndef SPECTRALD_DECISION_H
+#define SPECTRALD_DECISION_H
+
+#include "api/measured.h"
+#include "api/request.h"
+
+/* Seconds that a call with a source waits without Prefer: wait=N. */
+#define DECISION_WAIT_S 30
+
+struct decision {
+    /* The members this kind of decision knows, besides those every kind has: analysis, metrics,
+     * source, params, labels, metric. */
+    const char *const *member;
+    size_t n_members;
+    /* Check these. Loop thread. */
+    int (*check)(const json_t *body, struct err *err);
+    /* Write the reply, a JSON object whose first members are there already. Writer thread. */
+    int (*write)(const json_t *body, const struct measured *m, struct buf *out, struct err *err);
+};
+
+/* Answer `rq`. Returns a refusal, or reply_suspend(). */
+struct reply *decision_make(struct request *rq, const struct decision *kind);
+
+#endif

@@ -1,0 +1,384 @@
+"""Schedules and expert counts: from an analysis, from numbers sent along, from a source."""
+
+import concurrent.futures
+import json
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from daemon import TOP, Daemon, write_safetensors
+
+MODEL = "manlm.safetensors"
+SCORES = [2.1, 3.7, 2.9, 5.2, 2.4]
+ALL = {"first": False, "last": False}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A daemon with one analysis: (daemon, id, rows in order)."""
+    d = Daemon(str(tmp_path_factory.mktemp("schedules")))
+    shutil.copy(os.path.join(TOP, "examples", MODEL), d.root)
+    with d:
+        job, rows = d.analyze(MODEL)
+        yield d, job["result"]["analysis"], rows
+    assert "bug: assertion" not in d.log_text()
+    assert "Sanitizer" not in d.log_text(), d.log_text()
+
+
+def problem(r, status, pointer=None, code=None):
+    assert r.status == status, (r.status, r.body)
+    assert code is None or r.json["code"] == code, r.body
+    assert pointer is None or r.json["errors"][0]["pointer"] == "#" + pointer, r.body
+    return r.json
+
+
+def ask(d, what="schedules", headers=None, **body):
+    r = d.request("POST", f"/v1/{what}", body, headers)
+    assert r.status == 200, r.body
+    return r.json
+
+
+def sent(scores, name="layers.{}.w.weight", **more):
+    return {name.format(i): {"alpha": s, **more} for i, s in enumerate(scores)}
+
+
+def factors(reply, excluded=False):
+    return [t["multiplier"] for t in reply["layers"] if excluded or not t["excluded"]]
+
+
+# --- published numbers ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("assign,want", [
+    ({"fn": "linear"}, [.05, .1016129032, .0758064516, .15, .0596774194]),
+    ({"fn": "rank"}, [.05, .11, .09, .13, .07]),
+    ({"fn": "sqrt"}, [.0813650655, .1080013522, .0956152863, .1280353823, .0869829138]),
+    ({"fn": "log2"}, [.0657849885, .1160052936, .0944041759, .1461807921, .0776247499]),
+    ({"fn": "sigmoid", "sigmoid_min": 1},
+     [.031623444, .3075187248, .0336199446, .3162277633, .0316361825]),
+    ({"fn": "sigmoid"}, [.0100004221, .3075187248, .0113030068, .3162277633, .0100084804])])
+def test_published_rates(served, assign, want):
+    s = ask(served[0], metrics=sent(SCORES), base_lr=0.1, assign=assign, exclude=ALL)
+    assert np.allclose([t["lr"] for t in s["layers"]], want, rtol=1e-8, atol=0)
+    assert s["metric"] == "alpha" and s["n_scheduled"] == 5 and s["order"] == "as_sent"
+    assert math.isclose(s["alpha_mean"], np.mean(SCORES), rel_tol=1e-12)
+    assert math.isclose(s["alpha_std"], np.std(SCORES), rel_tol=1e-12)
+    assert s["degenerate_range"] is False and s["warnings"] == []
+
+
+# --- methods ----------------------------------------------------------------------------------------
+
+def test_defaults_of_the_methods(served):
+    d, m = served[0], sent([9, *SCORES, 9])
+    tb = ask(d, metrics=m)
+    assert [t["excluded"] for t in tb["layers"]] == ["first", *[None] * 5, "last"]
+    assert min(factors(tb)) == .5 and max(factors(tb)) == 1.5 and tb["tune"] == "lr"
+    llr = ask(d, metrics=m, method="llr")
+    assert min(factors(llr)) == 1 and max(factors(llr)) == 5 and len(factors(llr)) == 7
+    wd = ask(d, metrics=m, method="alphadecay", base_lr=.1, base_weight_decay=.01)
+    assert min(factors(wd)) == .67 and max(factors(wd)) == 3
+    assert {t["lr"] for t in wd["layers"]} == {.1}
+    assert [t["weight_decay"] for t in wd["layers"]] == [.01 * f for f in factors(wd)]
+    both = ask(d, metrics=m, method="alphadecay", base_lr=.1, tune="both")
+    assert [t["lr"] for t in both["layers"]] == [.1 * f for f in factors(wd)]
+    assert {t["weight_decay"] for t in both["layers"]} == {None}
+
+
+def test_blocks(served):
+    m = {"layers.0.a.weight": {"alpha": 2}, "layers.1.a.weight": {"alpha": 6},
+         "layers.0.b.weight": {"alpha": 4}, "layers.1.norm.weight": {}, "other": {"alpha": 3},
+         "odd": {"alpha": 4, "block": "layers.1"}}
+    s = ask(served[0], metrics=m, method="modelbalancing")
+    by = {t["name"]: t for t in s["layers"]}
+    up, down = 10 ** (1 / (1 + math.exp(-10)) - .5), 10 ** (2 / (1 + math.exp(10)) - 1)
+    for name, want in [("layers.0.a.weight", down), ("layers.0.b.weight", down),
+                       ("layers.1.a.weight", up), ("odd", up), ("layers.1.norm.weight", up)]:
+        assert math.isclose(by[name]["multiplier"], want, rel_tol=1e-12)
+    assert by["other"]["excluded"] == "no_block" and by["other"]["multiplier"] == 1
+    assert s["n_units"] == 2 and s["n_scheduled"] == 4
+    assert s["bindings"] == {"layers.1.norm.weight": "layers.1"}
+
+
+def test_who_inherits(served):
+    m = {"conv1.weight": {"alpha": 2}, "bn1.weight": {}, "bn1.bias": {},
+         "conv2.weight": {"alpha": 4}, "conv2.bias": {}, "layernorm.weight": {},
+         "embed_tokens.weight": {"alpha": 3}, "lm_head.weight": {"alpha": 3}}
+    d = served[0]
+
+    def inherits(**more):
+        s = ask(d, metrics=m, exclude=ALL, **more)
+        assert s["bindings"] == {t["name"]: t["inherits"] for t in s["layers"] if t["inherits"]}
+        return s["bindings"], {t["name"]: t["multiplier"] for t in s["layers"]}
+
+    named = {"bn1.weight": "conv1.weight", "bn1.bias": "conv1.weight", "conv2.bias": "conv2.weight"}
+    who, factor = inherits()
+    assert who == named and factor["bn1.bias"] == .5 and factor["conv2.bias"] == 1.5
+    who, factor = inherits(norm_binding="order")
+    assert who == {**named, "layernorm.weight": "conv2.weight"}
+    assert inherits(norm_binding="none")[0] == {}
+    who, factor = inherits(method="llr")
+    assert who == {**named, "embed_tokens.weight": "max", "lm_head.weight": "max"}
+    assert factor["lm_head.weight"] == 5
+    assert inherits(method="llr", outside="base")[0] == named
+
+
+def test_exclusions(served):
+    d = served[0]
+    m = sent(SCORES, num_evals=50)
+    m["layers.2.w.weight"]["num_evals"] = 49
+    m["layers.4.w.weight"]["alpha"] = None
+
+    def why(**x):
+        s = ask(d, metrics=m, exclude={**ALL, **x}, base_lr=1)
+        assert all(t["multiplier"] == 1 == t["lr"] for t in s["layers"] if t["excluded"])
+        return [t["excluded"] for t in s["layers"]], s["warnings"]
+
+    reasons, warnings = why()
+    assert reasons == [None, None, "few_eigs", None, "nonfinite"]
+    assert "1 matrices have no usable alpha" in warnings[0]
+    assert why(min_eigs=0, names=["layers.1"])[0] == [None, "excluded", None, None, "nonfinite"]
+    assert why(min_eigs=51)[0][:4] == ["few_eigs"] * 4
+    s = ask(d, metrics=sent([.5, 2, 3]), assign={"fn": "log2"}, exclude=ALL)
+    assert s["layers"][0]["excluded"] == "domain" and math.isclose(np.mean(factors(s)), 1)
+
+
+def test_nothing_to_balance(served):
+    d = served[0]
+    for m in (sent([3, 3, 3]), sent([3])):
+        s = ask(d, metrics=m, exclude=ALL)
+        assert s["degenerate_range"] and set(factors(s)) == {1} and "balance" in s["warnings"][0]
+        s = ask(d, metrics=m, exclude=ALL, compat="reference")
+        assert s["degenerate_range"] and set(factors(s)) == {1.5}
+    s = ask(d, metrics={"bn.weight": {}})
+    assert s["n_scheduled"] == 0 and s["alpha_mean"] is None and factors(s, True) == [1]
+    assert not s["degenerate_range"] and "no layer" in s["warnings"][0]
+
+
+def test_limits_keep_the_mean(served):
+    d = served[0]
+    s = ask(d, metrics=sent([1, 4, 16]), exclude=ALL, assign={"fn": "sqrt"}, limits={"max": 1.5})
+    assert np.allclose(factors(s), [.5, 1, 1.5]) and "1 units are held" in s["warnings"][0]
+    s = ask(d, metrics=sent(SCORES), exclude=ALL, assign={"normalize": True})
+    assert math.isclose(np.mean(factors(s)), 1, rel_tol=1e-12)
+    r = d.request("POST", "/v1/schedules", {"metrics": sent([1, 4]), "assign": {"fn": "sqrt"},
+                                            "exclude": ALL, "limits": {"max": .5}})
+    problem(r, 422, code="numeric")
+
+
+# --- an analysis ------------------------------------------------------------------------------------
+
+def test_of_an_analysis(served):
+    d, analysis, rows = served
+    s = ask(d, analysis=analysis, base_lr=1e-3)
+    matrices = {n: r for n, r in rows.items() if r["block"] and r["layer_type"] == "dense"}
+    a = [r["alpha_mid"] for r in matrices.values()]
+    assert [t["name"] for t in s["layers"]] == list(rows) and s["metric"] == "alpha_mid"
+    for t in s["layers"]:
+        row = rows[t["name"]]
+        assert t["tensor"] == row["tensor"] and t["n_eigs"] == row["num_evals"]
+        assert t["fro2"] == row["norm"] and t["alphahat"] == row["alpha_weighted"]
+        if t["name"] in matrices:
+            want = .5 + (row["alpha_mid"] - min(a)) / (max(a) - min(a))
+            assert math.isclose(t["multiplier"], want, rel_tol=1e-12) and t["excluded"] is None
+            assert math.isclose(t["lr"], 1e-3 * want, rel_tol=1e-12)
+        else:
+            assert t["multiplier"] == 1
+            assert t["excluded"] == {"head": "head", "embedding": "embedding"}.get(
+                row["role"], "not_a_matrix")
+    # Numbers sent along give the same as the rows they come from.
+    again = ask(d, metrics={r["tensor"]: {"alpha_mid": r["alpha_mid"], "num_evals": r["num_evals"]}
+                            for r in rows.values()}, base_lr=1e-3, exclude={**ALL, "heads": True})
+    assert [t["lr"] for t in again["layers"]] == [t["lr"] for t in s["layers"]]
+
+
+def test_any_column(served):
+    d, analysis, rows = served
+    for metric in ("alpha", "alpha_peak", "stable_rank", "log_norm", "D"):
+        s = ask(d, analysis=analysis, metric=metric)
+        top = max((t for t in s["layers"] if not t["excluded"]), key=lambda t: t["score"])
+        assert top["multiplier"] == 1.5 and top["score"] == rows[top["name"]][metric]
+    assert any("above 6" in w for w in ask(d, analysis=analysis, metric="alpha")["warnings"])
+
+
+def test_many_layers_are_read_in_pieces(tmp_path):
+    """More rows than one turn on the store thread takes."""
+    d = Daemon(str(tmp_path))
+    rng = np.random.default_rng(2)
+    write_safetensors(d.root + "/m.safetensors",
+                      {f"layers.{i}.w.weight": rng.standard_normal((12, 16)).astype(np.float32)
+                       for i in range(2100)})
+    with d:
+        job, rows = d.analyze("m.safetensors")
+        s = ask(d, analysis=job["result"]["analysis"], exclude={"min_eigs": 10})
+        assert [t["name"] for t in s["layers"]] == list(rows) and s["n_scheduled"] == 2100
+        assert [t["score"] for t in s["layers"]] == [r["alpha_mid"] for r in rows.values()]
+
+
+# --- a source ---------------------------------------------------------------------------------------
+
+def test_one_call_per_step(daemon):
+    body = {"source": {"path": MODEL}, "base_lr": .1, "labels": {"run": "a", "step": "1"},
+            "params": {"min_evals": 20}}
+    first = ask(daemon, **body)
+    job = daemon.get(f"/v1/jobs/{first['job']}").json
+    assert job["state"] == "succeeded" and job["result"]["analysis"] == first["analysis"]
+    assert job["labels"] == body["labels"] and job["params"]["min_evals"] == 20
+    same = ask(daemon, analysis=first["analysis"], base_lr=.1)
+    assert same["layers"] == first["layers"]
+    again = ask(daemon, **body, headers={"Prefer": "wait=5"})  # from the cache
+    assert again["layers"] == first["layers"] and again["job"] != first["job"]
+    counts = ask(daemon, "experts", source={"path": MODEL}, total=12)
+    assert sum(b["experts"] for b in counts["blocks"]) == 12 and counts["job"]
+
+
+def test_a_source_that_takes_longer(tmp_path):
+    d = Daemon(str(tmp_path))
+    rng = np.random.default_rng(5)
+    write_safetensors(d.root + "/slow.safetensors",
+                      {f"layers.{i}.w.weight": rng.standard_normal((1500, 1500)).astype(np.float32)
+                       for i in range(4)})
+    with d:
+        body = {"source": {"path": "slow.safetensors"}}
+        r = d.request("POST", "/v1/schedules", body, {"Prefer": "respond-async"})
+        assert r.status == 202 and r.headers["Location"] == f"/v1/jobs/{r.json['id']}"
+        cancelled = d.request("POST", "/v1/schedules", {**body, "params": {"integers": True}},
+                              {"Prefer": "wait=0"})
+        assert cancelled.status == 202
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(d.request, "POST", "/v1/experts", {**body, "total": 9})
+            s = ask(d, headers={"Prefer": "wait=60"}, **body)
+            assert s["n_scheduled"] == 4
+            assert sum(b["experts"] for b in waiting.result().json["blocks"]) == 9
+
+
+def test_sources_that_fail(served):
+    d = served[0]
+    problem(d.request("POST", "/v1/schedules", {"source": {"path": "none"}}), 404, "/source/path")
+    problem(d.request("POST", "/v1/schedules", {"source": {"path": MODEL},
+                                                "params": {"min_evals": -1}}), 400,
+            "/params/min_evals")
+    with open(os.path.join(d.root, "bad.safetensors"), "wb") as f:
+        f.write(b"\xff" * 100)
+    r = d.request("POST", "/v1/schedules", {"source": {"path": "bad.safetensors"}})
+    assert "failed" in problem(r, 422)["detail"] or r.json["code"] == "format"
+
+
+# --- experts ----------------------------------------------------------------------------------------
+
+def hamilton(score, total, least, beta=2.5):
+    power = [s ** beta for s in score]
+    quota = [p / sum(power) * (total - least * len(score)) for p in power]
+    count = [math.floor(q) + least for q in quota]
+    rest = sorted(range(len(quota)), key=lambda i: math.floor(quota[i]) - quota[i])
+    for i in rest[:total - sum(count)]:
+        count[i] += 1
+    return count
+
+
+def test_experts_of_an_analysis(served):
+    d, analysis, rows = served
+    e = ask(d, "experts", analysis=analysis, total=160)
+    means = {}
+    for row in rows.values():
+        if row["block"] and row["layer_type"] == "dense":
+            means.setdefault(row["block"], []).append(row["alpha_mid"])
+    assert [b["block"] for b in e["blocks"]] == list(means)
+    assert np.allclose([b["score"] for b in e["blocks"]], [np.mean(v) for v in means.values()],
+                       rtol=1e-14)
+    assert [b["tensors"] for b in e["blocks"]] == [7] * 4
+    assert [b["experts"] for b in e["blocks"]] == hamilton([b["score"] for b in e["blocks"]], 160, 1)
+    assert math.isclose(sum(b["share"] for b in e["blocks"]), 1) and e["beta"] == 2.5
+
+
+def test_experts_sent(served):
+    d = served[0]
+    m = {f"layers.{i}.w": {"alpha_peak": a} for i, a in enumerate([1, 2, 3, 4])}
+    counts = lambda **q: [b["experts"] for b in ask(d, "experts", metrics=m, **q)["blocks"]]  # noqa: E731
+    assert counts(total=12, beta=2, minimum=0) == [0, 2, 4, 6]
+    assert counts(total=12, beta=2) == [1, 2, 4, 5]
+    assert counts(total=12, beta=2, rounding="alphalora") == [0, 2, 4, 6]
+    assert counts(total=4) == [1, 1, 1, 1]
+    e = ask(d, "experts", metrics=m, total=5, beta=9, minimum=0)
+    assert "no expert" in e["warnings"][0]
+    assert [b["top_k"] for b in e["blocks"]] == [min(2, b["experts"]) for b in e["blocks"]]
+
+
+# --- refusals ---------------------------------------------------------------------------------------
+
+M = {"layers.0.w": {"alpha": 2}}
+
+
+@pytest.mark.parametrize("body,pointer", [
+    ({}, None),
+    ({"analysis": "ana_06gzr4pm3s6v2tq0k8j5n1c7xd", "metrics": M}, None),
+    ({"metrics": M, "params": {}}, "/params"),
+    ({"metrics": M, "labels": {}}, "/labels"),
+    ({"metrics": M, "steps": 1}, "/steps"),
+    ({"metrics": {}}, "/metrics"),
+    ({"metrics": []}, "/metrics"),
+    ({"metrics": {"a": 2}}, "/metrics/a"),
+    ({"metrics": {"a": {"alpha": "2"}}}, "/metrics/a/alpha"),
+    ({"metrics": {"a": {"alpha": 1e101}}}, "/metrics/a/alpha"),
+    ({"metrics": {"a": {"block": 2}}}, "/metrics/a/block"),
+    ({"metrics": {"a": {"shape": [-1]}}}, "/metrics/a/shape"),
+    ({"metrics": {"": {"alpha": 2}}}, "/metrics/"),
+    ({"metrics": M, "metric": ""}, "/metric"),
+    ({"metrics": M, "metric": "x" * 65}, "/metric"),
+    ({"analysis": "ana_06gzr4pm3s6v2tq0k8j5n1c7xd", "metric": "beta"}, "/metric"),
+    ({"analysis": 7}, "/analysis"),
+    ({"analysis": None}, "/analysis"),
+    ({"source": "x"}, "/source"),
+    ({"metrics": M, "method": "lars"}, "/method"),
+    ({"metrics": M, "unit": "layer"}, "/unit"),
+    ({"metrics": M, "base_lr": -1}, "/base_lr"),
+    ({"metrics": M, "base_lr": "1"}, "/base_lr"),
+    ({"metrics": M, "assign": {"fn": "cubic"}}, "/assign/fn"),
+    ({"metrics": M, "assign": {"s3": 1}}, "/assign/s3"),
+    ({"metrics": M, "assign": {"s1": 1e7}}, "/assign/s1"),
+    ({"metrics": M, "assign": {"sigmoid_max": 13}}, "/assign/sigmoid_max"),
+    ({"metrics": M, "assign": {"normalize": 1}}, "/assign/normalize"),
+    ({"metrics": M, "assign": []}, "/assign"),
+    ({"metrics": M, "limits": {"min": 2, "max": 1}}, "/limits"),
+    ({"metrics": M, "exclude": {"first": 1}}, "/exclude/first"),
+    ({"metrics": M, "exclude": {"min_eigs": 1.5}}, "/exclude/min_eigs"),
+    ({"metrics": M, "exclude": {"names": "a"}}, "/exclude/names"),
+    ({"metrics": M, "exclude": {"names": [""]}}, "/exclude/names"),
+    ({"metrics": M, "exclude": {"names": ["a"] * 257}}, "/exclude/names"),
+    ({"metrics": M, "norm_binding": "all"}, "/norm_binding"),
+    ({"metrics": M, "compat": None}, "/compat")])
+def test_refused_schedules(served, body, pointer):
+    problem(served[0].request("POST", "/v1/schedules", body), 400, pointer, "invalid")
+
+
+@pytest.mark.parametrize("more,pointer", [
+    ({}, "/total"), ({"total": 0}, "/total"), ({"total": 1.5}, "/total"),
+    ({"total": 10 ** 9 + 1}, "/total"), ({"total": 1, "minimum": 2}, "/minimum"),
+    ({"total": 1, "beta": -1}, "/beta"), ({"total": 1, "rounding": "up"}, "/rounding"),
+    ({"total": 1, "method": "tempbalance"}, "/method")])
+def test_refused_experts(served, more, pointer):
+    problem(served[0].request("POST", "/v1/experts", {"metrics": M, **more}), 400, pointer)
+
+
+def test_nothing_there(served):
+    d, analysis, _ = served
+    ghost = "ana_06gzr4pm3s6v2tq0k8j5n1c7xd"
+    problem(d.request("POST", "/v1/schedules", {"analysis": ghost}), 404)
+    problem(d.request("POST", "/v1/experts", {"analysis": ghost, "total": 1}), 404)
+    r = d.request("POST", "/v1/experts", {"metrics": {"fc": {"alpha": 2}}, "total": 1})
+    problem(r, 422, "/metric", "unsupported")
+    many = {"metrics": {f"w{i}": {} for i in range(50001)}}
+    problem(d.request("POST", "/v1/schedules", json.dumps(many, separators=(",", ":")),
+                      {"Content-Type": "application/json"}), 422, "/metrics", "limit")
+
+
+def test_large_bodies_leave_the_loop_alone(served):
+    """A megabyte of numbers is worked on elsewhere."""
+    d = served[0]
+    m = {"metrics": {f"layers.{i}": {"alpha": 1 + i % 97 / 8} for i in range(25000)}}
+    s = ask(d, metrics=m["metrics"], exclude=ALL)
+    assert s["n_scheduled"] == 25000
+    stall = next(line for line in d.get("/metrics").body.decode().splitlines()
+                 if line.startswith("spectrald_loop_stall_seconds "))
+    assert float(stall.split()[1]) < 0.25, stall  # with room for a loaded machine
