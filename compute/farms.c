@@ -77,6 +77,12 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+/* Four in five, even: workers come in pairs. */
+static size_t sample_size(size_t n)
+{
+    return 2 * ((2 * n + 4) / 5);
+}
+
 int farms_plan_linear(const struct farms_params *p, size_t rows, size_t cols,
                       struct farms_plan *out, struct err *err)
 {
@@ -107,7 +113,8 @@ int farms_plan_linear(const struct farms_params *p, size_t rows, size_t cols,
     f.last_length = f.along_rows ? last_c : last_r;
     f.sampled = p->mode == FARMS_FAST && n_r > 1 && n_c > 1 &&
                 window_flops(&f) * (double)(n_r * n_c) > FARMS_EXACT_FLOPS;
-    f.n_runs = f.sampled ? max_size(n_r, n_c) : f.n_length;
+    f.cut = !f.sampled && f.n_length % 2 == 1 && f.n_order > 1;
+    f.n_runs = f.sampled ? sample_size(max_size(n_r, n_c)) : f.n_length + f.cut;
     *out = f;
     return 0;
 }
@@ -142,31 +149,58 @@ int farms_plan_conv(const struct farms_params *p, size_t out_channels, size_t in
     return 0;
 }
 
-size_t farms_run_values(const struct farms_plan *p)
+/* What run `run` of a linear plan that is not sampled covers: windows first ... first + count - 1
+ * of a strip. An odd last strip is cut in two, so that two workers are done at the same time. */
+static void run_part(const struct farms_plan *p, size_t run, size_t *strip, size_t *first,
+                     size_t *count)
 {
-    return p->order * (p->conv ? p->n_length : p->sampled ? 1 : p->n_order);
+    size_t half = (p->n_order + 1) / 2;
+
+    *strip = run < p->n_length ? run : p->n_length - 1;
+    *first = run < p->n_length ? 0 : half;
+    *count = !p->cut || run + 1 < p->n_length ? p->n_order
+             : run < p->n_length              ? half
+                                              : p->n_order - half;
+}
+
+static size_t run_windows(const struct farms_plan *p, size_t run)
+{
+    size_t strip, first, count;
+
+    if (p->conv)
+        return p->n_length;
+    if (p->sampled)
+        return 1;
+    run_part(p, run, &strip, &first, &count);
+    return count;
+}
+
+size_t farms_run_values(const struct farms_plan *p, size_t run)
+{
+    return p->order * run_windows(p, run);
 }
 
 size_t farms_values(const struct farms_plan *p)
 {
-    return farms_run_values(p) * p->n_runs;
+    return p->order * (p->sampled ? p->n_runs : p->n_order * p->n_length);
 }
 
-double farms_run_flops(const struct farms_plan *p)
+double farms_run_flops(const struct farms_plan *p, size_t run)
 {
-    double n = (double)p->order, windows = (double)(farms_run_values(p) / p->order);
+    double n = (double)p->order, windows = (double)run_windows(p, run);
     double fresh = (double)(p->step_order < p->order ? p->step_order : p->order);
-    double first = n * n * (double)p->length;
 
     if (p->conv)
         return windows * window_flops(p);
-    return first + (windows - 1) * fresh * (2 * n - fresh) * (double)p->length +
+    return (n * n + (windows - 1) * fresh * (2 * n - fresh)) * (double)p->length +
            windows * 4.0 / 3.0 * n * n * n;
 }
 
-double farms_run_bytes(const struct farms_plan *p)
+double farms_run_bytes(const struct farms_plan *p, size_t run)
 {
-    return farms_strip_bytes(p->order, p->length);
+    size_t windows = p->conv ? 1 : run_windows(p, run);
+
+    return farms_strip_bytes(p->order, p->length, p->order + (windows - 1) * p->step_order);
 }
 
 static size_t greatest_common_divisor(size_t a, size_t b)
@@ -200,8 +234,8 @@ void farms_sampled_window(const struct farms_plan *p, size_t run, size_t *i, siz
         column = (run + 1) * g % (n + 1) - 1;
     else
         column = run;
-    *i = run * p->n_order / n;
-    *j = column * p->n_length / n;
+    *i = (2 * run + 1) * p->n_order / (2 * n);
+    *j = (2 * column + 1) * p->n_length / (2 * n);
 }
 
 /* What is zero for the fit: see the header. Single precision tells no zero, but counts. */
@@ -252,7 +286,7 @@ static int run_conv(const struct farms_plan *p, size_t run, struct farms_strip *
 int farms_run(const struct farms_plan *p, size_t run, const struct farms_source *src,
               double *lambda, struct farms_run_info *info, struct err *err)
 {
-    size_t start[FARMS_WINDOWS_MAX], at_order = 0, at_length = run;
+    size_t start[FARMS_WINDOWS_MAX], at_order, at_length;
     struct farms_strip s = {
         .src = src, .rows = p->along_rows, .order = p->order, .length = p->length, .start = start};
     struct farms_run_info i = {0};
@@ -262,9 +296,11 @@ int farms_run(const struct farms_plan *p, size_t run, const struct farms_source 
     if (p->conv) {
         r = run_conv(p, run, &s, lambda, &i, err);
     } else {
+        s.n_start = 1;
         if (p->sampled)
             farms_sampled_window(p, run, &at_order, &at_length);
-        s.n_start = p->sampled ? 1 : p->n_order;
+        else
+            run_part(p, run, &at_length, &at_order, &s.n_start);
         s.at = window_start(at_length, p->step_length, p->last_length);
         for (size_t w = 0; w < s.n_start; w++)
             start[w] = window_start(at_order + w, p->step_order, p->last_order);

@@ -29,10 +29,12 @@
  * values below the error are counted, not dropped; that is harmless for HILL_MID as long as its
  * xmin lies above, and not for other rules, which need double.
  *
- * FARMS_FAST solves max(Nr, Nc) of the windows instead of all, one in every row and every column of
- * the grid (a Latin hypercube design: McKay, Beckman, Conover, Technometrics 21 (1979) 239), when
- * all would take more than FARMS_EXACT_FLOPS. No random numbers. Its standard error: see
- * farms_result.
+ * FARMS_FAST solves four fifths of max(Nr, Nc) windows, an even number, instead of Nr Nc, spread so
+ * that rows and columns of the grid are represented alike (a Latin hypercube design: McKay,
+ * Beckman, Conover, Technometrics 21 (1979) 239), when all would take more than FARMS_EXACT_FLOPS.
+ * No random numbers. Its standard error: see farms_fit(). Lanczos quadrature with one probe for
+ * each window was tried first: for the same cost its error is ten times as large
+ * (docs/allocation.md).
  *
  * All functions are re-entrant, use no globals and no threads.
  */
@@ -87,9 +89,10 @@ struct farms_source {
 struct farms_plan {
     struct farms_params params;
     bool conv, sampled;       /* sampled: not every window is solved */
+    bool cut;                 /* the last strip makes two runs */
     bool along_rows;          /* Gram matrices are over rows of the window (order <= length) */
     size_t order, length;     /* short and long side of a window */
-    size_t n_order, n_length; /* windows along either dimension; conv: groups, slices */
+    size_t n_order, n_length; /* windows along either side; conv: groups, slices */
     size_t step_order, step_length;
     size_t last_order, last_length; /* largest start */
     size_t n_runs;                  /* independent pieces of work */
@@ -103,8 +106,8 @@ int farms_plan_linear(const struct farms_params *p, size_t rows, size_t cols,
 int farms_plan_conv(const struct farms_params *p, size_t out_channels, size_t in_channels,
                     size_t positions, struct farms_plan *out, struct err *err);
 
-/* Eigenvalues that one run, and all runs, yield. */
-size_t farms_run_values(const struct farms_plan *plan);
+/* Eigenvalues that a run, and all runs, yield. */
+size_t farms_run_values(const struct farms_plan *plan, size_t run);
 size_t farms_values(const struct farms_plan *plan);
 
 /* Where in the grid the window of run `run` of a sampled plan is. */
@@ -112,8 +115,8 @@ void farms_sampled_window(const struct farms_plan *plan, size_t run, size_t *alo
                           size_t *along_length);
 
 /* Estimates: operations of one run (Gram matrices, 4/3 n^3 for each window), its peak bytes. */
-double farms_run_flops(const struct farms_plan *plan);
-double farms_run_bytes(const struct farms_plan *plan);
+double farms_run_flops(const struct farms_plan *plan, size_t run);
+double farms_run_bytes(const struct farms_plan *plan, size_t run);
 
 struct farms_run_info {
     double error_bound;   /* absolute, of every eigenvalue of the run */

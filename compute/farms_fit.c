@@ -201,7 +201,7 @@ static int fit_groups(const struct farms_plan *p, double *lambda, double error_b
     double groups = (double)p->n_runs;
 
     for (size_t g = 0; g < p->n_runs; g++) {
-        size_t n = farms_run_values(p);
+        size_t n = farms_run_values(p, g);
         struct farms_result f;
         int r = fit_pool(p, lambda + g * n, n, error_bound, work, &f, err);
 
@@ -222,7 +222,7 @@ static int fit_groups(const struct farms_plan *p, double *lambda, double error_b
 int farms_fit(const struct farms_plan *p, double *lambda, double error_bound,
               struct farms_result *out, struct err *err)
 {
-    size_t n = p->conv ? farms_run_values(p) : farms_values(p);
+    size_t n = p->conv ? farms_run_values(p, 0) : farms_values(p);
     AUTO(freep) double *work = malloc(2 * n * sizeof *work);
 
     if (!work)

@@ -13,6 +13,12 @@
 /* Columns that are read, and transposed, at a time. */
 #define READ_LINES 32
 
+/* Lines to hold at a time: moving them for each window costs as much as its products. */
+static size_t strip_capacity(size_t order, size_t all)
+{
+    return all < 2 * order ? all : 2 * order;
+}
+
 #define REAL      double
 #define PRECISION PRECISION_DOUBLE
 #define EPSILON   DBL_EPSILON
@@ -31,12 +37,12 @@
 #define NAME(x)   x##_single
 #include "compute/farms_window.inc"
 
-double farms_strip_bytes(size_t order, size_t length)
+double farms_strip_bytes(size_t order, size_t length, size_t all)
 {
-    double n = (double)order, ld = (double)spectrum_gram_ld(order);
-    double work = fmax(n * ld, (double)READ_LINES * (double)length);
+    double lines = (double)strip_capacity(order, all), ld = (double)spectrum_gram_ld(order);
+    double work = fmax((double)order * ld, (double)READ_LINES * (double)length);
 
-    return 8 * (n * (double)length + n * ld + work) + symmetric_bytes(order);
+    return 8 * (lines * (double)length + lines * (ld + 1) + work) + symmetric_bytes(order);
 }
 
 int farms_strip_solve(const struct farms_strip *s, enum precision precision, double *lambda,

@@ -7,6 +7,8 @@
 
 #include "golden.h"
 
+#include <stdio.h>
+
 /* Slices x rows x cols with any strides. */
 struct boxes {
     const double *w;
@@ -43,6 +45,65 @@ static inline struct boxes boxes_of(const double *w, size_t rows, size_t cols)
     return (struct boxes){.w = w, .rows = rows, .cols = cols, .row_stride = cols, .col_stride = 1};
 }
 
+/* A safetensors file, read without the project's reader. */
+struct tensor_file {
+    FILE *f;
+    uint64_t header_bytes;
+    json_t *header;
+};
+
+static inline int tensor_file_open(struct tensor_file *t, const char *path)
+{
+    char *text = NULL;
+
+    t->f = fopen(path, "rb");
+    if (!t->f || fread(&t->header_bytes, 8, 1, t->f) != 1)
+        return -1;
+    text = calloc(t->header_bytes + 1, 1);
+    if (fread(text, 1, t->header_bytes, t->f) == t->header_bytes)
+        t->header = json_loads(text, 0, NULL);
+    free(text);
+    return t->header ? 0 : -1;
+}
+
+static inline void tensor_file_close(struct tensor_file *t)
+{
+    json_decref(t->header);
+    (void)fclose(t->f);
+}
+
+/* A BF16 matrix, decoded by hand (the caller's), or NULL. */
+static inline double *tensor_file_bf16(struct tensor_file *t, const char *name, struct boxes *b)
+{
+    const json_t *tensor = json_object_get(t->header, name);
+    const json_t *at = json_object_get(tensor, "data_offsets");
+    const json_t *shape = json_object_get(tensor, "shape");
+    const char *dtype = json_string_value(json_object_get(tensor, "dtype"));
+    long first = (long)json_integer_value(json_array_get(at, 0));
+    size_t n = (size_t)(json_integer_value(json_array_get(at, 1)) - first) / 2;
+    uint16_t *raw;
+    double *w;
+
+    if (!dtype || strcmp(dtype, "BF16") != 0 || json_array_size(shape) != 2)
+        return NULL;
+    raw = malloc(n * 2);
+    w = malloc(n * sizeof *w);
+    if (fseek(t->f, 8 + (long)t->header_bytes + first, SEEK_SET) != 0 ||
+        fread(raw, 2, n, t->f) != n)
+        abort();
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)raw[i] << 16;
+        float v;
+
+        memcpy(&v, &bits, sizeof v);
+        w[i] = (double)v;
+    }
+    free(raw);
+    *b = boxes_of(w, (size_t)json_integer_value(json_array_get(shape, 0)),
+                  (size_t)json_integer_value(json_array_get(shape, 1)));
+    return w;
+}
+
 static inline int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -77,12 +138,14 @@ static inline int farms_all(const struct farms_plan *p, struct boxes *b, struct 
 {
     struct farms_source src = {boxes_read, b};
     double *lambda = calloc(farms_values(p), sizeof *lambda), bound = 0;
+    size_t at = 0;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < p->n_runs; i++) {
         struct farms_run_info info;
 
-        r = farms_run(p, i, &src, lambda + i * farms_run_values(p), &info, err);
+        r = farms_run(p, i, &src, lambda + at, &info, err);
+        at += farms_run_values(p, i);
         if (r == 0 && info.error_bound > bound)
             bound = info.error_bound;
     }
