@@ -13,6 +13,7 @@ struct conn;
 struct series_gate;
 struct doc_cache;
 struct maker;
+struct plans;
 struct request;
 
 struct api {
@@ -32,6 +33,7 @@ struct api {
     struct request *requests; /* request.c: from request line to completion */
     size_t body_bytes;        /* of unfinished requests, all together */
     struct series_gate *series;
+    struct plans *plans; /* ep_plans.c */
     bool stopping;
     struct metric *m_requests, *m_duration, *m_connections;
 };

@@ -35,6 +35,8 @@ struct reply *ep_series_get(struct request *rq);
 
 struct reply *ep_schedules_create(struct request *rq);
 struct reply *ep_experts_create(struct request *rq);
+struct reply *ep_plans_create(struct request *rq);
+struct reply *ep_plans_get(struct request *rq);
 
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);

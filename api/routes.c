@@ -34,6 +34,8 @@ const struct route *api_routes(size_t *n)
         {"getSeries", "GET", "/v1/series", ep_series_get, BODY_NONE, ACCESS_CALLER},
         {"createSchedule", "POST", "/v1/schedules", ep_schedules_create, BODY_JSON, ACCESS_CALLER},
         {"allocateExperts", "POST", "/v1/experts", ep_experts_create, BODY_JSON, ACCESS_CALLER},
+        {"createPlan", "POST", "/v1/plans", ep_plans_create, BODY_JSON, ACCESS_CALLER},
+        {"getPlan", "GET", "/v1/plans/{plan}", ep_plans_get, BODY_NONE, ACCESS_CALLER},
         {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
         {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},
         {"getMetrics", "GET", "/metrics", ep_ops_metrics, BODY_NONE, ACCESS_CALLER},

@@ -6,6 +6,7 @@
 #include "api/conn.h"
 #include "api/doc_cache.h"
 #include "api/immutable.h"
+#include "api/plan.h"
 #include "api/request.h"
 #include "api/series.h"
 #include "common/ident.h"
@@ -111,6 +112,7 @@ int api_start(struct api **out, struct service *svc, struct err *err)
         immutable_start(api);
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
         api->series = series_gate_new();
+        api->plans = plans_new();
         add_metrics(api);
         r = start_library(api, err);
     }
@@ -164,6 +166,7 @@ void api_stop(struct api *api)
     immutable_stop(api);
     doc_cache_free(api->docs);
     series_gate_unref(api->series);
+    plans_unref(api->plans);
     listener_close(&api->listener);
     free(api);
 }

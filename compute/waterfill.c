@@ -142,6 +142,11 @@ int waterfill(const struct waterfill *item, size_t n, double target, double *out
     goal = target * total;
     k = list_corners(item, n, corner);
     *t = 0;
+    if (target >= most - SLACK || target <= least + SLACK) { /* the limits themselves, exactly */
+        for (size_t i = 0; i < n; i++)
+            out[i] = target >= most - SLACK ? item[i].high : item[i].low;
+        return 0;
+    }
     if (k && sum_at(item, n, corner[0]) > goal + SLACK * total) {
         *t = corner[0];
         return fill_rest(item, n, target, false, out, err);

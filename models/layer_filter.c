@@ -74,6 +74,36 @@ static bool matches(const regex_t *re, const char *name)
     return regexec(re, name, 0, NULL, 0) == 0;
 }
 
+struct layer_regex {
+    regex_t re;
+};
+
+int layer_regex_new(const char *text, const char *pointer, struct layer_regex **out,
+                    struct err *err)
+{
+    struct layer_regex *re = xcalloc(1, sizeof *re);
+    int r = compile(text, pointer, &re->re, err);
+
+    if (r == 0)
+        *out = re;
+    else
+        free(re);
+    return r;
+}
+
+bool layer_regex_matches(const struct layer_regex *re, const char *longname)
+{
+    return matches(&re->re, longname);
+}
+
+void layer_regex_free(struct layer_regex *re)
+{
+    if (!re)
+        return;
+    regfree(&re->re);
+    free(re);
+}
+
 /* --- ids and names ------------------------------------------------------------------------- */
 
 /* One entry of the request's list, by id or by name. */

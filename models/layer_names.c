@@ -259,3 +259,10 @@ int name_compare(const char *a, const char *b)
         return *x ? 1 : -1;
     return strcmp(a, b);
 }
+
+/* --- for others ---------------------------------------------------------------------------- */
+
+int layer_name_order(const char *a, const char *b)
+{
+    return name_compare(a, b);
+}

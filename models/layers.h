@@ -121,6 +121,9 @@ void layer_list_done(struct layer_list *ll);
  * with fewer outputs than inputs, so that an even number of positions leaves N < M. */
 void layer_sides(const struct layer *l, bool compat, uint64_t *n, uint64_t *m);
 
+/* Natural order, "layers.2" before "layers.10": runs of digits compare by value. A total order. */
+int layer_name_order(const char *a, const char *b);
+
 /* Rows of a model made of `n_tables` files. `config` may be NULL. A tensor name in two files is
  * ERR_FORMAT. Strings are the list's own; the tables may be freed afterwards. */
 int layers_build(const struct tensor_table *const *tables, size_t n_tables,
@@ -154,6 +157,16 @@ struct layer_filter {
 };
 #define LAYER_REGEX_MAX 1024
 void layer_filter_done(struct layer_filter *f);
+
+/* A POSIX extended regular expression of a client, at most LAYER_REGEX_MAX bytes, without what
+ * takes exponential time. ERR_INVALID at `pointer`. Compiling and matching may take milliseconds.
+ */
+struct layer_regex;
+int layer_regex_new(const char *text, const char *pointer, struct layer_regex **out,
+                    struct err *err);
+bool layer_regex_matches(const struct layer_regex *re, const char *longname);
+void layer_regex_free(struct layer_regex *re); /* NULL is fine */
+DEFINE_AUTO(struct layer_regex, layer_regex_free)
 
 /* Whether the regular expressions compile: ERR_INVALID with the pointer of the field. May take
  * milliseconds. */

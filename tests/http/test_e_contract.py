@@ -152,6 +152,10 @@ class World:
         self.ids = {"job": job["id"], "ana": job["result"]["analysis"],
                     "mdl": job["result"]["model"]}
         self.layer = "model.layers.0.mlp.up_proj"
+        if "/v1/plans" in CONTRACT.doc["paths"]:
+            plan = self.daemon.request("POST", "/v1/plans",
+                                       {"analysis": self.ids["ana"], "sparsity": 0.6})
+            self.ids["pln"] = plan.json["id"]
         if "/v1/uploads" in CONTRACT.doc["paths"]:
             with open(os.path.join(EXAMPLES, "manlm.safetensors"), "rb") as f:
                 r = self.daemon.request("POST", "/v1/uploads?name=m.safetensors", f.read(),
@@ -160,14 +164,15 @@ class World:
 
     def real(self, value):
         """An example with its invented ids and paths made real."""
-        text = re.sub(r"\b(job|ana|mdl|upl)_[0-9a-z]{26}",
+        text = re.sub(r"\b(job|ana|mdl|upl|pln)_[0-9a-z]{26}",
                       lambda m: self.ids.get(m[1], m[0]), json.dumps(value))
         return json.loads(text.replace("/models/", self.daemon.root + "/"))
 
     def path(self, template):
         """A path with every parameter filled in."""
         values = {"job": self.ids["job"], "analysis": self.ids["ana"], "model": self.ids["mdl"],
-                  "upload": self.ids.get("upl"), "layer": self.layer}
+                  "upload": self.ids.get("upl"), "layer": self.layer,
+                  "plan": self.ids.get("pln")}
         return re.sub(r"\{(\w+)\}", lambda m: urllib.parse.quote(values[m[1]], safe=""), template)
 
     def needed_headers(self, op, path):

@@ -1,0 +1,336 @@
+/* metric_rows.c: see metric_rows.h. */
+#include "api/metric_rows.h"
+
+#include "api/layer_ref.h"
+#include "api/row_text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rows in one turn on the store thread: some milliseconds. */
+#define ROWS_AT_ONCE 1000
+
+#define CACHE_SETS     16
+#define CACHE_SET_ROWS 20000 /* larger sets are not kept */
+#define EXACT_MAX      9007199254740991.0
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+static void row_done(struct metric_row *r)
+{
+    free(r->name);
+    free(r->block);
+}
+
+struct metric_rows *metric_rows_ref(struct metric_rows *m)
+{
+    m->refs++;
+    return m;
+}
+
+void metric_rows_unref(struct metric_rows *m)
+{
+    if (!m || --m->refs > 0)
+        return;
+    for (size_t i = 0; i < m->n; i++)
+        row_done(&m->row[i]);
+    free(m->row);
+    free(m);
+}
+
+bool metric_name_valid(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+
+    return *name && strlen(name) <= METRIC_NAME_MAX && !name[strspn(name, letters)];
+}
+
+static struct metric_rows *rows_new(const char *metric)
+{
+    struct metric_rows *m = xcalloc(1, sizeof *m);
+
+    m->refs = 1;
+    snprintf(m->metric, sizeof m->metric, "%s", metric);
+    return m;
+}
+
+static struct metric_row *add_row(struct metric_rows *m)
+{
+    if (m->n == m->cap) {
+        m->cap = m->cap ? 2 * m->cap : 256;
+        m->row = xrealloc(m->row, m->cap * sizeof *m->row);
+    }
+    m->row[m->n] = (struct metric_row){.metric = NAN};
+    return &m->row[m->n++];
+}
+
+static void count_params(struct metric_row *r)
+{
+    r->params = r->rank > 0;
+    for (uint32_t d = 0; d < r->rank; d++)
+        r->params *= (double)r->dims[d];
+}
+
+static int too_many(const char *pointer, struct err *err)
+{
+    return err_set_at(err, ERR_LIMIT, pointer, "more than %d tensors", METRIC_ROWS_MAX);
+}
+
+/* --- sent ------------------------------------------------------------------------------------ */
+
+static int bad(struct err *err, const char *pointer, const char *key, const char *why)
+{
+    char at[ERR_POINTER_MAX];
+
+    err_pointer(at, pointer, key);
+    return err_set_at(err, ERR_INVALID, at, "%s", why);
+}
+
+static int read_shape(const json_t *shape, const char *pointer, struct metric_row *r,
+                      struct err *err)
+{
+    size_t rank = json_array_size(shape);
+
+    if (rank == 0 || rank > TENSOR_RANK_MAX)
+        return bad(err, pointer, "shape", "expected one to eight lengths");
+    r->rank = (uint32_t)rank;
+    for (size_t d = 0; d < rank; d++) {
+        const json_t *v = json_array_get(shape, d);
+
+        if (!json_is_integer(v) || json_integer_value(v) < 1)
+            return bad(err, pointer, "shape", "a length is an integer of at least 1");
+        r->dims[d] = (uint64_t)json_integer_value(v);
+    }
+    count_params(r);
+    return r->params <= EXACT_MAX ? 0 : bad(err, pointer, "shape", "more than 2^53 - 1 weights");
+}
+
+static int read_size(const json_t *tensor, const char *pointer, struct metric_row *r,
+                     struct err *err)
+{
+    const json_t *shape = json_object_get(tensor, "shape");
+    const json_t *params = json_object_get(tensor, "params");
+
+    if (shape && params)
+        return bad(err, pointer, "params", "expected params or shape, not both");
+    if (shape)
+        return read_shape(shape, pointer, r, err);
+    if (!json_is_integer(params) || json_integer_value(params) < 1 ||
+        json_number_value(params) > EXACT_MAX)
+        return bad(err, pointer, "params",
+                   "expected the number of weights, from 1 to 2^53 - 1, "
+                   "or a shape");
+    r->params = json_number_value(params);
+    return 0;
+}
+
+static int read_block(const json_t *tensor, const char *name, const char *pointer,
+                      struct metric_row *r, struct err *err)
+{
+    const json_t *block = json_object_get(tensor, "block");
+    struct layer_name said;
+
+    if (block && (!json_is_string(block) || json_string_length(block) > 512))
+        return bad(err, pointer, "block", "expected a name of at most 512 bytes");
+    layer_name_read(name, &said);
+    r->block =
+        block ? xstrdup(json_string_value(block)) : xasprintf("%.*s", (int)said.n_block, name);
+    return 0;
+}
+
+static int read_sent(struct metric_rows *m, const char *name, const json_t *tensor,
+                     const char *pointer, struct err *err)
+{
+    const json_t *metric = *m->metric ? json_object_get(tensor, m->metric) : NULL;
+    char at[ERR_POINTER_MAX];
+    struct layer_name said;
+    struct metric_row *r;
+
+    err_pointer(at, pointer, name);
+    if (!*name || strlen(name) > 512)
+        return err_set_at(err, ERR_INVALID, at, "a name has 1 to 512 bytes");
+    if (!json_is_object(tensor))
+        return err_set_at(err, ERR_INVALID, at, "expected an object");
+    if (metric && !json_is_number(metric) && !json_is_null(metric))
+        return bad(err, at, m->metric, "expected a number or null");
+    r = add_row(m);
+    r->name = xstrdup(name);
+    layer_name_read(name, &said);
+    r->role = said.role;
+    m->known = m->known || metric;
+    if (json_is_number(metric))
+        r->metric = json_number_value(metric);
+    return read_size(tensor, at, r, err) < 0 || read_block(tensor, name, at, r, err) < 0
+               ? ERR_INVALID
+               : 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return layer_name_order(((const struct metric_row *)a)->name,
+                            ((const struct metric_row *)b)->name);
+}
+
+int metric_rows_sent(const json_t *tensors, const char *metric, const char *pointer,
+                     struct metric_rows **out, struct err *err)
+{
+    AUTO(metric_rows_unrefp) struct metric_rows *m = rows_new(metric);
+    const char *name;
+    json_t *tensor;
+
+    if (!json_is_object(tensors) || json_object_size(tensors) == 0)
+        return err_set_at(err, ERR_INVALID, pointer, "expected an object with a member a tensor");
+    if (json_object_size(tensors) > METRIC_ROWS_MAX)
+        return too_many(pointer, err);
+    json_object_foreach((json_t *)tensors, name, tensor)
+    {
+        int r = read_sent(m, name, tensor, pointer, err);
+
+        if (r < 0)
+            return r;
+    }
+    qsort(m->row, m->n, sizeof *m->row, by_name);
+    *out = TAKE(m);
+    return 0;
+}
+
+/* --- of an analysis -------------------------------------------------------------------------- */
+
+static bool plain_text(const struct row_text *t, const char *member, struct buf *out)
+{
+    const struct row_member *m = row_text_find(t, member, 0);
+
+    buf_reset(out);
+    if (m && !row_text_plain(m, out))
+        return false;
+    buf_put_u8(out, '\0');
+    return m != NULL;
+}
+
+/* [4096,11008] */
+static void parse_dims(const struct row_member *m, struct metric_row *r)
+{
+    const char *s = m->value + 1, *end = m->value + m->len;
+
+    while (s < end && *s >= '0' && *s <= '9' && r->rank < TENSOR_RANK_MAX) {
+        char *after;
+
+        r->dims[r->rank++] = strtoull(s, &after, 10);
+        s = after + (*after == ',');
+    }
+    count_params(r);
+}
+
+static bool take_row(struct metric_rows *m, const struct layer_row *row)
+{
+    AUTO(buf_done) struct buf text = BUF_INIT;
+    struct row_text t;
+    const struct row_member *shape, *metric;
+    struct metric_row *r;
+    int role, type;
+
+    if (!row_text_parse(row->json, &t) || !(shape = row_text_find(&t, "shape", 8)))
+        return false;
+    r = add_row(m);
+    r->name = xstrdup(row->longname);
+    r->block = xstrdup(plain_text(&t, "block", &text) ? (const char *)text.data : "");
+    role = layer_role_from_name(plain_text(&t, "role", &text) ? (const char *)text.data : "");
+    r->role = role < 0 ? ROLE_OTHER : (enum layer_role)role;
+    type = layer_type_from_name(plain_text(&t, "layer_type", &text) ? (const char *)text.data : "");
+    r->type = type < 0 ? TYPE_OTHER : (enum layer_type)type;
+    r->skipped = plain_text(&t, "status", &text) && strcmp((char *)text.data, "skipped") == 0;
+    parse_dims(shape, r);
+    metric = *m->metric ? row_text_find(&t, m->metric, 0) : NULL;
+    if (metric && strchr("-0123456789", *metric->value))
+        r->metric = strtod(metric->value, NULL);
+    m->known = m->known || (metric && strchr("-0123456789n", *metric->value));
+    return true;
+}
+
+static int take_rows(struct metric_rows *m, const struct layer_row_list *l, struct err *err)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (m->n == METRIC_ROWS_MAX)
+            return too_many("/analysis", err);
+        if (!take_row(m, &l->row[i]))
+            return err_set(err, ERR_INTERNAL, "a stored row cannot be read");
+    }
+    return l->count == ROWS_AT_ONCE;
+}
+
+int metric_rows_read_some(struct store *st, const char *analysis, const char *metric,
+                          struct metric_rows **out, struct err *err)
+{
+    struct layer_row_list l = {0};
+    int r;
+
+    if (!*out) {
+        struct analysis_record a = {0};
+
+        r = layer_analysis(st, analysis, &a, err);
+        if (r != 0)
+            return r < 0 ? r : ERR_NOT_FOUND; /* err says which */
+        *out = rows_new(metric);
+        (*out)->key = a.rows;
+        analysis_record_done(&a);
+    }
+    r = store_rows_get(st, &(*out)->key, (*out)->n, ROWS_AT_ONCE, &l, err);
+    if (r == 0)
+        r = take_rows(*out, &l, err);
+    layer_row_list_done(&l);
+    return r;
+}
+
+/* --- those last used ------------------------------------------------------------------------- */
+
+struct metric_rows_cache {
+    struct cached {
+        char analysis[IDENT_MAX];
+        struct metric_rows *rows;
+        uint64_t used;
+    } set[CACHE_SETS];
+    uint64_t clock;
+};
+
+struct metric_rows_cache *metric_rows_cache_new(void)
+{
+    return xcalloc(1, sizeof(struct metric_rows_cache));
+}
+
+void metric_rows_cache_free(struct metric_rows_cache *c)
+{
+    for (size_t i = 0; c && i < CACHE_SETS; i++)
+        metric_rows_unref(c->set[i].rows);
+    free(c);
+}
+
+struct metric_rows *metric_rows_find(struct metric_rows_cache *c, const char *analysis,
+                                     const char *metric)
+{
+    for (size_t i = 0; i < CACHE_SETS; i++) {
+        struct cached *s = &c->set[i];
+
+        if (s->rows && strcmp(s->analysis, analysis) == 0 && strcmp(s->rows->metric, metric) == 0) {
+            s->used = ++c->clock;
+            return s->rows;
+        }
+    }
+    return NULL;
+}
+
+void metric_rows_keep(struct metric_rows_cache *c, const char *analysis, struct metric_rows *m)
+{
+    struct cached *oldest = &c->set[0];
+
+    if (m->n > CACHE_SET_ROWS || metric_rows_find(c, analysis, m->metric))
+        return;
+    for (size_t i = 1; i < CACHE_SETS; i++)
+        if (c->set[i].used < oldest->used)
+            oldest = &c->set[i];
+    metric_rows_unref(oldest->rows);
+    oldest->rows = metric_rows_ref(m);
+    oldest->used = ++c->clock;
+    snprintf(oldest->analysis, sizeof oldest->analysis, "%s", analysis);
+}

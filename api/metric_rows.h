@@ -1,0 +1,70 @@
+/* metric_rows.h: one metric of every tensor of a model: read from the layer rows of an analysis, or
+ * sent along with a request.
+ *
+ * Rows of analyses never change: those last used stay in memory, so that asking again costs no turn
+ * on the store thread. Counted references, without locks: the loop thread counts; other threads may
+ * read while it holds one for them.
+ */
+#ifndef SPECTRALD_METRIC_ROWS_H
+#define SPECTRALD_METRIC_ROWS_H
+
+#include <jansson.h>
+
+#include "models/layers.h"
+#include "storage/store.h"
+
+#define METRIC_NAME_MAX 64
+
+/* Rows that one request may have: more are refused with ERR_LIMIT. */
+#define METRIC_ROWS_MAX 100000
+
+struct metric_row {
+    char *name;  /* longname, or as sent */
+    char *block; /* "" = in none */
+    enum layer_role role;
+    enum layer_type type;
+    bool skipped;  /* the analysis left it out */
+    double metric; /* NaN = none */
+    double params; /* number of weights; 0 when it has no shape */
+    uint32_t rank; /* 0: only params was sent */
+    uint64_t dims[TENSOR_RANK_MAX];
+};
+
+struct metric_rows {
+    unsigned refs;
+    char metric[METRIC_NAME_MAX + 1]; /* "" = none was asked for */
+    bool known;                       /* some row has a member of that name */
+    struct digest key;                /* of the rows in the cache; zero for those sent */
+    struct metric_row *row;           /* in natural order of names */
+    size_t n, cap;
+};
+
+struct metric_rows *metric_rows_ref(struct metric_rows *m);
+void metric_rows_unref(struct metric_rows *m); /* NULL is fine */
+DEFINE_AUTO(struct metric_rows, metric_rows_unref)
+
+/* A name that may be a column: letters, digits and underscores. */
+bool metric_name_valid(const char *name);
+
+/* Rows from a request's member {name: {"<metric>": x, "params": n | "shape": […], "block": …}}.
+ * `pointer`: where the member is. ERR_INVALID and ERR_LIMIT with the field. */
+int metric_rows_sent(const json_t *tensors, const char *metric, const char *pointer,
+                     struct metric_rows **out, struct err *err);
+
+/* Rows of an analysis, some at a time, on the store thread: 1 = there are more, 0 = complete.
+ * *out is NULL at the first call; on failure the caller frees it. ERR_NOT_FOUND, or FAULT_GONE when
+ * the cache that held the rows was removed. */
+int metric_rows_read_some(struct store *st, const char *analysis, const char *metric,
+                          struct metric_rows **out, struct err *err);
+
+/* --- those last used ------------------------------------------------------------------------- */
+
+struct metric_rows_cache;
+struct metric_rows_cache *metric_rows_cache_new(void);
+void metric_rows_cache_free(struct metric_rows_cache *c);
+/* Borrowed, or NULL. */
+struct metric_rows *metric_rows_find(struct metric_rows_cache *c, const char *analysis,
+                                     const char *metric);
+void metric_rows_keep(struct metric_rows_cache *c, const char *analysis, struct metric_rows *m);
+
+#endif

@@ -1,0 +1,45 @@
+/* plan.h: a sparsity plan: which tensors of the rows take part, their ratios, and the text that
+ * answers POST and GET /v1/plans. */
+#ifndef SPECTRALD_PLAN_H
+#define SPECTRALD_PLAN_H
+
+#include "api/plan_ask.h"
+
+/* Part of every plan's id: raise it when a plan may differ in a bit. */
+#define PLAN_VERSION 1
+
+struct plan {
+    const struct plan_ask *ask; /* borrowed, as the rows are */
+    const struct metric_rows *rows;
+    char id[IDENT_MAX];
+    size_t n, n_blocks;
+    struct allocate_unit *unit; /* n, in natural order of names */
+    size_t *row;                /* n: which of the rows */
+    const char **block;         /* n_blocks, borrowed; a tensor in no block is one by its name */
+    bool *own_block;            /* n_blocks: it is such a tensor */
+    double *sparsity;           /* n */
+    unsigned *pruned;           /* n, of ask->m; or NULL */
+    struct allocate_info info;
+    double params, params_total; /* of the plan, of all rows */
+    size_t n_skipped;            /* matrices that the analysis left out */
+    bool no_blocks;              /* no tensor is in a block: all matrices take part */
+};
+
+/* The plan for `ask` over `rows`, both borrowed for its life. Takes time with many rows or a
+ * regular expression: see plan_is_quick(). ERR_INVALID, ERR_LIMIT (infeasible) with the field. */
+int plan_make(const struct plan_ask *ask, const struct metric_rows *rows, struct plan *out,
+              struct err *err);
+void plan_done(struct plan *p);
+
+/* True when making and writing the plan takes less than a millisecond or two. */
+bool plan_is_quick(const struct plan_ask *ask, const struct metric_rows *rows);
+
+/* What the server keeps for plans. */
+struct plans;
+struct plans *plans_new(void);
+void plans_unref(struct plans *p); /* NULL is fine */
+
+/* A JSON object. */
+void plan_write(const struct plan *p, struct buf *out);
+
+#endif

@@ -1,0 +1,42 @@
+/* plan_ask.h: the body of POST /v1/plans, checked, with defaults filled in.
+ *
+ * A plan is a pure function of what is asked: the canonical text names everything that decides it,
+ * and can be parsed again to the same.
+ */
+#ifndef SPECTRALD_PLAN_ASK_H
+#define SPECTRALD_PLAN_ASK_H
+
+#include "api/metric_rows.h"
+#include "compute/allocate.h"
+
+#define PLAN_EXCLUDE_MAX 10000 /* names in a list */
+#define PLAN_N_OF_M_MAX  64
+
+const char *plan_method_name(enum allocate_method m);   /* "alphapruning", … */
+const char *plan_mapping_name(enum allocate_mapping m); /* "block_wise", … */
+
+struct plan_ask {
+    char analysis[IDENT_MAX]; /* or "": then `tensors` */
+    struct allocate_options opt;
+    char metric[METRIC_NAME_MAX + 1]; /* "" = the method needs none */
+    bool peak_linear;                 /* alpha_peak means alpha_peak_linear */
+    double min, max;                  /* limits of every tensor */
+    unsigned m;                       /* N:M plan, or 0 */
+    json_t *body;                     /* canonical; owns what follows */
+    const json_t *tensors;            /* "metrics", or NULL */
+    const json_t *stats;              /* {tensor: number}, or NULL */
+    const json_t *exclude;            /* a string (regular expression), a list of names, or NULL */
+    const json_t *own_limits;         /* {tensor: {min, max}}, or NULL */
+};
+
+/* Which member of the rows is the metric: "" for none. */
+const char *plan_ask_column(const struct plan_ask *a);
+
+/* ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED, naming the field. The body stays the caller's. */
+int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err);
+void plan_ask_done(struct plan_ask *a);
+
+/* The canonical text; the caller frees it. */
+char *plan_ask_text(const struct plan_ask *a);
+
+#endif
