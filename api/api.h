@@ -10,8 +10,8 @@
 #include "daemon/service.h"
 
 struct conn;
-struct series_gate;
 struct doc_cache;
+struct gate;
 struct maker;
 struct plans;
 struct request;
@@ -32,7 +32,7 @@ struct api {
     struct loop_timer *sweep;
     struct request *requests; /* request.c: from request line to completion */
     size_t body_bytes;        /* of unfinished requests, all together */
-    struct series_gate *series;
+    struct gate *series, *decisions;
     struct plans *plans; /* ep_plans.c */
     bool stopping;
     struct metric *m_requests, *m_duration, *m_connections;

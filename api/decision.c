@@ -2,6 +2,7 @@
 #include "api/decision.h"
 
 #include "api/body.h"
+#include "api/gate.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
 #include "api/layer_ref.h"
@@ -18,8 +19,9 @@
 struct work {
     const struct decision *kind;
     struct ticket *ticket;
-    struct api *api; /* there as long as the request is */
-    json_t *body;    /* a reference of our own */
+    struct api *api;   /* there as long as the request is */
+    struct gate *gate; /* that it is inside of, or NULL */
+    json_t *body;      /* a reference of our own */
     char analysis[IDENT_MAX], job[IDENT_MAX];
     bool opened, more;
     struct digest key;
@@ -36,6 +38,8 @@ static void work_free(void *arg)
 
     if (!w)
         return;
+    if (w->gate)
+        gate_leave(w->gate);
     json_decref(w->body);
     layer_row_list_done(&w->rows);
     measured_done(&w->measured);
@@ -65,6 +69,8 @@ static void write_run(void *arg, void *state)
         r = measured_choose(&w->measured, json_object_get(w->body, "metric"), sent, &w->err);
     if (sent && r == 0)
         r = measured_take_sent(&w->measured, sent, &w->err);
+    if (!sent && !json_object_get(w->body, "metric"))
+        measured_fall_back(&w->measured);
     buf_printf(&w->out, "{");
     if (!sent)
         json_text_key_string(&w->out, "analysis", w->analysis);
@@ -169,6 +175,24 @@ static void read_more(struct work *w)
     service_store_call(w->api->svc, read_run, read_done, w);
 }
 
+/* Work on it: NULL, or a refusal, and then `w` is freed. */
+static struct reply *start(struct request *rq, struct work *w)
+{
+    struct err err;
+
+    if (gate_enter(rq->api->decisions, &err) < 0) {
+        work_free(w);
+        return reply_err(&err);
+    }
+    w->gate = rq->api->decisions;
+    w->ticket = request_ticket(rq);
+    if (*w->analysis)
+        read_more(w);
+    else
+        actor_send(w->api->writer, write_run, write_done, w);
+    return NULL;
+}
+
 /* --- a source: the job first ----------------------------------------------------------------- */
 
 static struct reply *job_refusal(const struct job_view *view)
@@ -205,9 +229,8 @@ static struct reply *after_job(struct request *rq, const struct job_view *view)
                  ? json_string_value(json_object_get(result, "analysis"))
                  : "");
     snprintf(w->job, sizeof w->job, "%s", view->job->id);
-    w->ticket = request_ticket(rq);
-    read_more(w);
-    return reply_suspend();
+    r = start(rq, w);
+    return r ? r : reply_suspend();
 }
 
 static void on_created(void *arg, const struct err *err, const struct job_view *view)
@@ -296,6 +319,7 @@ static int check_layers(struct work *w, struct err *err)
 struct reply *decision_make(struct request *rq, const struct decision *kind)
 {
     struct work *w = xcalloc(1, sizeof *w);
+    struct reply *no;
     struct err err;
     int r = query_check_unused(&rq->query, &err);
 
@@ -315,10 +339,6 @@ struct reply *decision_make(struct request *rq, const struct decision *kind)
         work_free(w);
         return reply_err(&err);
     }
-    w->ticket = request_ticket(rq);
-    if (*w->analysis)
-        read_more(w);
-    else
-        actor_send(w->api->writer, write_run, write_done, w);
-    return reply_suspend();
+    no = start(rq, w);
+    return no ? no : reply_suspend();
 }

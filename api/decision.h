@@ -16,6 +16,8 @@
 /* Seconds that a call with a source waits without Prefer: wait=N. */
 #define DECISION_WAIT_S 30
 
+#define DECISIONS_AT_ONCE 64 /* being made; one of 50000 layers takes 40 MB */
+
 struct decision {
     /* The members this kind of decision knows, besides those every kind has: analysis, metrics,
      * source, params, labels, metric. */

@@ -1,5 +1,6 @@
 /* ep_series.c: /v1/series: what a dashboard shows of training runs, in one call. */
 #include "api/ep.h"
+#include "api/gate.h"
 #include "api/series.h"
 #include "api/table.h"
 #include "models/layers.h"
@@ -162,7 +163,7 @@ static struct reply *read_ask(struct request *rq, struct series_ask *a)
 struct work {
     struct ticket *ticket;
     struct api *api; /* there as long as the request is */
-    struct series_gate *gate;
+    struct gate *gate;
     struct series *series;
     int more; /* of the last piece, or an error in err */
     struct err err;
@@ -173,7 +174,7 @@ struct work {
 static void work_free(struct work *w)
 {
     series_free(w->series);
-    series_gate_leave(w->gate);
+    gate_leave(w->gate);
     buf_done(&w->text.body);
     free(w->text.link);
     free(w);
@@ -298,7 +299,7 @@ struct reply *ep_series_get(struct request *rq)
 
     if (no)
         return no;
-    if (series_gate_enter(rq->api->series, &err) < 0) {
+    if (gate_enter(rq->api->series, &err) < 0) {
         free(ask.layer);
         free(ask.url);
         return reply_err(&err);

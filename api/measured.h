@@ -41,6 +41,9 @@ int measured_choose(struct measured *m, const json_t *name, const json_t *sent, 
 /* Add rows of an analysis. ERR_LIMIT, ERR_INTERNAL. */
 int measured_add_rows(struct measured *m, const struct layer_row_list *rows, struct err *err);
 
+/* Where no row has the usual metric, because they were written before it was computed: alpha. */
+void measured_fall_back(struct measured *m);
+
 /* Take {tensor: {"<metric>": number or null, …, "num_evals", "block": text}, …}. ERR_INVALID with
  * the pointer. */
 int measured_take_sent(struct measured *m, const json_t *metrics, struct err *err);

@@ -28,39 +28,6 @@ bool series_metric(const char *name, const char **out)
     return false;
 }
 
-struct series_gate {
-    unsigned refs, inside;
-};
-
-struct series_gate *series_gate_new(void)
-{
-    struct series_gate *g = xcalloc(1, sizeof *g);
-
-    g->refs = 1;
-    return g;
-}
-
-void series_gate_unref(struct series_gate *g)
-{
-    if (g && --g->refs == 0)
-        free(g);
-}
-
-int series_gate_enter(struct series_gate *g, struct err *err)
-{
-    if (g->inside == SERIES_AT_ONCE)
-        return err_set(err, ERR_BUSY, "%d series are being made already", SERIES_AT_ONCE);
-    g->inside++;
-    g->refs++;
-    return 0;
-}
-
-void series_gate_leave(struct series_gate *g)
-{
-    g->inside--;
-    series_gate_unref(g);
-}
-
 struct series *series_new(struct series_ask *ask)
 {
     struct series *s = xcalloc(1, sizeof *s);

@@ -55,14 +55,6 @@ int series_read_some(struct series *s, struct store *st, struct err *err);
 /* Write the reply, as JSON or CSV. */
 void series_write(const struct series *s, struct immutable_text *out);
 
-/* How many series are being made. It outlives the server until the last one has come back. */
-struct series_gate;
-struct series_gate *series_gate_new(void);
-void series_gate_unref(struct series_gate *g); /* NULL is fine */
-/* ERR_BUSY when there are SERIES_AT_ONCE. */
-int series_gate_enter(struct series_gate *g, struct err *err);
-void series_gate_leave(struct series_gate *g);
-
 /* True for a numeric column of layer rows; *out is static. */
 bool series_metric(const char *name, const char **out);
 

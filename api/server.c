@@ -4,7 +4,9 @@
 
 #include "api/api.h"
 #include "api/conn.h"
+#include "api/decision.h"
 #include "api/doc_cache.h"
+#include "api/gate.h"
 #include "api/immutable.h"
 #include "api/plan.h"
 #include "api/request.h"
@@ -111,7 +113,8 @@ int api_start(struct api **out, struct service *svc, struct err *err)
         api->writer = actor_new(api->loop, "writer", NULL, &no_group);
         immutable_start(api);
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
-        api->series = series_gate_new();
+        api->series = gate_new(SERIES_AT_ONCE, "series");
+        api->decisions = gate_new(DECISIONS_AT_ONCE, "decisions");
         api->plans = plans_new();
         add_metrics(api);
         r = start_library(api, err);
@@ -165,7 +168,8 @@ void api_stop(struct api *api)
     actor_stop(api->writer);
     immutable_stop(api);
     doc_cache_free(api->docs);
-    series_gate_unref(api->series);
+    gate_unref(api->series);
+    gate_unref(api->decisions);
     plans_unref(api->plans);
     listener_close(&api->listener);
     free(api);

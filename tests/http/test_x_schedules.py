@@ -1,15 +1,18 @@
 """Schedules and expert counts: from an analysis, from numbers sent along, from a source."""
 
 import concurrent.futures
+import csv
+import io
 import json
 import math
 import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
-from daemon import TOP, Daemon, write_safetensors
+from daemon import CTL, TOP, Daemon, write_safetensors
 
 MODEL = "manlm.safetensors"
 SCORES = [2.1, 3.7, 2.9, 5.2, 2.4]
@@ -303,6 +306,61 @@ def test_experts_sent(served):
     e = ask(d, "experts", metrics=m, total=5, beta=9, minimum=0)
     assert "no expert" in e["warnings"][0]
     assert [b["top_k"] for b in e["blocks"]] == [min(2, b["experts"]) for b in e["blocks"]]
+
+
+# --- spectralctl ------------------------------------------------------------------------------------
+
+def ctl(d, *args, **env):
+    return subprocess.run([CTL, "--server", f"http://127.0.0.1:{d.port}", *args], text=True,
+                          capture_output=True, timeout=60, env={**os.environ, **env})
+
+
+def test_ctl_schedule(served):
+    d, analysis, _ = served
+    want = ask(d, analysis=analysis, base_lr=.001, method="modelbalancing")
+    args = ("schedule", analysis, "--lr", "1e-3", "--method", "modelbalancing")
+    assert json.loads(ctl(d, *args, "--json").stdout) == want
+    rows = list(csv.DictReader(io.StringIO(ctl(d, *args, "--csv").stdout)))
+    assert [r["tensor"] for r in rows] == [t["tensor"] for t in want["layers"]]
+    assert [float(r["lr"]) for r in rows] == [t["lr"] for t in want["layers"]]
+    assert [r["alpha_mid"] for r in rows if r["note"] == "not_a_matrix"] == [""]
+    table = ctl(d, *args).stdout
+    assert "as model.layers.2" in table and "model.norm" not in table and "embedding" in table
+    want = ask(d, analysis=analysis, metric="stable_rank", unit="block", base_weight_decay=2,
+               tune="lr", assign={"fn": "rank", "s1": .1, "s2": 3, "normalize": True})
+    got = ctl(d, "schedule", analysis, "--metric", "stable_rank", "--unit", "block", "--map", "rank",
+              "--low", ".1", "--high", "3", "--normalize", "--weight-decay", "2", "--json")
+    assert json.loads(got.stdout) == want
+    warned = ctl(d, "schedule", analysis, "--metric", "alpha")
+    assert warned.returncode == 0 and "warning: " in warned.stderr
+
+
+def test_ctl_experts(served):
+    d, analysis, _ = served
+    want = ask(d, "experts", analysis=analysis, total=16, metric="alpha", beta=9)
+    args = ("experts", analysis, "--total", "16", "--metric", "alpha", "--beta", "9")
+    assert json.loads(ctl(d, *args, "--json").stdout) == want
+    rows = list(csv.DictReader(io.StringIO(ctl(d, *args, "--csv").stdout)))
+    assert [(r["block"], int(r["experts"])) for r in rows] == [
+        (b["block"], b["experts"]) for b in want["blocks"]]
+    bars = [line.count("#") for line in ctl(d, *args, LC_ALL="C").stdout.splitlines()[1:]]
+    most = max(b["experts"] for b in want["blocks"])
+    assert bars == [int(40 * b["experts"] / most + .5) for b in want["blocks"]]
+    other = ctl(d, "experts", analysis, "--total", "4", "--minimum", "0", "--rounding", "alphalora",
+                "--json")
+    assert json.loads(other.stdout)["rounding"] == "alphalora"
+
+
+def test_ctl_refusals(served):
+    d, analysis, _ = served
+    for args in (["schedule", analysis, "--lr", "fast"], ["schedule", analysis, "--low", ""],
+                 ["schedule", analysis, "--csv", "--json"], ["experts", analysis],
+                 ["schedule", analysis, "--method", "lars"], ["schedule"]):
+        r = ctl(d, *args)
+        assert r.returncode == 1 and r.stderr and not r.stdout, args
+    for args in (["schedule", "ana_06gzr4pm3s6v2tq0k8j5n1c7xd"],
+                 ["experts", analysis, "--total", "1"]):
+        assert ctl(d, *args).returncode == 2
 
 
 # --- refusals ---------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 /* test_schedule.c: factors against published numbers, against the formulas worked by hand, and
  * what must hold for every input. */
+#include "compute/hill.h"
 #include "compute/schedule.h"
 
 #include "golden.h"
@@ -64,6 +65,34 @@ static void published_values(void **state)
     check_published(&r, two);
     r.down = 1;
     check_published(&r, even);
+}
+
+static void check_score(const double *x, size_t n, double alpha, double D)
+{
+    double work[128];
+    struct hill_fit f;
+
+    assert_int_equal(hill_fit(x, n, HILL_MID, 0, work, &f, NULL), 0);
+    assert_int_equal(f.status, HILL_OK);
+    near(f.alpha, alpha, 1e-13);
+    if (D > 0)
+        near(f.D, D, 1e-13);
+}
+
+/* The score that is balanced by default is TempBalance's: the tail starts in the middle. */
+static void published_scores(void **state)
+{
+    double count[10], power[64];
+
+    (void)state;
+    for (size_t i = 0; i < 10; i++)
+        count[i] = (double)i + 1;
+    for (size_t i = 0; i < 64; i++)
+        power[i] = pow(1.25, (double)i);
+    check_score(count, 10, 4.681550358521017, 0.253237800145233);
+    check_score(power, 8, 3.9876134118163673, 0);
+    check_score(power, 9, 3.2407100588622755, 0);
+    check_score(power, 64, 1.2891238785628742, 0.1644471820540545);
 }
 
 /* Two blocks: means 3 and 5; a matrix gets what its block gets. */
@@ -276,6 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_values),
+        cmocka_unit_test(published_scores),
         cmocka_unit_test(blocks),
         cmocka_unit_test(normalized),
         cmocka_unit_test(degenerate),

@@ -1,0 +1,325 @@
+/* cmd_decisions.c: spectralctl schedule, experts: what follows from an analysis */
+#include "cli/commands.h"
+#include "cli/field.h"
+#include "cli/table.h"
+#include "cli/text.h"
+#include "common/json_text.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BAR_MAX 40 /* columns */
+
+/* Put a number given as text into the body; false after a message. NULL: not given. */
+static bool put_number(json_t *body, const char *option, const char *key, const char *text)
+{
+    char *end;
+    double x;
+
+    if (!text)
+        return true;
+    x = strtod(text, &end);
+    if (*end || end == text || !isfinite(x)) {
+        (void)command_misused("--%s: expected a number, not \"%s\"", option, text);
+        return false;
+    }
+    (void)json_object_set_new(body, key, json_real(x));
+    return true;
+}
+
+static void put_text(json_t *body, const char *key, const char *text)
+{
+    if (text)
+        (void)json_object_set_new(body, key, json_string(text));
+}
+
+/* POST the body; the caller owns *out. False, with an exit status, when there is none. */
+static bool post(struct context *cx, const char *path, const json_t *body, json_t **out,
+                 int *status)
+{
+    const struct http_request rq = {.method = "POST", .path = path, .body = body};
+    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
+
+    if (!command_request(cx, &rq, &reply, status))
+        return false;
+    *out = TAKE(reply.body);
+    return true;
+}
+
+/* A number: short for people, every digit and nothing for null in CSV. */
+static void add_number(struct table *t, bool csv, const json_t *value)
+{
+    AUTO(buf_done) struct buf text = BUF_INIT;
+
+    if (csv && json_is_real(value))
+        json_text_real(&text, json_real_value(value));
+    buf_put_u8(&text, '\0');
+    if (csv && !json_is_integer(value))
+        table_cell(t, COLOUR_NONE, "%s", (const char *)text.data);
+    else
+        table_json(t, value);
+}
+
+/* A table as text, or as CSV. */
+static void show_table(const struct context *cx, const struct table *t, bool csv)
+{
+    if (csv)
+        table_print_csv(t, stdout);
+    else
+        table_print(t, &cx->out);
+}
+
+static void print_warnings(const struct context *cx, const json_t *reply)
+{
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "warnings"), i, w)
+    {
+        AUTO(freep) char *clean = text_clean(json_string_value(w) ? json_string_value(w) : "");
+
+        fprintf(stderr, "%swarning: %s%s\n", term_colour(&cx->err, COLOUR_YELLOW), clean,
+                term_colour(&cx->err, COLOUR_NONE));
+    }
+}
+
+/* --- schedule ------------------------------------------------------------------------------ */
+
+struct schedule_settings {
+    struct output_form form;
+    const char *method, *metric, *unit, *map, *lr, *weight_decay, *low, *high;
+    bool normalize;
+};
+
+#define AT(field) offsetof(struct schedule_settings, field)
+static const struct arg_option schedule_options[] = {
+    {"method", ARG_TEXT, AT(method), "tempbalance|modelbalancing|llr|alphadecay",
+     "what sets the defaults of the others (tempbalance)"},
+    {"lr", ARG_TEXT, AT(lr), "RATE", "base learning rate"},
+    {"weight-decay", ARG_TEXT, AT(weight_decay), "DECAY", "base weight decay"},
+    {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
+    {"unit", ARG_TEXT, AT(unit), "matrix|block", "what gets a factor"},
+    {"map", ARG_TEXT, AT(map), "linear|sqrt|log2|rank|sigmoid", "from the metric to a factor"},
+    {"low", ARG_TEXT, AT(low), "FACTOR", "factor of the lowest metric (linear, rank)"},
+    {"high", ARG_TEXT, AT(high), "FACTOR", "factor of the highest"},
+    {"normalize", ARG_FLAG, AT(normalize), NULL, "make the mean factor 1"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
+    {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV"},
+};
+#undef AT
+static const struct arg_command schedule_args = {
+    .name = "schedule",
+    .operands = "ANALYSIS",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Learning rates or weight decays per layer.",
+    .notes = "Layers with a light-tailed spectrum (a large alpha) get more. The table has what\n"
+             "differs from the base, and what was left out although it has a spectrum.\n\n"
+             "Examples:\n"
+             "  spectralctl schedule ana_01K... --lr 1e-3\n"
+             "  spectralctl schedule ana_01K... --method alphadecay --weight-decay 0.1 --csv\n",
+    .options = schedule_options,
+    .n_options = ARRAY_LEN(schedule_options),
+};
+
+/* The body of the call, or NULL after a message. */
+static json_t *schedule_body(const struct schedule_settings *s, const char *analysis)
+{
+    json_t *body = json_pack("{s:s, s:{}}", "analysis", analysis, "assign");
+    json_t *assign = json_object_get(body, "assign");
+
+    put_text(body, "method", s->method);
+    put_text(body, "metric", s->metric);
+    put_text(body, "unit", s->unit);
+    put_text(assign, "fn", s->map);
+    if (s->normalize)
+        (void)json_object_set_new(assign, "normalize", json_true());
+    if (put_number(body, "lr", "base_lr", s->lr) &&
+        put_number(body, "weight-decay", "base_weight_decay", s->weight_decay) &&
+        put_number(assign, "low", "s1", s->low) && put_number(assign, "high", "s2", s->high))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+/* Norms and biases that stay as they are would only be in the way. */
+static bool worth_a_line(const json_t *layer)
+{
+    return strcmp(field_text(layer, "excluded"), "not_a_matrix") != 0 ||
+           *field_text(layer, "inherits");
+}
+
+static void print_schedule(const struct context *cx, const json_t *reply, bool csv)
+{
+    const char *metric = field_text(reply, "metric");
+    const struct table_column columns[] = {
+        {"tensor", false, true, 0}, {metric, true, false, 1},         {"factor", true, false, 0},
+        {"lr", true, false, 0},     {"weight_decay", true, false, 0}, {"note", false, false, 2},
+    };
+    AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
+    const json_t *layer;
+    size_t i, shown = 0;
+
+    json_array_foreach(json_object_get(reply, "layers"), i, layer)
+    {
+        const char *from = field_text(layer, "inherits"), *why = field_text(layer, "excluded");
+
+        if (!csv && !worth_a_line(layer))
+            continue;
+        table_cell(t, COLOUR_NONE, "%s", field_text(layer, "tensor"));
+        add_number(t, csv, json_object_get(layer, "score"));
+        add_number(t, csv, json_object_get(layer, "multiplier"));
+        add_number(t, csv, json_object_get(layer, "lr"));
+        add_number(t, csv, json_object_get(layer, "weight_decay"));
+        table_cell(t, COLOUR_DIM, "%s%s", *from ? "as " : "", *from ? from : why);
+        shown++;
+    }
+    if (shown)
+        show_table(cx, t, csv);
+    else
+        printf("no layer takes part\n");
+}
+
+static int run_schedule(struct context *cx, const void *settings,
+                        const struct arg_operands *operands)
+{
+    const struct schedule_settings *s = settings;
+    json_auto_t *body = NULL, *reply = NULL;
+    int status = EXIT_DONE;
+
+    if (!output_form_valid(&s->form))
+        return EXIT_USAGE;
+    body = schedule_body(s, operands->value[0]);
+    if (!body)
+        return EXIT_USAGE;
+    if (!post(cx, "/v1/schedules", body, &reply, &status))
+        return status;
+    if (s->form.json)
+        command_print_json(reply);
+    else
+        print_schedule(cx, reply, s->form.csv);
+    if (!s->form.json)
+        print_warnings(cx, reply);
+    return EXIT_DONE;
+}
+
+const struct command command_schedule = {&schedule_args, sizeof(struct schedule_settings),
+                                         run_schedule};
+
+/* --- experts ------------------------------------------------------------------------------- */
+
+struct experts_settings {
+    struct output_form form;
+    const char *metric, *rounding, *beta;
+    struct arg_count total, minimum;
+};
+
+#define AT(field) offsetof(struct experts_settings, field)
+static const struct arg_option experts_options[] = {
+    {"total", ARG_COUNT, AT(total), "N", "experts of all blocks together (required)"},
+    {"minimum", ARG_COUNT, AT(minimum), "N", "of every block (1)"},
+    {"beta", ARG_TEXT, AT(beta), "POWER", "of the metric that shares go by (2.5)"},
+    {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
+    {"rounding", ARG_TEXT, AT(rounding), "largest_remainder|alphalora",
+     "how shares become counts (largest_remainder)"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
+    {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV"},
+};
+#undef AT
+static const struct arg_command experts_args = {
+    .name = "experts",
+    .operands = "ANALYSIS",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Share LoRA experts out to the blocks of a model.",
+    .notes = "After AlphaLoRA: blocks with a larger mean alpha get more.\n\n"
+             "Example:\n"
+             "  spectralctl experts ana_01K... --total 160\n",
+    .options = experts_options,
+    .n_options = ARRAY_LEN(experts_options),
+};
+
+static json_t *experts_body(const struct experts_settings *s, const char *analysis)
+{
+    json_t *body = json_pack("{s:s}", "analysis", analysis);
+
+    put_text(body, "metric", s->metric);
+    put_text(body, "rounding", s->rounding);
+    if (s->total.given)
+        (void)json_object_set_new(body, "total", json_integer(s->total.value));
+    if (s->minimum.given)
+        (void)json_object_set_new(body, "minimum", json_integer(s->minimum.value));
+    if (put_number(body, "beta", "beta", s->beta))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static void add_bar(struct table *t, const struct context *cx, double x, double most)
+{
+    AUTO(buf_done) struct buf bar = BUF_INIT;
+    double length = most > 0 ? round(BAR_MAX * x / most) : 0;
+
+    for (double i = 0; i < length; i++)
+        buf_printf(&bar, "%s", cx->out.utf8 ? "\xE2\x96\x88" : "#");
+    buf_put_u8(&bar, '\0');
+    table_cell(t, COLOUR_GREEN, "%s", (const char *)bar.data);
+}
+
+static void print_experts(const struct context *cx, const json_t *reply, bool csv)
+{
+    const struct table_column columns[] = {
+        {"block", false, true, 0},
+        {field_text(reply, "metric"), true, false, 2},
+        {"experts", true, false, 0},
+        {"", false, false, 1},
+    };
+    /* No bars in CSV. */
+    AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns) - csv);
+    const json_t *block;
+    double most = 0;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "blocks"), i, block)
+    {
+        most = fmax(most, (double)field_count(block, "experts"));
+    }
+    json_array_foreach(json_object_get(reply, "blocks"), i, block)
+    {
+        table_cell(t, COLOUR_NONE, "%s", field_text(block, "block"));
+        add_number(t, csv, json_object_get(block, "score"));
+        table_json(t, json_object_get(block, "experts"));
+        if (!csv)
+            add_bar(t, cx, (double)field_count(block, "experts"), most);
+    }
+    show_table(cx, t, csv);
+}
+
+static int run_experts(struct context *cx, const void *settings,
+                       const struct arg_operands *operands)
+{
+    const struct experts_settings *s = settings;
+    json_auto_t *body = NULL, *reply = NULL;
+    int status = EXIT_DONE;
+
+    if (!output_form_valid(&s->form))
+        return EXIT_USAGE;
+    if (!s->total.given)
+        return command_misused("--total N is required: how many experts there are in all");
+    body = experts_body(s, operands->value[0]);
+    if (!body)
+        return EXIT_USAGE;
+    if (!post(cx, "/v1/experts", body, &reply, &status))
+        return status;
+    if (s->form.json)
+        command_print_json(reply);
+    else
+        print_experts(cx, reply, s->form.csv);
+    if (!s->form.json)
+        print_warnings(cx, reply);
+    return EXIT_DONE;
+}
+
+const struct command command_experts = {&experts_args, sizeof(struct experts_settings),
+                                        run_experts};
