@@ -10,7 +10,7 @@
 
 static const char *const stage_name[] = {
     "opening", "reading headers", "opening",   "reading headers", "reading headers", "hashing",
-    "hashing", "looking up",      "computing", "storing",         "storing"};
+    "hashing", "looking up",      "computing", "computing",       "storing",         "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {
@@ -39,6 +39,7 @@ void analyze_free(struct analyze *a)
     for (size_t i = 0; i < a->n_inputs; i++)
         input_done(&a->input[i]);
     free(a->input);
+    analyze_farms_free(a);
     for (size_t i = 0; a->lw && i < a->layers.count; i++)
         layer_work_done(&a->lw[i]);
     free(a->lw);
@@ -186,6 +187,9 @@ static void enter(struct analyze *a)
         break;
     case STAGE_COMPUTE:
         analyze_compute(a);
+        break;
+    case STAGE_FARMS:
+        analyze_farms(a);
         break;
     case STAGE_REPORT:
         analyze_report(a);

@@ -4,6 +4,7 @@
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
  *   analyze_build.c    tables -> rows and content units; digests; model identity
  *   analyze_compute.c  rows -> cached or computed values
+ *   analyze_farms.c    rows -> exponents of windows, if asked for
  *   analyze_report.c   values -> stored rows, summary, analysis
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
@@ -48,6 +49,15 @@ enum layer_outcome {
     OUT_FAILED,    /* `err` says why */
 };
 
+enum farms_outcome { FARMS_NONE = 0, FARMS_WANTED, FARMS_DONE, FARMS_FAILED };
+
+/* The exponent of a row's windows. */
+struct layer_farms {
+    enum farms_outcome outcome;
+    const char *reason; /* of FARMS_FAILED; a literal */
+    struct farms_result result;
+};
+
 struct layer_work {
     enum layer_outcome outcome;
     struct digest spectrum_key, fit_key;
@@ -64,6 +74,7 @@ struct layer_work {
     uint64_t n_nonfinite;
     char core[32];
     struct err err;
+    struct layer_farms farms;
     /* while its Gram matrix is being formed */
     int *gram_fd;
     size_t parts, parts_left;
@@ -81,6 +92,7 @@ enum stage {
     STAGE_IDENTIFY,
     STAGE_LOOKUP,
     STAGE_COMPUTE,
+    STAGE_FARMS,
     STAGE_REPORT,
     STAGE_END
 };
@@ -107,6 +119,7 @@ struct analyze {
     uint64_t unmapped; /* tensors that the index does not name */
     struct layer_list layers;
     struct layer_work *lw;
+    struct farms_work *farms; /* analyze_farms.c's own */
     int64_t hash_start_ms;
     struct digest model;
     uint64_t n_params, nbytes, n_tensors;
@@ -132,6 +145,8 @@ void analyze_digest(struct analyze *a);
 void analyze_identify(struct analyze *a);
 void analyze_lookup(struct analyze *a);
 void analyze_compute(struct analyze *a);
+void analyze_farms(struct analyze *a);
+void analyze_farms_free(struct analyze *a);
 void analyze_report(struct analyze *a);
 
 /* --- shared pieces -----------------------------------------------------------------------------
@@ -139,6 +154,9 @@ void analyze_report(struct analyze *a);
 
 /* The unit that holds row `l`'s bytes. */
 const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l);
+
+/* Where a row's matrix lies, for a worker. */
+struct wire_matrix analyze_matrix_of(const struct layer *l);
 
 /* Factor on the eigenvalues of a row: pooled conv2d slices are scaled by 1/2 (upstream's
  * conv2d_norm with pool=True). */

@@ -12,7 +12,7 @@
 
 #define FIT_COST_PER_EVAL 2e3 /* operations, for estimates */
 
-static struct wire_matrix matrix_of(const struct layer *l)
+struct wire_matrix analyze_matrix_of(const struct layer *l)
 {
     return (struct wire_matrix){.dtype = l->dtype,
                                 .offset = l->offset,
@@ -194,7 +194,7 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     struct task *t = task_new(WORKER_COMPUTE, WIRE_SPECTRUM, solved, a);
-    struct wire_matrix m = matrix_of(l);
+    struct wire_matrix m = analyze_matrix_of(l);
 
     t->tag[0] = row;
     t->label = l->longname;
@@ -283,7 +283,7 @@ static void add_gram(struct analyze *a, size_t row, size_t part)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     struct task *t = task_new(WORKER_COMPUTE, WIRE_GRAM, gram_formed, a);
-    struct wire_matrix m = matrix_of(l);
+    struct wire_matrix m = analyze_matrix_of(l);
     double n = (double)short_side(l);
 
     t->tag[0] = row;
@@ -307,7 +307,7 @@ static void estimate(struct analyze *a, size_t row)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     uint64_t n_long = long_side(l), n_short = short_side(l);
-    struct wire_matrix m = matrix_of(l);
+    struct wire_matrix m = analyze_matrix_of(l);
 
     w->parts = l->n_slices == 1 && a->params.precision == PRECISION_DOUBLE
                    ? spectrum_parts(n_long, n_short)

@@ -12,6 +12,10 @@
 #define COMPAT_MAX_EVALS  15000 /* upstream's defaults, which it cannot lift */
 #define COMPAT_MAX_N      50000
 
+/* What the paper's experiments use, not upstream's command line. */
+#define FARMS_ROWS_DEFAULT    2000
+#define FARMS_WINDOWS_DEFAULT 15
+
 void analyze_params_done(struct analyze_params *p)
 {
     layer_filter_done(&p->filter);
@@ -141,6 +145,94 @@ static int get_compat(const json_t *v, bool *out, struct err *err)
     return 0;
 }
 
+static int wrong_farms(struct err *err, const char *field, const char *want)
+{
+    char pointer[ERR_POINTER_MAX];
+
+    snprintf(pointer, sizeof pointer, "/params/farms/%.64s", field);
+    return err_set_at(err, ERR_INVALID, pointer, "farms: %.64s must be %s", field, want);
+}
+
+static int get_farms_fit(const json_t *v, enum hill_rule *out, struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum hill_rule rule;
+    } fit[] = {{"xmin_mid", HILL_MID}, {"xmin_peak", HILL_PEAK_UPSTREAM}, {"ks", HILL_KS}};
+
+    for (size_t i = 0; i < ARRAY_LEN(fit); i++)
+        if (json_is_string(v) && strcmp(json_string_value(v), fit[i].name) == 0) {
+            *out = fit[i].rule;
+            return 0;
+        }
+    return wrong_farms(err, "fit", "\"xmin_mid\", \"xmin_peak\" or \"ks\"");
+}
+
+static int get_farms_field(const char *key, const json_t *v, struct farms_params *f,
+                           struct err *err)
+{
+    const char *s = json_string_value(v);
+    bool size = strcmp(key, "rows") == 0 || strcmp(key, "windows") == 0;
+
+    if (size && whole(v) < 0)
+        return wrong_farms(err, key, "a positive integer");
+    if (strcmp(key, "rows") == 0)
+        f->rows = (size_t)whole(v);
+    else if (size)
+        f->windows = (size_t)whole(v);
+    else if (strcmp(key, "q") == 0 && json_is_number(v))
+        f->q = json_number_value(v);
+    else if (strcmp(key, "q") == 0)
+        return wrong_farms(err, key, "a number");
+    else if (strcmp(key, "fit") == 0)
+        return get_farms_fit(v, &f->fit, err);
+    else if (strcmp(key, "mode") == 0 && s && strcmp(s, "exact") == 0)
+        f->mode = FARMS_EXACT;
+    else if (strcmp(key, "mode") == 0 && s && strcmp(s, "fast") == 0)
+        f->mode = FARMS_FAST;
+    else if (strcmp(key, "mode") == 0)
+        return wrong_farms(err, key, "\"exact\" or \"fast\"");
+    else
+        return wrong_farms(err, key, "left out: there is no such parameter");
+    return 0;
+}
+
+static int get_farms(const json_t *v, struct analyze_params *p, struct err *err)
+{
+    const char *key;
+    json_t *item;
+    int r = 0;
+
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_object(v))
+        return wrong(err, "farms", "an object or null");
+    p->want_farms = true;
+    p->farms = (struct farms_params){
+        .rows = FARMS_ROWS_DEFAULT, .q = 1, .windows = FARMS_WINDOWS_DEFAULT, .fit = HILL_MID};
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+    {
+        if (r == 0)
+            r = get_farms_field(key, item, &p->farms, err);
+    }
+    return r;
+}
+
+/* What the numerical code refuses, as a field of the request. */
+static int check_farms(struct analyze_params *p, struct err *err)
+{
+    struct err e = {0};
+    char pointer[ERR_POINTER_MAX];
+
+    if (!p->want_farms)
+        return 0;
+    p->farms.precision = p->precision;
+    if (farms_params_check(&p->farms, &e) == 0)
+        return 0;
+    snprintf(pointer, sizeof pointer, "/params/farms%.64s", e.pointer);
+    return err_set_at(err, e.code, pointer, "farms: %s", e.text);
+}
+
 static int get_field(const char *key, const json_t *v, struct analyze_params *p, struct err *err)
 {
     struct layer_filter *f = &p->filter;
@@ -164,6 +256,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return get_bool(v, key, &f->integers, err);
     if (strcmp(key, "precision") == 0)
         return get_precision(v, &p->precision, err);
+    if (strcmp(key, "farms") == 0)
+        return get_farms(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
     snprintf(pointer, sizeof pointer, "/params/%.64s", key);
@@ -191,6 +285,8 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
     }
     if (r == 0 && p.filter.max_evals && p.filter.max_evals < p.filter.min_evals)
         r = err_set_at(err, ERR_INVALID, "/params/max_evals", "max_evals is below min_evals");
+    if (r == 0)
+        r = check_farms(&p, err);
     if (r < 0)
         analyze_params_done(&p);
     else
@@ -229,16 +325,30 @@ static json_t *types_json(unsigned types)
     return a;
 }
 
+static json_t *farms_json(const struct analyze_params *p)
+{
+    const struct farms_params *f = &p->farms;
+
+    if (!p->want_farms)
+        return json_null();
+    return json_pack("{s:I,s:f,s:I,s:s,s:s}", "rows", (json_int_t)f->rows, "q", f->q, "windows",
+                     (json_int_t)f->windows, "fit",
+                     f->fit == HILL_MID  ? "xmin_mid"
+                     : f->fit == HILL_KS ? "ks"
+                                         : "xmin_peak",
+                     "mode", f->mode == FARMS_FAST ? "fast" : "exact");
+}
+
 char *analyze_params_text(const struct analyze_params *p)
 {
     const struct layer_filter *f = &p->filter;
-    json_t *o =
-        json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:b,s:s,s:o}", "layers", layers_json(f), "types",
-                  types_json(f->types), "include", string_or_null(f->include), "exclude",
-                  string_or_null(f->exclude), "min_evals", (json_int_t)f->min_evals, "max_evals",
-                  count_or_null(f->max_evals), "max_N", count_or_null(f->max_n), "integers",
-                  f->integers, "precision", p->precision == PRECISION_SINGLE ? "single" : "double",
-                  "compat", string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL));
+    json_t *o = json_pack(
+        "{s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:b,s:s,s:o,s:o}", "layers", layers_json(f), "types",
+        types_json(f->types), "include", string_or_null(f->include), "exclude",
+        string_or_null(f->exclude), "min_evals", (json_int_t)f->min_evals, "max_evals",
+        count_or_null(f->max_evals), "max_N", count_or_null(f->max_n), "integers", f->integers,
+        "precision", p->precision == PRECISION_SINGLE ? "single" : "double", "compat",
+        string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL), "farms", farms_json(p));
     char *text;
 
     ASSERT(o != NULL);

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "compute/matrix.h"
+#include "compute/farms.h"
 #include "models/layers.h"
 
 #define ANALYZE_COMPAT_NAME "weightwatcher-0.7.5.5"
@@ -14,7 +14,9 @@
 struct analyze_params {
     struct layer_filter filter;
     enum precision precision;
-    bool compat; /* WeightWatcher 0.7.5.5's values where the default differs */
+    bool want_farms;
+    struct farms_params farms; /* its precision is `precision` */
+    bool compat;               /* WeightWatcher 0.7.5.5's values where the default differs */
 };
 
 void analyze_params_done(struct analyze_params *p);

@@ -115,6 +115,33 @@ static void put_columns(struct buf *b, const struct layer *l, const struct layer
     }
 }
 
+/* Why a row that was to have windows has no exponent of them. */
+static const char *farms_reason(const struct layer_farms *f)
+{
+    if (f->outcome == FARMS_FAILED)
+        return f->reason;
+    if (f->outcome == FARMS_DONE && f->result.unresolved)
+        return "unresolved_in_single";
+    if (f->outcome == FARMS_DONE && f->result.status != HILL_OK)
+        return hill_status_name(f->result.status);
+    return NULL;
+}
+
+static void put_farms(struct buf *b, const struct layer_farms *f)
+{
+    bool done = f->outcome == FARMS_DONE;
+
+    json_text_key_real(b, "farms_alpha", done ? f->result.alpha : NAN);
+    json_text_key_real(b, "farms_D", done ? f->result.D : NAN);
+    if (done)
+        json_text_key_int(b, "farms_num_evals", (int64_t)f->result.n_evals);
+    else
+        json_text_key_real(b, "farms_num_evals", NAN);
+    json_text_key_real(b, "farms_alpha_se",
+                       done && !farms_reason(f) ? f->result.standard_error : NAN);
+    json_text_key_string(b, "farms_reason", farms_reason(f));
+}
+
 static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
@@ -160,6 +187,7 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
     else
         buf_printf(b, "null");
     put_columns(b, l, w, a->params.compat);
+    put_farms(b, &w->farms);
     put_notes(b, l, w);
     put_provenance(b, a, i);
     buf_printf(b, "}");
@@ -331,6 +359,19 @@ static int put_rows(struct analyze *a, struct store *st)
     return r;
 }
 
+static void hash_farms(struct hasher *h, const struct layer_farms *f)
+{
+    const char *reason = farms_reason(f);
+
+    hasher_add_u64(h, (uint64_t)f->outcome);
+    hasher_add_str(h, reason ? reason : "");
+    if (f->outcome == FARMS_DONE && !reason) {
+        hasher_add(h, &f->result.alpha, sizeof f->result.alpha);
+        hasher_add(h, &f->result.D, sizeof f->result.D);
+        hasher_add(h, &f->result.standard_error, sizeof f->result.standard_error);
+    }
+}
+
 /* Everything that a row shows and the model's content does not fix. */
 static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
 {
@@ -351,6 +392,7 @@ static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
     hasher_add_str(h, w->core);
     if (w->outcome == OUT_DONE)
         hasher_add(h, w->values.v, sizeof w->values.v);
+    hash_farms(h, &w->farms);
 }
 
 /* Rows under a key never change: another result, from another processor or version of the
@@ -359,7 +401,7 @@ static void make_rows_key(struct analyze *a)
 {
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, "spectrald-rows-2");
+    hasher_add_str(h, "spectrald-rows-3");
     hasher_add(h, a->model.b, DIGEST_LEN);
     hasher_add_str(h, a->job->rec.params);
     for (size_t i = 0; i < a->layers.count; i++)

@@ -152,6 +152,31 @@ void file_matrix_free(struct file_matrix *fm)
     free(fm);
 }
 
+int file_matrix_box(struct file_matrix *fm, const struct matrix_box *box, enum precision p,
+                    void *out, uint64_t *n_nonfinite, struct err *err)
+{
+    const struct wire_matrix *m = &fm->m;
+
+    ASSERT(box->slice < m->n_slices && box->row + box->n_rows <= m->rows &&
+           box->col + box->n_cols <= m->cols);
+    if (!fm->loaded && box->n_cols == m->cols)
+        return read_run(fm, box->row * m->cols, box->n_rows * m->cols, p, out, 0, n_nonfinite, err);
+    for (uint64_t i = 0; i < box->n_rows; i++) {
+        uint64_t first = box->slice * m->slice_stride + (box->row + i) * m->row_stride +
+                         box->col * m->col_stride;
+        int r = 0;
+
+        if (fm->loaded)
+            *n_nonfinite += decode(fm, fm->bytes + first * fm->element, box->n_cols, m->col_stride,
+                                   p, out, i * box->n_cols);
+        else
+            r = read_run(fm, first, box->n_cols, p, out, i * box->n_cols, n_nonfinite, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 const struct matrix_source *file_matrix_slice(struct file_matrix *fm, uint64_t slice)
 {
     ASSERT(slice < fm->m.n_slices);

@@ -20,6 +20,16 @@ DEFINE_AUTO(struct file_matrix, file_matrix_free)
 /* Source for slice `slice`; valid until the matrix is freed or another slice is asked for. */
 const struct matrix_source *file_matrix_slice(struct file_matrix *fm, uint64_t slice);
 
+/* A rectangle of one slice. */
+struct matrix_box {
+    uint64_t slice, row, n_rows, col, n_cols;
+};
+
+/* Elements of a box inside the matrix as stored, row by row, to `out`. Adds NaN and infinite ones
+ * to *n_nonfinite. ERR_CHANGED when the file became shorter. */
+int file_matrix_box(struct file_matrix *fm, const struct matrix_box *box, enum precision p,
+                    void *out, uint64_t *n_nonfinite, struct err *err);
+
 /* Whether a matrix of this layout is loaded whole (then it costs nbytes of memory). */
 bool file_matrix_loads(const struct wire_matrix *m);
 

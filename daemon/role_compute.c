@@ -6,6 +6,7 @@
  *   gram      matrix, u32 part, u32 parts                             fd: file
  *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts   fd: file, Gram memory files
  *   fit       u8 compat, f64 scale                                    fd: spectrum record
+ *   farms, farms_fit: farms_task.h
  */
 #include "daemon/worker.h"
 
@@ -13,6 +14,7 @@
 #include "common/fdio.h"
 #include "compute/layer_metrics.h"
 #include "compute/spectrum.h"
+#include "daemon/farms_task.h"
 #include "daemon/file_matrix.h"
 #include "daemon/records.h"
 
@@ -322,6 +324,10 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return do_spectrum(m, &r, reply, err);
     case WIRE_FIT:
         return do_fit(m, &r, reply, err);
+    case WIRE_FARMS:
+        return role_farms(m, &r, reply, err);
+    case WIRE_FARMS_FIT:
+        return role_farms_fit(m, &r, reply, err);
     default:
         return bad_task(err);
     }

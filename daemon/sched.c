@@ -54,8 +54,8 @@ struct sched {
     struct metric *m_tasks, *m_retries, *m_seconds;
 };
 
-static const char *const type_name[] = {"",     "hello",    "inspect", "digest",
-                                        "gram", "spectrum", "fit"};
+static const char *const type_name[] = {"",         "hello", "inspect", "digest",   "gram",
+                                        "spectrum", "fit",   "farms",   "farms_fit"};
 
 struct task *task_new(enum worker_role role, enum wire_type type, task_done *done, void *arg)
 {

@@ -23,6 +23,8 @@ enum wire_type {
     WIRE_GRAM,      /* compute: Gram matrix of one line range */
     WIRE_SPECTRUM,  /* compute: all eigenvalues of one layer, and its metrics */
     WIRE_FIT,       /* compute: metrics from a cached spectrum */
+    WIRE_FARMS,     /* compute: eigenvalues of windows (farms_task.h) */
+    WIRE_FARMS_FIT, /* compute: the exponent of all of them */
     WIRE_DONE,      /* worker -> control: the task's result follows */
     WIRE_FAILED,    /* worker -> control: an error code and text follow */
 };

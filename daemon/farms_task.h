@@ -1,0 +1,49 @@
+/* farms_task.h: FARMS on the way to a compute worker and back.
+ *
+ *   farms      task, u32 first, u32 count                       fd: file
+ *       reply  f64 error_bound, u64 n_nonfinite                 fd: the runs' values
+ *   farms_fit  task, f64 error_bound                            fd: all values
+ *       reply  a result record
+ */
+#ifndef SPECTRALD_FARMS_TASK_H
+#define SPECTRALD_FARMS_TASK_H
+
+#include "compute/farms.h"
+#include "daemon/wire.h"
+
+/* Values of one layer, at most: they are held in memory until all are there. */
+#define FARMS_VALUES_MAX 1000000
+
+struct farms_task {
+    struct wire_matrix m;
+    bool conv;
+    struct farms_params params;
+};
+
+/* What will be computed. ERR_INVALID when the window does not fit, ERR_LIMIT. */
+int farms_task_plan(const struct farms_task *t, struct farms_plan *out, struct err *err);
+
+void farms_task_put(struct buf *b, const struct farms_task *t);
+int farms_task_get(struct reader *r, struct farms_task *out, struct err *err);
+
+/* The result of a layer, as workers send it and the cache keeps it; parsing treats it as hostile.
+ */
+void farms_result_write(const struct farms_result *f, struct buf *out);
+int farms_result_parse(const void *bytes, size_t len, struct farms_result *out, struct err *err);
+
+/* Runs [first, first + count) of a plan: how many values. */
+size_t farms_task_values(const struct farms_plan *plan, size_t first, size_t count);
+
+/* Check what a worker sent: windows of finite values >= 0, each ascending. ERR_CRASHED. */
+int farms_values_check(const struct farms_plan *plan, const double *lambda, size_t n,
+                       struct err *err);
+
+struct wire_reply; /* daemon/worker.h */
+
+/* The worker's side. */
+int role_farms(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+               struct err *err);
+int role_farms_fit(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                   struct err *err);
+
+#endif
