@@ -58,6 +58,26 @@ static void write_head(struct buf *b, const struct schedule_ask *q, const struct
 
 /* --- the tensors --------------------------------------------------------------------------- */
 
+static void write_numbers(struct buf *b, const struct measured_tensor *t)
+{
+    const struct {
+        const char *key;
+        double x;
+    } number[MEASURED_NUMBERS] = {{"score", t->value},
+                                  {"n_eigs", t->n_eigs},
+                                  {"lambda_max", t->lambda_max},
+                                  {"fro2", t->norm},
+                                  {"alpha", t->alpha},
+                                  {"D", t->D},
+                                  {"alphahat", t->alpha_weighted}};
+
+    for (size_t i = 0; i < MEASURED_NUMBERS; i++)
+        if (*t->text[i])
+            json_out_raw(b, number[i].key, t->text[i]);
+        else
+            json_text_key_real(b, number[i].key, number[i].x);
+}
+
 static void write_layer(struct buf *b, const struct schedule_ask *q,
                         const struct measured_tensor *t, const struct scheduled *s)
 {
@@ -69,13 +89,7 @@ static void write_layer(struct buf *b, const struct schedule_ask *q,
     json_out_text(b, "tensor", t->tensor);
     json_out_text(b, "block", t->block);
     json_text_key_string(b, "role", layer_role_name(t->role));
-    json_text_key_real(b, "n_eigs", t->n_eigs);
-    json_text_key_real(b, "score", t->value);
-    json_text_key_real(b, "lambda_max", t->lambda_max);
-    json_text_key_real(b, "fro2", t->norm);
-    json_text_key_real(b, "alpha", t->alpha);
-    json_text_key_real(b, "D", t->D);
-    json_text_key_real(b, "alphahat", t->alpha_weighted);
+    write_numbers(b, t);
     json_text_key_string(b, "excluded", s->excluded);
     json_out_text(b, "inherits", s->inherited);
     json_text_key_real(b, "multiplier", s->factor);

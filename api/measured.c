@@ -104,13 +104,16 @@ static char *text_of(const struct row_text *row, const char *name)
     return (char *)plain.data;
 }
 
-/* A number, or NaN. Row members are followed by a comma or a brace, so strtod() stops. */
-static double number_of(const struct row_text *row, const char *name)
+/* A number, or NaN, and its text. Row members are followed by a comma or a brace, so strtod()
+ * stops. */
+static double number_of(const struct row_text *row, const char *name, char text[MEASURED_TEXT_MAX])
 {
     const struct row_member *m = row_text_find(row, name, 0);
 
     if (!m || !strchr("-0123456789", *m->value))
         return NAN;
+    if (m->len < MEASURED_TEXT_MAX)
+        memcpy(text, m->value, m->len); /* the rest is zero already */
     return strtod(m->value, NULL);
 }
 
@@ -129,8 +132,8 @@ static void fill_row(struct measured *m, const struct row_text *row)
     t->type = type_number < 0 ? TYPE_OTHER : (enum layer_type)type_number;
     t->role = role_number < 0 ? ROLE_OTHER : (enum layer_role)role_number;
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
-        *place(t, copied[i]) = number_of(row, copied[i]);
-    t->value = number_of(row, m->metric);
+        *place(t, copied[i]) = number_of(row, copied[i], t->text[i + 1]);
+    t->value = number_of(row, m->metric, t->text[0]);
 }
 
 int measured_add_rows(struct measured *m, const struct layer_row_list *rows, struct err *err)
@@ -154,8 +157,10 @@ void measured_fall_back(struct measured *m)
         if (isfinite(m->t[i].value))
             return;
     snprintf(m->metric, sizeof m->metric, "alpha");
-    for (size_t i = 0; i < m->count; i++)
+    for (size_t i = 0; i < m->count; i++) {
         m->t[i].value = m->t[i].alpha;
+        m->t[i].text[0][0] = '\0';
+    }
 }
 
 /* --- sent along ---------------------------------------------------------------------------- */

@@ -12,6 +12,9 @@
 #define MEASURED_MAX        50000 /* tensors */
 #define MEASURED_METRIC_MAX 64    /* bytes of a metric's name */
 
+#define MEASURED_NUMBERS  7
+#define MEASURED_TEXT_MAX 26
+
 struct measured_tensor {
     char *name;   /* longname of a row; as sent */
     char *tensor; /* full name of the tensor; as sent */
@@ -20,6 +23,9 @@ struct measured_tensor {
     enum layer_role role;
     double value; /* the metric; NaN = none. The others, too */
     double n_eigs, lambda_max, norm, alpha, D, alpha_weighted;
+    /* The same as text, as a row has it, so that nobody needs to format it again; "" = not known.
+     * Order: value, n_eigs, … */
+    char text[MEASURED_NUMBERS][MEASURED_TEXT_MAX];
 };
 
 struct measured {

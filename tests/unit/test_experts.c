@@ -112,7 +112,8 @@ static void expert_properties(void **state)
         size_t n = 1 + (size_t)(rng_uniform(&rng) * 60);
         uint64_t count[64], sum = 0;
         double a[64], share[64];
-        struct experts_rule r = rule_of(0, (uint64_t)(rng_uniform(&rng) * 3), round % 2);
+        struct experts_rule r = rule_of(0, (uint64_t)(rng_uniform(&rng) * 3),
+                                        round % 2 ? EXPERTS_UPSTREAM : EXPERTS_LARGEST_REMAINDER);
 
         r.beta = 5 * rng_uniform(&rng);
         r.total = n * r.minimum + (uint64_t)(rng_uniform(&rng) * 300);
