@@ -1,6 +1,7 @@
 /* metric_rows.c: see metric_rows.h. */
 #include "api/metric_rows.h"
 
+#include "api/json_out.h"
 #include "api/layer_ref.h"
 #include "api/row_text.h"
 
@@ -18,10 +19,34 @@
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
+void metric_row_write(const struct metric_row *r, double metric, struct buf *b)
+{
+    buf_put_u8(b, '{');
+    json_out_text(b, "name", r->name);
+    if (*r->block)
+        json_out_text(b, "block", r->block);
+    else
+        json_text_key_string(b, "block", NULL);
+    json_text_key_string(b, "role", layer_role_name(r->role));
+    json_text_key_real(b, "metric", metric);
+    json_text_key_int(b, "params", (int64_t)r->params);
+}
+
 static void row_done(struct metric_row *r)
 {
     free(r->name);
     free(r->block);
+    free(r->text);
+}
+
+/* Written once for all replies: most of the time that a reply takes is text. */
+static void write_text(struct metric_row *r)
+{
+    struct buf b = BUF_INIT;
+
+    metric_row_write(r, r->metric, &b);
+    buf_put_u8(&b, '\0');
+    r->text = (char *)b.data;
 }
 
 struct metric_rows *metric_rows_ref(struct metric_rows *m)
@@ -162,9 +187,10 @@ static int read_sent(struct metric_rows *m, const char *name, const json_t *tens
     m->known = m->known || metric;
     if (json_is_number(metric))
         r->metric = json_number_value(metric);
-    return read_size(tensor, at, r, err) < 0 || read_block(tensor, name, at, r, err) < 0
-               ? ERR_INVALID
-               : 0;
+    if (read_size(tensor, at, r, err) < 0 || read_block(tensor, name, at, r, err) < 0)
+        return ERR_INVALID;
+    write_text(r);
+    return 0;
 }
 
 static int by_name(const void *a, const void *b)
@@ -246,6 +272,7 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     if (metric && strchr("-0123456789", *metric->value))
         r->metric = strtod(metric->value, NULL);
     m->known = m->known || (metric && strchr("-0123456789n", *metric->value));
+    write_text(r);
     return true;
 }
 

@@ -28,6 +28,7 @@ struct metric_row {
     double params; /* number of weights; 0 when it has no shape */
     uint32_t rank; /* 0: only params was sent */
     uint64_t dims[TENSOR_RANK_MAX];
+    char *text; /* {"name":…,"block":…,"role":…,"metric":…,"params":… without the closing brace */
 };
 
 struct metric_rows {
@@ -42,6 +43,9 @@ struct metric_rows {
 struct metric_rows *metric_rows_ref(struct metric_rows *m);
 void metric_rows_unref(struct metric_rows *m); /* NULL is fine */
 DEFINE_AUTO(struct metric_rows, metric_rows_unref)
+
+/* The row's text, with another metric. */
+void metric_row_write(const struct metric_row *r, double metric, struct buf *b);
 
 /* A name that may be a column: letters, digits and underscores. */
 bool metric_name_valid(const char *name);

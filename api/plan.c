@@ -155,6 +155,16 @@ static int by_block(const void *a, const void *b)
     return c ? c : (x->unit > y->unit) - (x->unit < y->unit);
 }
 
+/* Rows in natural order have their blocks in order, too, most often. */
+static bool in_order(const struct placed *at, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (at[i - 1].block != at[i].block && strcmp(at[i - 1].block, at[i].block) != 0 &&
+            by_block(&at[i - 1], &at[i]) > 0)
+            return false;
+    return true;
+}
+
 static void number_blocks(struct plan *p)
 {
     AUTO(freep) struct placed *at = xcalloc(p->n, sizeof *at);
@@ -164,7 +174,8 @@ static void number_blocks(struct plan *p)
 
         at[i] = (struct placed){*r->block ? r->block : r->name, i, !*r->block};
     }
-    qsort(at, p->n, sizeof *at, by_block);
+    if (!in_order(at, p->n))
+        qsort(at, p->n, sizeof *at, by_block);
     for (size_t i = 0; i < p->n; i++) {
         if (i == 0 || strcmp(at[i - 1].block, at[i].block) != 0) {
             p->block[p->n_blocks] = at[i].block;

@@ -192,26 +192,51 @@ static void write_block_name(const struct plan *p, size_t block, struct buf *b)
         json_out_text(b, "block", p->block[block]);
 }
 
+/* A number's text: tensors of a block often share theirs. */
+struct number {
+    double x;
+    struct buf text;
+};
+
+static void put_number(struct buf *b, struct number *last, double x)
+{
+    if (last->text.len == 0 || last->x != x) {
+        buf_reset(&last->text);
+        json_text_real(&last->text, x);
+        last->x = x;
+    }
+    buf_put(b, last->text.data, last->text.len);
+}
+
+static void write_tensor(const struct plan *p, size_t i, struct number *last, struct buf *b)
+{
+    const struct metric_row *r = &p->rows->row[p->row[i]];
+
+    if (p->ask->stats)
+        metric_row_write(r, p->unit[i].metric, b);
+    else
+        buf_put(b, r->text, strlen(r->text));
+    json_text_key(b, "sparsity");
+    put_number(b, last, p->sparsity[i]);
+    json_text_key_string(b, "limit", limit_met(p, i));
+    if (p->pruned)
+        json_text_key_int(b, "pruned_of_m", p->pruned[i]);
+    buf_put_u8(b, '}');
+}
+
 static void write_tensors(const struct plan *p, struct buf *b)
 {
+    struct number last = {0, BUF_INIT};
+
     json_text_key(b, "tensors");
     buf_put_u8(b, '[');
     for (size_t i = 0; i < p->n; i++) {
-        const struct metric_row *r = &p->rows->row[p->row[i]];
-
-        buf_printf(b, i ? ",{" : "{");
-        json_out_text(b, "name", r->name);
-        write_block_name(p, p->unit[i].block, b);
-        json_text_key_string(b, "role", layer_role_name(r->role));
-        json_text_key_real(b, "metric", *p->ask->metric ? p->unit[i].metric : NAN);
-        json_text_key_int(b, "params", (int64_t)r->params);
-        json_text_key_real(b, "sparsity", p->sparsity[i]);
-        json_text_key_string(b, "limit", limit_met(p, i));
-        if (p->pruned)
-            json_text_key_int(b, "pruned_of_m", p->pruned[i]);
-        buf_put_u8(b, '}');
+        if (i > 0)
+            buf_put_u8(b, ',');
+        write_tensor(p, i, &last, b);
     }
     buf_put_u8(b, ']');
+    buf_done(&last.text);
 }
 
 struct block_sum {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -131,6 +132,49 @@ static void json_numbers(void **state)
     buf_done(&b);
 }
 
+/* By printf and strtod, with as few digits from 15 on as read back. */
+static void check_number(struct buf *b, double x)
+{
+    char want[40];
+
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(want, sizeof want, "%.*g", digits, x);
+        if (strtod(want, NULL) == x)
+            break;
+    }
+    buf_reset(b);
+    json_text_real(b, x);
+    buf_put_u8(b, 0);
+    assert_string_equal((char *)b->data, want);
+}
+
+static void json_numbers_are_printfs(void **state)
+{
+    AUTO(buf_done) struct buf b = BUF_INIT;
+    uint64_t z = 1;
+
+    (void)state;
+    for (int e = -60; e <= 60; e++)
+        for (int ulp = -3; ulp <= 3; ulp++) {
+            double two = ldexp(1, e), ten = pow(10, e / 3);
+
+            check_number(&b, two + ulp * ldexp(1, e - 53));
+            check_number(&b, ten * (1 + ulp * 0x1p-53));
+            check_number(&b, -ten * (1 + ulp * 1e-15));
+        }
+    for (int i = 0; i < 100000; i++) {
+        double u, x;
+
+        z = z * 6364136223846793005u + 1442695040888963407u;
+        u = (double)(z >> 11) * 0x1p-53;
+        x = ldexp(u, (int)(z % 70) - 16);
+        check_number(&b, x);
+        check_number(&b, floor(x * 1000) / 1000);
+        check_number(&b, (double)(float)u);
+        check_number(&b, floor(u * 1e6));
+    }
+}
+
 static void json_strings(void **state)
 {
     struct buf b = BUF_INIT;
@@ -170,6 +214,7 @@ int main(void)
         cmocka_unit_test(idents),
         cmocka_unit_test(times),
         cmocka_unit_test(json_numbers),
+        cmocka_unit_test(json_numbers_are_printfs),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(errors),
     };
