@@ -125,6 +125,10 @@ void json_text_real(struct buf *b, double x)
         buf_put(b, "null", 4);
         return;
     }
+    if (x == 0 && !signbit(x)) {
+        buf_put_u8(b, '0');
+        return;
+    }
     text[0] = '-';
     len = put_shortest(text + 1, fabs(x));
     if (len == 0)

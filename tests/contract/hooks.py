@@ -46,6 +46,25 @@ def possible(body):
         body["assign"].pop("normalize", None)
 
 
+PLAN_MEMBERS = {"alphapruning": {"epsilon", "mapping", "inner_epsilon", "mode", "direction",
+                                 "peak_compat"},
+                "owl": {"width"}, "dlp": {"width"}, "atp": {"beta"}}
+PLAN_TENSOR = {"alpha_mid": 2.5, "outlier_ratio": 0.1, "score": 1, "shape": [4, 8]}
+
+
+def plannable(body):
+    """Members that the method takes, a tensor that it can plan for, and a target within reach."""
+    takes = PLAN_MEMBERS.get(body.get("method", "alphapruning"), set())
+    for name in set(body) - takes - {"analysis", "metrics", "method", "m", "sparsity"}:
+        del body[name]
+    if body.get("mapping") != "mixed":
+        body.pop("inner_epsilon", None)
+    if "metrics" in body or "analysis" not in body or "width" in takes:
+        body.pop("analysis", None)
+        body["metrics"] = {"layers.0.w": PLAN_TENSOR}
+    body["sparsity"] = 0.5 if "m" in body else min(body["sparsity"], 0.8)
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = getattr(case, "meta", None)
@@ -77,3 +96,5 @@ def before_call(context, case, kwargs):
         plausible(case.body["params"])
     if isinstance(case.body, dict) and "kind" not in case.body:
         possible(case.body)
+    if isinstance(case.body, dict) and "sparsity" in case.body:
+        plannable(case.body)
