@@ -34,7 +34,7 @@
  * Beckman, Conover, Technometrics 21 (1979) 239), when all would take more than FARMS_EXACT_FLOPS.
  * No random numbers. Its standard error: see farms_fit(). Lanczos quadrature with one probe for
  * each window was tried first: for the same cost its error is ten times as large
- * (docs/allocation.md).
+ * (docs/farms.md).
  *
  * All functions are re-entrant, use no globals and no threads.
  */
