@@ -1,4 +1,4 @@
-/* cmd_decisions.c: spectralctl schedule, experts: what follows from an analysis */
+/* cmd_decisions.c: spectralctl schedule, experts, plan: what follows from an analysis */
 #include "cli/commands.h"
 #include "cli/field.h"
 #include "cli/table.h"
@@ -77,7 +77,8 @@ static void print_warnings(const struct context *cx, const json_t *reply)
 
     json_array_foreach(json_object_get(reply, "warnings"), i, w)
     {
-        AUTO(freep) char *clean = text_clean(json_string_value(w) ? json_string_value(w) : "");
+        const char *text = json_is_object(w) ? field_text(w, "detail") : json_string_value(w);
+        AUTO(freep) char *clean = text_clean(text ? text : "");
 
         fprintf(stderr, "%swarning: %s%s\n", term_colour(&cx->err, COLOUR_YELLOW), clean,
                 term_colour(&cx->err, COLOUR_NONE));
@@ -323,3 +324,145 @@ static int run_experts(struct context *cx, const void *settings,
 
 const struct command command_experts = {&experts_args, sizeof(struct experts_settings),
                                         run_experts};
+
+/* --- plan ---------------------------------------------------------------------------------- */
+
+struct plan_settings {
+    struct output_form form;
+    const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude;
+    struct arg_count m;
+};
+
+#define AT(field) offsetof(struct plan_settings, field)
+static const struct arg_option plan_options[] = {
+    {"sparsity", ARG_TEXT, AT(sparsity), "SHARE", "the target, such as 0.7 (required)"},
+    {"method", ARG_TEXT, AT(method), "alphapruning|uniform|uniform_plus|er|erk|atp",
+     "how the target is shared out (alphapruning)"},
+    {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
+    {"epsilon", ARG_TEXT, AT(epsilon), "SHARE", "how far ratios differ (0.3)"},
+    {"mapping", ARG_TEXT, AT(mapping), "block_wise|per_matrix|mixed", "whose metric counts"},
+    {"min", ARG_TEXT, AT(low), "SHARE", "least sparsity of a tensor (0)"},
+    {"max", ARG_TEXT, AT(high), "SHARE", "greatest sparsity of a tensor (0.99)"},
+    {"exclude", ARG_TEXT, AT(exclude), "REGEX", "tensors that take no part"},
+    {"m", ARG_COUNT, AT(m), "M", "whole steps of 1/M: an N:M plan"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
+    {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV, every tensor"},
+};
+#undef AT
+static const struct arg_command plan_args = {
+    .name = "plan",
+    .operands = "ANALYSIS",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "How sparse each block of a model becomes.",
+    .notes = "Examples:\n"
+             "  spectralctl plan ana_01K... --sparsity 0.7\n"
+             "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n",
+    .options = plan_options,
+    .n_options = ARRAY_LEN(plan_options),
+};
+
+static bool put_limits(json_t *body, const struct plan_settings *s)
+{
+    json_t *limits = json_object();
+    bool ok = put_number(limits, "min", "min", s->low) && put_number(limits, "max", "max", s->high);
+
+    if (ok && json_object_size(limits) > 0)
+        (void)json_object_set(body, "limits", limits);
+    json_decref(limits);
+    return ok;
+}
+
+static json_t *plan_body(const struct plan_settings *s, const char *analysis)
+{
+    json_t *body = json_pack("{s:s}", "analysis", analysis);
+
+    put_text(body, "method", s->method);
+    put_text(body, "metric", s->metric);
+    put_text(body, "mapping", s->mapping);
+    put_text(body, "exclude", s->exclude);
+    if (s->m.given)
+        (void)json_object_set_new(body, "m", json_integer(s->m.value));
+    if (put_number(body, "sparsity", "sparsity", s->sparsity) &&
+        put_number(body, "epsilon", "epsilon", s->epsilon) && put_limits(body, s))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static void print_blocks(const struct context *cx, const json_t *reply)
+{
+    const struct table_column columns[] = {
+        {"block", false, true, 0},
+        {field_text(reply, "metric"), true, false, 2},
+        {"sparsity", true, false, 0},
+        {"", false, false, 1},
+    };
+    AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
+    const json_t *block;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "blocks"), i, block)
+    {
+        double sparsity = json_number_value(json_object_get(block, "sparsity"));
+
+        table_cell(t, COLOUR_NONE, "%s", field_text(block, "block"));
+        table_json(t, json_object_get(block, "metric"));
+        table_cell(t, COLOUR_NONE, "%.4f", sparsity);
+        add_bar(t, cx, sparsity, 1);
+    }
+    table_print(t, &cx->out);
+    printf("\n%s: %.4f of the plan's weights, %.4f of the model's\n", field_text(reply, "id"),
+           json_number_value(json_object_get(reply, "achieved_sparsity")),
+           json_number_value(json_object_get(reply, "model_sparsity")));
+}
+
+static void print_tensors(const json_t *reply)
+{
+    static const char *const keys[] = {"name", "block", "role", "metric", "params", "sparsity"};
+    struct table_column columns[ARRAY_LEN(keys)];
+    AUTO(table_freep) struct table *t = NULL;
+    const json_t *tensor;
+    size_t i;
+
+    for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+        columns[k] = (struct table_column){keys[k], k > 2, false, 0};
+    t = table_new(columns, ARRAY_LEN(columns));
+    json_array_foreach(json_object_get(reply, "tensors"), i, tensor)
+    {
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            if (k <= 2)
+                table_cell(t, COLOUR_NONE, "%s", field_text(tensor, keys[k]));
+            else
+                add_number(t, true, json_object_get(tensor, keys[k]));
+    }
+    table_print_csv(t, stdout);
+}
+
+static int run_plan(struct context *cx, const void *settings, const struct arg_operands *operands)
+{
+    const struct plan_settings *s = settings;
+    json_auto_t *body = NULL, *reply = NULL;
+    int status = EXIT_DONE;
+
+    if (!output_form_valid(&s->form))
+        return EXIT_USAGE;
+    if (!s->sparsity)
+        return command_misused("--sparsity SHARE is required: the part of the weights to prune");
+    body = plan_body(s, operands->value[0]);
+    if (!body)
+        return EXIT_USAGE;
+    if (!post(cx, "/v1/plans", body, &reply, &status))
+        return status;
+    if (s->form.json)
+        command_print_json(reply);
+    else if (s->form.csv)
+        print_tensors(reply);
+    else
+        print_blocks(cx, reply);
+    if (!s->form.json)
+        print_warnings(cx, reply);
+    return EXIT_DONE;
+}
+
+const struct command command_plan = {&plan_args, sizeof(struct plan_settings), run_plan};

@@ -1,11 +1,13 @@
 """Exponents of layers and what is decided from them: plans."""
 
+import csv
 import json
 import os
+import subprocess
 
 import pytest
 
-from daemon import TOP
+from daemon import CTL, TOP
 
 DATA = os.path.join(TOP, "tests/data")
 
@@ -396,3 +398,31 @@ def test_unknown_metric_of_an_analysis(manlm, plans):
     problem(post(plans, analysis=manlm[0], sparsity=0.5, metric="alpha_best"), 400, "#/metric",
             "alpha_best")
     problem(post(plans, analysis=manlm[0], sparsity=0.5, metric="longname"), 400, "#/metric")
+
+
+# --- spectralctl ------------------------------------------------------------------------------
+
+
+def ctl(d, *args, status=0):
+    r = subprocess.run([CTL, "--server", f"http://127.0.0.1:{d.port}", *args], capture_output=True,
+                       text=True, timeout=60)
+    assert r.returncode == status, r.stderr
+    return r
+
+
+def test_plan_on_the_command_line(manlm, plans):
+    analysis = manlm[0]
+    p = plan(plans, analysis=analysis, sparsity=0.6, limits={"max": 0.8}, exclude="down_proj", m=8)
+    options = ["--sparsity", "0.6", "--max", "0.8", "--exclude", "down_proj", "--m", "8"]
+    assert json.loads(ctl(plans, "plan", analysis, *options, "--json").stdout) == p
+    text = ctl(plans, "plan", analysis, *options, "--csv").stdout
+    lines = list(csv.DictReader(text.splitlines()))
+    assert [(x["name"], float(x["sparsity"])) for x in lines] == \
+        [(t["name"], t["sparsity"]) for t in p["tensors"]]
+    r = ctl(plans, "plan", analysis, "--sparsity", "0.5", "--method", "atp")
+    rows = [line.split() for line in r.stdout.splitlines() if line.startswith("model.layers")]
+    assert len(rows) == 4 and [len(row[-1]) for row in rows] == sorted(len(x[-1]) for x in rows)
+    assert "warning: at 50 %" in r.stderr
+    assert "required" in ctl(plans, "plan", analysis, status=1).stderr
+    assert "number" in ctl(plans, "plan", analysis, "--sparsity", "x", status=1).stderr
+    assert "0.99" in ctl(plans, "plan", analysis, "--sparsity", "0.999", status=2).stderr
