@@ -8,18 +8,25 @@
  * number for which the sum holds (water-filling), so limits never make a plan miss its target. A
  * target is infeasible exactly when it lies outside [sum d min, sum d max] / sum d.
  *
- *   uniform       s_l = t
- *   uniform_plus  the same; the first convolution stays dense and the last tensor keeps at least
- *                 20 % (Gale, Elsen, Hooker, arXiv 1902.09574)
- *   er, erk       1 - s_l proportional to (n_in + n_out [+ k_h + k_w]) / (n_in n_out [k_h k_w])
- *                 (Mocanu et al. 2018; Evci et al., arXiv 1911.11134)
- *   atp           s_l = S + beta (i - (L - 1) / 2), i = 0 ... L-1 the block's depth (ATP, ICML
- * 2025) alphapruning  r_l = 1 - epsilon + 2 epsilon (q_l - q_min) / (q_max - q_min), s_l = t r_l;
- * in additive mode s_l = S - epsilon + 2 epsilon (...) + t (arXiv 2410.10912, lib/prune.py). A
- * larger metric q means more sparsity; low_rank the reverse. owl           1 - s_l = 1 - S + x_l -
- * mean x, x_l = width (D_l - D_min) / (D_max - D_min), D_l a block's share of outliers (arXiv
- * 2310.05175); width = 2 Lambda dlp           the same with the order of a block's mean score
- * reversed (arXiv 2505.23807); width = 2 alpha
+ *   uniform: s_l = t.
+ *
+ *   uniform_plus: the same; the first convolution stays dense and the last tensor keeps at least
+ *   20 % (Gale, Elsen, Hooker, arXiv 1902.09574).
+ *
+ *   er, erk: 1 - s_l proportional to (n_in + n_out [+ k_h + k_w]) / (n_in n_out [k_h k_w])
+ *   (Mocanu et al. 2018; Evci et al., arXiv 1911.11134).
+ *
+ *   atp: s_l = S + beta (i - (L - 1) / 2), i = 0 ... L-1 the block's depth (ATP, ICML 2025).
+ *
+ *   alphapruning: r_l = 1 - epsilon + 2 epsilon (q_l - q_min) / (q_max - q_min), s_l = t r_l; in
+ *   additive mode s_l = S - epsilon + 2 epsilon (...) + t (arXiv 2410.10912, lib/prune.py). A
+ *   larger metric q means more sparsity; low_rank the reverse.
+ *
+ *   owl: 1 - s_l = 1 - S + x_l - mean x, x_l = width (D_l - D_min) / (D_max - D_min), D_l a block's
+ *   share of outliers (arXiv 2310.05175); width = 2 Lambda.
+ *
+ *   dlp: the same with the order of a block's mean score reversed (arXiv 2505.23807);
+ *   width = 2 alpha.
  *
  * owl, dlp and atp are defined over blocks of equal size; where sizes differ, all are moved by the
  * one number that makes the sum hold.
