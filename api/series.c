@@ -13,7 +13,8 @@
 
 bool series_metric(const char *name, const char **out)
 {
-    static const char *const others[] = {"error_bound", "num_nonfinite",   "farms_alpha", "farms_D", "farms_num_evals", "farms_alpha_se"};
+    static const char *const others[] = {"error_bound", "num_nonfinite",   "farms_alpha",
+                                         "farms_D",     "farms_num_evals", "farms_alpha_se"};
     int c = column_find(name);
 
     if (c >= 0) {
