@@ -115,33 +115,13 @@ static struct reply *read_layers(void *work, struct store *st)
     return r == 0 ? NULL : reply_err(&err);
 }
 
-static struct reply *write_layers(void *work, struct immutable_text *out)
-{
-    struct err err;
-
-    return table_write(work, out, &err) < 0 ? reply_err(&err) : NULL;
-}
-
-static void free_page(void *work)
-{
-    table_page_free(work);
-}
-
 struct reply *ep_layers_list(struct request *rq)
 {
-    static const struct immutable_ops ops = {read_layers, write_layers, free_page};
-    struct immutable_wish wish;
-    struct table_page *p;
-    struct reply *r = immutable_find(rq, table_forms, table_n_forms, &wish);
-    AUTO(freep) char *path = NULL;
+    static const struct immutable_ops ops = {read_layers, table_write, table_free};
 
-    if (r)
-        return r;
     if (!ident_valid(rq->match.arg[0], "ana_"))
         return reply_problem(ERR_NOT_FOUND, "no such analysis");
-    path = xasprintf("/v1/analyses/%s/layers", rq->match.arg[0]);
-    r = table_ask(rq, &layers, rq->match.arg[0], path, &wish, &p);
-    return r ? r : immutable_make(rq, &wish, &ops, p);
+    return table_reply(rq, &layers, "/v1/analyses/", rq->match.arg[0], "/layers", &ops);
 }
 
 /* --- one row -----------------------------------------------------------------------------------

@@ -133,12 +133,12 @@ static int read_page(struct request *rq, struct series_ask *a, struct err *err)
 static struct reply *read_ask(struct request *rq, struct series_ask *a)
 {
     struct immutable_wish wish;
-    struct reply *no = immutable_find(rq, table_forms, table_n_forms, &wish);
+    struct reply *no;
     struct err err;
     int r;
 
-    if (!no)
-        no = immutable_choose(rq, table_forms, table_n_forms, &wish, &a->form);
+    immutable_wish_read(rq, table_forms, table_n_forms, &wish);
+    no = immutable_choose(rq, table_forms, table_n_forms, &wish, &a->form);
     if (no)
         return no;
     r = read_label(&rq->query, a, &err);

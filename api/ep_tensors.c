@@ -42,31 +42,11 @@ static struct reply *read_tensors(void *work, struct store *st)
     return fetch(work, st, &err) == 0 ? NULL : reply_err(&err);
 }
 
-static struct reply *write_tensors(void *work, struct immutable_text *out)
-{
-    struct err err;
-
-    return table_write(work, out, &err) < 0 ? reply_err(&err) : NULL;
-}
-
-static void free_page(void *work)
-{
-    table_page_free(work);
-}
-
 struct reply *ep_tensors_list(struct request *rq)
 {
-    static const struct immutable_ops ops = {read_tensors, write_tensors, free_page};
-    struct immutable_wish wish;
-    struct table_page *p;
-    struct reply *r = immutable_find(rq, table_forms, table_n_forms, &wish);
-    AUTO(freep) char *path = NULL;
+    static const struct immutable_ops ops = {read_tensors, table_write, table_free};
 
-    if (r)
-        return r;
     if (!ident_valid(rq->match.arg[0], "mdl_"))
         return reply_problem(ERR_NOT_FOUND, "no such model");
-    path = xasprintf("/v1/models/%s/tensors", rq->match.arg[0]);
-    r = table_ask(rq, &tensors, rq->match.arg[0], path, &wish, &p);
-    return r ? r : immutable_make(rq, &wish, &ops, p);
+    return table_reply(rq, &tensors, "/v1/models/", rq->match.arg[0], "/tensors", &ops);
 }

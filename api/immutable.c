@@ -31,13 +31,11 @@ static struct reply *doc_reply(const struct request *rq, struct doc *d)
     return reply_doc(d, request_has_etag(rq, d->etag));
 }
 
-struct reply *immutable_find(struct request *rq, const struct immutable_form *form, size_t n,
-                             struct immutable_wish *wish)
+void immutable_wish_read(const struct request *rq, const struct immutable_form *form, size_t n,
+                         struct immutable_wish *wish)
 {
     const char *offer[IMMUTABLE_FORMS_MAX];
-    AUTO(freep) char *key = NULL;
     struct accept a;
-    struct doc *d;
 
     ASSERT(n <= IMMUTABLE_FORMS_MAX);
     for (size_t i = 0; i < n; i++)
@@ -46,6 +44,15 @@ struct reply *immutable_find(struct request *rq, const struct immutable_form *fo
     (void)MHD_get_connection_values(rq->mhd, MHD_HEADER_KIND, see_accept, &a);
     wish->offer = accept_choose(&a);
     wish->gzip = accept_gzip(request_header(rq, "Accept-Encoding"));
+}
+
+struct reply *immutable_find(struct request *rq, const struct immutable_form *form, size_t n,
+                             struct immutable_wish *wish)
+{
+    AUTO(freep) char *key = NULL;
+    struct doc *d;
+
+    immutable_wish_read(rq, form, n, wish);
     key = key_of(rq, wish);
     d = doc_cache_find(rq->api->docs, key);
     return d ? doc_reply(rq, d) : NULL;

@@ -38,6 +38,10 @@ struct immutable_ops {
     void (*free)(void *work);                                       /* on any thread */
 };
 
+/* What Accept and Accept-Encoding say of these forms. */
+void immutable_wish_read(const struct request *rq, const struct immutable_form *form, size_t n,
+                         struct immutable_wish *wish);
+
 /* The reply, when it is in memory (or 304 when the client has it); else NULL and *wish. `form`:
  * the forms of this resource, the usual one first. */
 struct reply *immutable_find(struct request *rq, const struct immutable_form *form, size_t n,

@@ -19,7 +19,7 @@ const struct immutable_form table_forms[] = {
 };
 const size_t table_n_forms = ARRAY_LEN(table_forms);
 
-void table_page_free(struct table_page *p)
+static void table_page_free(struct table_page *p)
 {
     if (!p)
         return;
@@ -133,9 +133,10 @@ static char *url_of(const struct table_page *p, const char *path)
     return (char *)url.data;
 }
 
-struct reply *table_ask(struct request *rq, const struct table *t, const char *resource,
-                        const char *path, const struct immutable_wish *wish,
-                        struct table_page **out)
+/* Read the query. NULL and an owned *out, or a problem. */
+static struct reply *read_ask(struct request *rq, const struct table *t, const char *resource,
+                              const char *path, const struct immutable_wish *wish,
+                              struct table_page **out)
 {
     AUTO(table_page_freep) struct table_page *p = xcalloc(1, sizeof *p);
     struct reply *no = immutable_choose(rq, table_forms, table_n_forms, wish, &p->form);
@@ -312,7 +313,8 @@ static void write_csv_head(const struct table_page *p, struct buf *b)
     csv_end(b);
 }
 
-int table_write(const struct table_page *p, struct immutable_text *out, struct err *err)
+/* Fails on malformed rows. */
+static int write_page(const struct table_page *p, struct immutable_text *out, struct err *err)
 {
     bool csv = strcmp(p->form->word, "csv") == 0;
     struct page_cursor next = {.first = p->next};
@@ -335,4 +337,34 @@ int table_write(const struct table_page *p, struct immutable_text *out, struct e
     if (p->more)
         out->link = xasprintf("<%s&page_token=%s>; rel=\"next\"", p->url, token);
     return 0;
+}
+
+/* --- the answer --------------------------------------------------------------------------------
+ */
+
+struct reply *table_write(void *page, struct immutable_text *out)
+{
+    struct err err;
+
+    return write_page(page, out, &err) < 0 ? reply_err(&err) : NULL;
+}
+
+void table_free(void *page)
+{
+    table_page_free(page);
+}
+
+struct reply *table_reply(struct request *rq, const struct table *t, const char *above,
+                          const char *resource, const char *below, const struct immutable_ops *ops)
+{
+    struct immutable_wish wish;
+    struct table_page *p;
+    struct reply *r = immutable_find(rq, table_forms, table_n_forms, &wish);
+    AUTO(freep) char *path = NULL;
+
+    if (r)
+        return r;
+    path = xasprintf("%s%s%s", above, resource, below);
+    r = read_ask(rq, t, resource, path, &wish, &p);
+    return r ? r : immutable_make(rq, &wish, ops, p);
 }

@@ -48,16 +48,15 @@ struct table_page {
     uint64_t next; /* row number at which the next page starts */
 };
 
-/* Read the query. `path` is the URL of the table. NULL and an owned *out, or a problem. */
-struct reply *table_ask(struct request *rq, const struct table *t, const char *resource,
-                        const char *path, const struct immutable_wish *wish,
-                        struct table_page **out);
-void table_page_free(struct table_page *p);
-
 /* The rows of the page that pass the filters. On the store thread. */
 int table_fetch(struct table_page *p, struct store *st, const struct digest *key, struct err *err);
 
-/* Write the page; on any thread. Fails on malformed rows. */
-int table_write(const struct table_page *p, struct immutable_text *out, struct err *err);
+/* Answer a list request: from memory, or by having its page made. The table's URL is `above`,
+ * `resource`, `below`. `ops`: read, the table's own, which calls table_fetch(); and the two that
+ * all tables share. */
+struct reply *table_reply(struct request *rq, const struct table *t, const char *above,
+                          const char *resource, const char *below, const struct immutable_ops *ops);
+struct reply *table_write(void *page, struct immutable_text *out);
+void table_free(void *page);
 
 #endif
