@@ -44,8 +44,10 @@
 #include "compute/hill.h"
 #include "compute/matrix.h"
 
-/* Part of every cache key: raise it when any result may differ in a bit. */
-#define FARMS_VERSION 1
+/* Parts of cache keys: raise them when any eigenvalue, or any fit of the same ones, may differ in a
+ * bit. */
+#define FARMS_VERSION     1
+#define FARMS_FIT_VERSION 1
 
 #define FARMS_ROWS_MIN    2
 #define FARMS_ROWS_MAX    8192

@@ -1,15 +1,13 @@
 /* analyze_farms.c: the exponent of equally shaped windows of each row that has a spectrum.
  *
- *   key = H(version, unit digest, layout, window parameters, precision)
- *
  * A row's runs are tasks of their own, so several workers share one matrix. Their values are
- * gathered in a memory file as they arrive; the last one sends it to a worker for the fit. The key
- * does not know the spectrum: either may be in the cache without the other.
+ * gathered in a memory file, the pool, as they arrive; the last one sends it to the cache and to a
+ * worker for the fit. A pool that the cache has goes to the fit at once, and one that another job
+ * computes is waited for (sched.h).
  */
-#include "daemon/analyze.h"
+#include "daemon/analyze_farms.h"
 
 #include "common/fdio.h"
-#include "daemon/farms_task.h"
 #include "daemon/log.h"
 
 #include <math.h>
@@ -21,32 +19,19 @@
 #define TASK_FLOPS 2e9
 /* About 100 operations for each value and binary digit of the number of values, and the scan. */
 #define FIT_COST_PER_VALUE 5e3
+/* Pools from the cache that are in memory at a time. */
+#define POOLS_LOADED 4
 
-struct row_farms {
-    struct farms_task task;
-    struct farms_plan plan;
-    struct digest key;
-    size_t left;  /* tasks under way */
-    int pool_fd;  /* values of all runs, once the first is there */
-    double *pool; /* mapped; NULL after sealing */
-    double bound;
-    struct err err;
-};
-
-struct farms_work {
-    struct row_farms *row; /* one for each layer */
-};
-
-static size_t pool_bytes(const struct row_farms *f)
+static void pool_unmap(struct row_farms *f)
 {
-    return farms_values(&f->plan) * sizeof(double);
+    if (f->pool)
+        (void)munmap(f->pool, farms_pool_bytes(&f->plan));
+    f->pool = NULL;
 }
 
 static void pool_drop(struct row_farms *f)
 {
-    if (f->pool)
-        (void)munmap(f->pool, pool_bytes(f));
-    f->pool = NULL;
+    pool_unmap(f);
     fd_close(&f->pool_fd);
 }
 
@@ -59,59 +44,68 @@ void analyze_farms_free(struct analyze *a)
     free(a->farms);
 }
 
+/* --- pools from the cache ------------------------------------------------------------------ */
+
+static void load_more(struct analyze *a)
+{
+    struct farms_work *w = a->farms;
+
+    for (; w->next < a->layers.count && w->n_loading < POOLS_LOADED; w->next++) {
+        struct row_farms *f = &w->row[w->next];
+
+        if (!f->cached)
+            continue;
+        f->cached = false;
+        f->loading = true;
+        w->n_loading++;
+        analyze_farms_load(a, w->next);
+    }
+}
+
+static void load_later(struct analyze *a, size_t row)
+{
+    a->farms->row[row].cached = true;
+    if (row < a->farms->next)
+        a->farms->next = row;
+    load_more(a);
+}
+
+/* The row's pool is not needed any more: the next one may come. */
+static void pool_release(struct analyze *a, size_t row)
+{
+    struct row_farms *f = &a->farms->row[row];
+
+    pool_drop(f);
+    if (!f->loading)
+        return;
+    f->loading = false;
+    a->farms->n_loading--;
+    load_more(a);
+}
+
 /* --- the end of a row ---------------------------------------------------------------------- */
 
-static void row_failed(struct analyze *a, size_t row, const char *reason, const struct err *err)
+static void row_failed(struct analyze *a, size_t row, const struct err *err)
 {
     struct layer_farms *out = &a->lw[row].farms;
 
     out->outcome = FARMS_FAILED;
-    out->reason = reason ? reason : err_name(err->code);
+    out->reason = err_name(err->code);
     log_warn("job %s: windows of layer \"%.100s\": %s", a->job->rec.id, a->layers.l[row].longname,
              err->text);
-    pool_drop(&a->farms->row[row]);
+    pool_release(a, row);
     analyze_row_finished(a);
 }
 
-struct keeping {
-    struct analyze *a;
-    size_t row;
-    struct buf bytes;
-};
-
-static void keep_run(void *arg, void *state)
+/* Windows from the cache, or solved for this job. */
+static void count_row(struct analyze *a, bool hit)
 {
-    struct keeping *k = arg;
+    struct service *svc = a->job->svc;
 
-    (void)store_cache_put(job_store(state), CACHE_FIT, &k->a->farms->row[k->row].key, k->bytes.data,
-                          k->bytes.len, NULL);
-}
-
-static void keep_done(void *arg, const struct err *group_err)
-{
-    struct keeping *k = arg;
-    struct analyze *a = k->a;
-
-    if (group_err)
-        log_warn("results could not be cached: %s", group_err->text);
-    buf_done(&k->bytes);
-    free(k);
-    if (!a->job->ended)
-        analyze_row_finished(a);
-}
-
-static void row_done(struct analyze *a, size_t row, const struct farms_result *f)
-{
-    struct keeping *k = xcalloc(1, sizeof *k);
-
-    a->lw[row].farms.outcome = FARMS_DONE;
-    a->lw[row].farms.result = *f;
-    *k = (struct keeping){.a = a, .row = row};
-    farms_result_write(f, &k->bytes);
-    a->job->rec.misses++;
-    metric_inc(a->job->svc->m_misses, "farms", 1);
+    if (!hit)
+        a->job->rec.misses++;
+    metric_inc(hit ? svc->m_hits : svc->m_misses, "farms", 1);
     job_changed(a->job);
-    job_call_store(a->job, keep_run, keep_done, k);
 }
 
 /* --- tasks --------------------------------------------------------------------------------- */
@@ -120,17 +114,19 @@ static void fitted(void *arg, struct task *t, struct wire_message *m, const stru
 {
     struct analyze *a = arg;
     size_t row = t->tag[0];
+    struct layer_farms *out = &a->lw[row].farms;
     struct farms_result f;
     struct err bad = {0};
 
     a->job->flops_done += t->flops;
-    pool_drop(&a->farms->row[row]);
-    if (!m)
-        row_failed(a, row, NULL, err);
-    else if (farms_result_parse(m->body.data, m->body.len, &f, &bad) < 0)
-        row_failed(a, row, NULL, &bad);
-    else
-        row_done(a, row, &f);
+    if (!m || farms_result_parse(m->body.data, m->body.len, &f, &bad) < 0) {
+        row_failed(a, row, m ? &bad : err);
+        return;
+    }
+    out->outcome = FARMS_DONE;
+    out->result = f;
+    pool_release(a, row);
+    analyze_farms_keep_result(a, row);
 }
 
 static double fit_flops(const struct row_farms *f)
@@ -141,26 +137,38 @@ static double fit_flops(const struct row_farms *f)
 static void add_fit(struct analyze *a, size_t row)
 {
     struct row_farms *f = &a->farms->row[row];
-    struct task *t;
-    int r;
+    struct task *t = task_new(WORKER_COMPUTE, WIRE_FARMS_FIT, fitted, a);
 
-    (void)munmap(f->pool, pool_bytes(f));
-    f->pool = NULL;
-    r = memfd_seal(f->pool_fd, &f->err);
-    if (r < 0) {
-        row_failed(a, row, NULL, &f->err);
-        return;
-    }
-    t = task_new(WORKER_COMPUTE, WIRE_FARMS_FIT, fitted, a);
     t->tag[0] = row;
     t->label = a->layers.l[row].longname;
     t->flops = fit_flops(f);
-    t->bytes = 5 * (double)pool_bytes(f);
+    t->bytes = 5 * (double)farms_pool_bytes(&f->plan);
     t->fd[0] = f->pool_fd;
     t->n_fds = 1;
     farms_task_put(&t->body, &f->task);
-    buf_put_f64(&t->body, f->bound);
     sched_add(a->job->lane, t);
+}
+
+/* Every value is there. */
+static void pool_full(struct analyze *a, size_t row)
+{
+    struct row_farms *f = &a->farms->row[row];
+
+    farms_pool_begin(&f->plan, f->bound, f->pool);
+    pool_unmap(f);
+    if (memfd_seal(f->pool_fd, &f->err) < 0) {
+        sched_key_done(a->job->lane, &f->windows_key, false);
+        row_failed(a, row, &f->err);
+    } else {
+        count_row(a, false);
+        analyze_farms_keep_pool(a, row);
+    }
+}
+
+void analyze_farms_pool_kept(struct analyze *a, size_t row, bool stored)
+{
+    sched_key_done(a->job->lane, &a->farms->row[row].windows_key, stored);
+    add_fit(a, row);
 }
 
 /* The values of runs [first, first + count), from a worker, to where they belong. */
@@ -183,7 +191,7 @@ static int gather(struct row_farms *f, const struct wire_message *m, size_t firs
     if (n_nonfinite) /* the spectrum met none: the file has changed since */
         return err_set(err, ERR_CHANGED, "weights became NaN or infinite");
     if (!f->pool) {
-        rc = memfd_new("pool", pool_bytes(f), &f->pool_fd, &pool, err);
+        rc = memfd_new("pool", farms_pool_bytes(&f->plan), &f->pool_fd, &pool, err);
         f->pool = pool;
     }
     if (rc == 0)
@@ -192,7 +200,8 @@ static int gather(struct row_farms *f, const struct wire_message *m, size_t firs
         return rc;
     rc = farms_values_check(&f->plan, map, n, err);
     if (rc == 0)
-        memcpy(f->pool + farms_task_values(&f->plan, 0, first), map, n * sizeof(double));
+        memcpy(farms_pool_values(f->pool) + farms_task_values(&f->plan, 0, first), map,
+               n * sizeof(double));
     (void)munmap((void *)(uintptr_t)map, n * sizeof(double));
     f->bound = fmax(f->bound, bound);
     return rc;
@@ -205,17 +214,25 @@ static void solved(void *arg, struct task *t, struct wire_message *m, const stru
     struct row_farms *f = &a->farms->row[row];
 
     a->job->flops_done += t->flops;
-    if (!m)
+    if (!m && !err)
+        f->elsewhere = true;
+    else if (!m)
         f->err = *err;
     else if (f->err.code == 0)
         (void)gather(f, m, t->tag[1] >> 32, t->tag[1] & UINT32_MAX, &f->err);
     job_changed(a->job);
     if (--f->left > 0)
         return;
-    if (f->err.code)
-        row_failed(a, row, NULL, &f->err);
-    else
-        add_fit(a, row);
+    if (f->elsewhere) {
+        pool_drop(f);
+        f->err.code = 0;
+        load_later(a, row);
+    } else if (f->err.code) {
+        sched_key_done(a->job->lane, &f->windows_key, false);
+        row_failed(a, row, &f->err);
+    } else {
+        pool_full(a, row);
+    }
 }
 
 static void add_runs(struct analyze *a, size_t row, size_t first, size_t count)
@@ -227,6 +244,7 @@ static void add_runs(struct analyze *a, size_t row, size_t first, size_t count)
     t->tag[0] = row;
     t->tag[1] = (uint64_t)first << 32 | count;
     t->label = l->longname;
+    t->key = f->unshared ? NULL : &f->windows_key;
     for (size_t i = first; i < first + count; i++)
         t->flops += farms_run_flops(&f->plan, i);
     t->bytes = farms_run_bytes(&f->plan, 0) +
@@ -240,6 +258,7 @@ static void add_runs(struct analyze *a, size_t row, size_t first, size_t count)
     sched_add(a->job->lane, t);
 }
 
+/* Solve the windows. */
 static void start_row(struct analyze *a, size_t row)
 {
     struct row_farms *f = &a->farms->row[row];
@@ -248,44 +267,21 @@ static void start_row(struct analyze *a, size_t row)
     double bytes = farms_run_bytes(&f->plan, 0), budget = sched_budget(a->job->svc->sched);
     struct err err;
 
-    a->waiting++;
     if (bytes > budget) {
         err_set(&err, ERR_LIMIT, "windows need about %.0f MB, the limit for all workers is %.0f MB",
                 bytes / 1e6, budget / 1e6);
-        row_failed(a, row, NULL, &err);
+        row_failed(a, row, &err);
         return;
     }
+    for (size_t i = 0; i < runs; i++)
+        a->job->flops_total += farms_run_flops(&f->plan, i);
+    f->elsewhere = false;
     f->left = (runs + each - 1) / each;
     for (size_t i = 0; i < runs; i += each)
         add_runs(a, row, i, runs - i < each ? runs - i : each);
 }
 
 /* --- the stage ----------------------------------------------------------------------------- */
-
-static void make_key(struct hasher *h, const struct analyze *a, size_t row)
-{
-    const struct layer *l = &a->layers.l[row];
-    const struct row_farms *f = &a->farms->row[row];
-    const struct farms_params *p = &f->task.params;
-
-    hasher_add_str(h, "spectrald-farms");
-    hasher_add_u64(h, FARMS_VERSION);
-    hasher_add(h, analyze_unit_of(a, l)->digest.b, DIGEST_LEN);
-    hasher_add_u64(h, f->task.conv);
-    hasher_add_u64(h, l->rows);
-    hasher_add_u64(h, l->cols);
-    hasher_add_u64(h, l->n_slices);
-    hasher_add_u64(h, l->row_stride);
-    hasher_add_u64(h, l->col_stride);
-    hasher_add_u64(h, l->slice_stride);
-    hasher_add_u64(h, p->rows);
-    hasher_add(h, &p->q, sizeof p->q);
-    hasher_add_u64(h, p->windows);
-    hasher_add_u64(h, p->fit);
-    hasher_add_u64(h, p->mode);
-    hasher_add_u64(h, p->precision);
-    hasher_finish(h, &a->farms->row[row].key);
-}
 
 /* What is to be computed for a row, or why nothing is. */
 static void prepare(struct analyze *a, size_t row)
@@ -311,50 +307,48 @@ static void prepare(struct analyze *a, size_t row)
     }
 }
 
-static void lookup_run(void *arg, void *state)
+/* The cache has the exponent, or the pool for another fit, or (a file was lost) nothing. */
+void analyze_farms_loaded(struct analyze *a, size_t row)
 {
-    struct analyze *a = arg;
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    struct row_farms *f = &a->farms->row[row];
+    bool done = a->lw[row].farms.outcome == FARMS_DONE;
 
-    for (size_t i = 0; i < a->layers.count; i++) {
-        struct layer_farms *out = &a->lw[i].farms;
-        struct buf b = BUF_INIT;
-
-        if (out->outcome != FARMS_WANTED)
-            continue;
-        make_key(h, a, i);
-        if (store_cache_find(job_store(state), CACHE_FIT, &a->farms->row[i].key, &b, NULL) == 0 &&
-            farms_result_parse(b.data, b.len, &out->result, NULL) == 0)
-            out->outcome = FARMS_DONE;
-        buf_done(&b);
+    if (done || f->pool_fd >= 0)
+        count_row(a, true);
+    if (done) {
+        a->job->flops_done += fit_flops(f);
+        pool_release(a, row);
+        analyze_row_finished(a);
+    } else if (f->pool_fd >= 0) {
+        add_fit(a, row);
+    } else {
+        f->unshared = true;
+        pool_release(a, row);
+        start_row(a, row);
     }
 }
 
-static void lookup_done(void *arg, const struct err *group_err)
+void analyze_farms_looked_up(struct analyze *a)
 {
-    struct analyze *a = arg;
     struct job *j = a->job;
     bool any = false;
 
-    (void)group_err; /* a full cache costs time, not results */
-    if (j->ended)
-        return;
-    a->waiting = 1;
+    a->waiting = 1; /* keeps the stage open until every row has been started */
     for (size_t i = 0; i < a->layers.count; i++) {
-        const struct row_farms *f = &a->farms->row[i];
-
+        if (a->lw[i].farms.outcome == FARMS_DONE)
+            count_row(a, true);
         if (a->lw[i].farms.outcome != FARMS_WANTED)
             continue;
-        for (size_t run = 0; run < f->plan.n_runs; run++)
-            j->flops_total += farms_run_flops(&f->plan, run);
-        j->flops_total += fit_flops(f);
+        j->flops_total += fit_flops(&a->farms->row[i]);
+        a->waiting++;
         any = true;
     }
     if (any)
         analyze_needs_work(a);
     for (size_t i = 0; i < a->layers.count && !j->ended; i++)
-        if (a->lw[i].farms.outcome == FARMS_WANTED)
+        if (a->lw[i].farms.outcome == FARMS_WANTED && !a->farms->row[i].cached)
             start_row(a, i);
+    load_more(a);
     if (!j->ended)
         analyze_row_finished(a);
 }
@@ -369,5 +363,5 @@ void analyze_farms(struct analyze *a)
     a->farms->row = xcalloc(a->layers.count, sizeof *a->farms->row);
     for (size_t i = 0; i < a->layers.count; i++)
         prepare(a, i);
-    job_call_store(a->job, lookup_run, lookup_done, a);
+    analyze_farms_lookup(a);
 }

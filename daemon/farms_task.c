@@ -2,8 +2,15 @@
 #include "daemon/farms_task.h"
 
 #include <math.h>
+#include <string.h>
 
 #define RESULT_MAGIC 0x31524653u /* "SFR1" */
+#define POOL_MAGIC   0x31504653u /* "SFP1" */
+
+struct pool_header {
+    uint64_t magic, count;
+    double error_bound;
+};
 
 int farms_task_plan(const struct farms_task *t, struct farms_plan *out, struct err *err)
 {
@@ -106,4 +113,43 @@ int farms_values_check(const struct farms_plan *plan, const double *lambda, size
             (i % plan->order > 0 && lambda[i] < lambda[i - 1]))
             return err_set(err, ERR_CRASHED, "a worker sent impossible eigenvalues of windows");
     return 0;
+}
+
+size_t farms_pool_bytes(const struct farms_plan *plan)
+{
+    return sizeof(struct pool_header) + farms_values(plan) * sizeof(double);
+}
+
+double *farms_pool_values(void *pool)
+{
+    return (double *)((struct pool_header *)pool + 1);
+}
+
+void farms_pool_begin(const struct farms_plan *plan, double error_bound, void *pool)
+{
+    struct pool_header h = {POOL_MAGIC, farms_values(plan), error_bound};
+
+    memcpy(pool, &h, sizeof h);
+}
+
+int farms_pool_check(const struct farms_plan *plan, const void *pool, size_t len, struct err *err)
+{
+    struct pool_header h;
+
+    if (len != farms_pool_bytes(plan))
+        return err_set(err, ERR_CRASHED, "a pool of windows has the wrong size");
+    memcpy(&h, pool, sizeof h);
+    if (h.magic != POOL_MAGIC || h.count != farms_values(plan) || !isfinite(h.error_bound) ||
+        h.error_bound < 0)
+        return err_set(err, ERR_CRASHED, "a pool of windows is malformed");
+    return farms_values_check(plan, (const double *)((const struct pool_header *)pool + 1), h.count,
+                              err);
+}
+
+double farms_pool_bound(const void *pool)
+{
+    struct pool_header h;
+
+    memcpy(&h, pool, sizeof h);
+    return h.error_bound;
 }

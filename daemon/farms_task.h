@@ -2,7 +2,7 @@
  *
  *   farms      task, u32 first, u32 count                       fd: file
  *       reply  f64 error_bound, u64 n_nonfinite                 fd: the runs' values
- *   farms_fit  task, f64 error_bound                            fd: all values
+ *   farms_fit  task                                             fd: the pool
  *       reply  a result record
  */
 #ifndef SPECTRALD_FARMS_TASK_H
@@ -37,6 +37,16 @@ size_t farms_task_values(const struct farms_plan *plan, size_t first, size_t cou
 /* Check what a worker sent: windows of finite values >= 0, each ascending. ERR_CRASHED. */
 int farms_values_check(const struct farms_plan *plan, const double *lambda, size_t n,
                        struct err *err);
+
+/* The pool: a header, then the values of all runs in order. Workers get it as a memory file, the
+ * cache keeps it. Aligned to 8 bytes. */
+size_t farms_pool_bytes(const struct farms_plan *plan);
+double *farms_pool_values(void *pool);
+/* Write the header. error_bound: the largest of the runs. */
+void farms_pool_begin(const struct farms_plan *plan, double error_bound, void *pool);
+double farms_pool_bound(const void *pool);
+/* Check header, length and values, as farms_values_check() does. */
+int farms_pool_check(const struct farms_plan *plan, const void *pool, size_t len, struct err *err);
 
 struct wire_reply; /* daemon/worker.h */
 

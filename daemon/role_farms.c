@@ -87,12 +87,11 @@ int role_farms(const struct wire_message *m, struct reader *r, struct wire_reply
 int role_farms_fit(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
                    struct err *err)
 {
-    AUTO(freep) double *lambda = NULL;
+    AUTO(freep) void *pool = NULL;
     struct farms_result f;
     struct farms_task t;
     struct farms_plan plan;
     const void *map = NULL;
-    double bound;
     size_t len;
     int rc = farms_task_get(r, &t, err);
 
@@ -100,19 +99,18 @@ int role_farms_fit(const struct wire_message *m, struct reader *r, struct wire_r
         rc = farms_task_plan(&t, &plan, err);
     if (rc < 0)
         return rc;
-    bound = reader_f64(r);
     if (!reader_ok(r) || m->n_fds != 1)
         return bad_task(err);
-    len = farms_values(&plan) * sizeof *lambda;
-    lambda = malloc(len);
-    if (!lambda)
+    len = farms_pool_bytes(&plan);
+    pool = malloc(len);
+    if (!pool)
         return err_set(err, ERR_NOMEM, "no memory for %zu bytes", len);
     rc = memfd_map_sealed(m->fd[0], len, &map, err);
     if (rc < 0)
         return rc;
-    memcpy(lambda, map, len);
+    memcpy(pool, map, len);
     (void)munmap((void *)(uintptr_t)map, len);
-    rc = farms_fit(&plan, lambda, bound, &f, err);
+    rc = farms_fit(&plan, farms_pool_values(pool), farms_pool_bound(pool), &f, err);
     if (rc == 0)
         farms_result_write(&f, &reply->body);
     return rc;

@@ -177,8 +177,15 @@ struct file_record {
 };
 void file_record_done(struct file_record *f);
 
-/* A spectrum, a fit, or the request for a plan: opaque bytes under a 256-bit key. */
-enum cache_kind { CACHE_SPECTRUM = 0, CACHE_FIT = 1, CACHE_PLAN = 2, CACHE_KIND_COUNT };
+/* A spectrum, a fit, the request for a plan, or the eigenvalues of a matrix's windows: opaque bytes
+ * under a 256-bit key. */
+enum cache_kind {
+    CACHE_SPECTRUM = 0,
+    CACHE_FIT = 1,
+    CACHE_PLAN = 2,
+    CACHE_WINDOWS = 3,
+    CACHE_KIND_COUNT
+};
 
 /* A row of a table: a layer of an analysis, or a tensor of a model. */
 struct layer_row {

@@ -87,9 +87,13 @@ def test_known_windows_are_not_solved_again(farms):
     again, same = analyze(d, "manlm.safetensors", params)
     assert first["cache"]["misses"] == 30 and again["cache"]["misses"] == 0
     assert rows == same
-    # Another fit of the same windows, and the same fit after a restart.
-    other, _ = analyze(d, "manlm.safetensors", {"farms": {"rows": 64, "windows": 3, "fit": "ks"}})
-    assert other["cache"]["misses"] == 30
+    # Another fit of the same windows, what comes to the same windows, and all after a restart.
+    other, ks = analyze(d, "manlm.safetensors", {"farms": {"rows": 64, "windows": 3, "fit": "ks"}})
+    assert other["cache"]["misses"] == 0
+    assert all(r["farms_num_evals"] == rows[n]["farms_num_evals"] for n, r in ks.items())
+    assert any(r["farms_alpha"] != rows[n]["farms_alpha"] for n, r in ks.items())
+    same, fast = analyze(d, "manlm.safetensors", {"farms": {"rows": 64, "windows": 3, "mode": "fast"}})
+    assert same["cache"]["misses"] == 0 and fast == rows
     d.stop()
     d.start()
     reply = d.submit("manlm.safetensors", params)
