@@ -73,23 +73,3 @@ int body_parse(const struct buf *body, json_t **out, struct err *err)
     *out = root;
     return 0;
 }
-
-int body_check_members(const json_t *obj, const char *const *names, size_t n, struct err *err)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach((json_t *)obj, key, value)
-    {
-        char pointer[ERR_POINTER_MAX];
-        size_t i = 0;
-
-        while (i < n && strcmp(names[i], key) != 0)
-            i++;
-        if (i < n)
-            continue;
-        err_pointer(pointer, "", key);
-        return err_set_at(err, ERR_INVALID, pointer, "unknown member");
-    }
-    return 0;
-}

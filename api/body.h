@@ -14,7 +14,4 @@
  * parsing. ERR_INVALID saying where; the text repeats nothing of the body. */
 int body_parse(const struct buf *body, json_t **out, struct err *err);
 
-/* Members of `obj` must be among the `n` names. ERR_INVALID with the member's pointer. */
-int body_check_members(const json_t *obj, const char *const *names, size_t n, struct err *err);
-
 #endif

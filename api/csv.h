@@ -2,7 +2,7 @@
 #ifndef SPECTRALD_CSV_H
 #define SPECTRALD_CSV_H
 
-#include "api/row_text.h"
+#include "daemon/row_text.h"
 
 /* One field of text. */
 void csv_text(struct buf *out, const char *s, size_t len);

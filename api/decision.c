@@ -1,14 +1,14 @@
 /* decision.c: see decision.h. */
 #include "api/decision.h"
 
-#include "api/body.h"
 #include "api/gate.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
-#include "api/layer_ref.h"
 #include "api/wait.h"
 #include "common/json_text.h"
 #include "daemon/labels.h"
+#include "daemon/layer_analysis.h"
+#include "daemon/member.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,7 +289,7 @@ static int check_members(const json_t *body, const struct decision *kind, struct
         known[n++] = shared[i];
     for (size_t i = 0; i < kind->n_members; i++)
         known[n++] = kind->member[i];
-    return body_check_members(body, known, n, err);
+    return member_check(body, known, n, err);
 }
 
 static int check_layers(struct work *w, struct err *err)

@@ -1,9 +1,9 @@
 /* ep_analyses.c: /v1/analyses. */
 #include "api/ep.h"
-#include "api/json_out.h"
 #include "api/label_change.h"
 #include "api/list.h"
 #include "api/problem.h"
+#include "common/json_out.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -121,7 +121,7 @@ static int fetch(struct esd *e, struct store *st, struct err *err)
     r = row->has_spectrum ? store_cache_find(st, CACHE_SPECTRUM, &row->spectrum, &e->bytes, err)
                           : ERR_NOT_FOUND;
     if (r == ERR_NOT_FOUND)
-        return err_set(err, FAULT_GONE,
+        return err_set(err, ERR_GONE,
                        "the spectrum of this layer is no longer cached; submit the job again to "
                        "have it computed anew, and ask for the new analysis");
     return r;

@@ -1,9 +1,9 @@
 /* ep_experts.c: POST /v1/experts: how many experts each block gets. */
 #include "api/decision.h"
 #include "api/ep.h"
-#include "api/json_out.h"
-#include "api/member.h"
+#include "common/json_out.h"
 #include "compute/experts.h"
+#include "daemon/member.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,4 @@
 /* ep_jobs.c: /v1/jobs. */
-#include "api/body.h"
 #include "api/ep.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
@@ -7,6 +6,7 @@
 #include "api/list.h"
 #include "api/wait.h"
 #include "daemon/labels.h"
+#include "daemon/member.h"
 
 #include <string.h>
 
@@ -82,7 +82,7 @@ static int parse_job(const json_t *body, struct job_request *out, struct err *er
 {
     static const char *const members[] = {"kind", "source", "params", "labels"};
     struct job_request q = {.owner = "local"};
-    int r = body_check_members(body, members, ARRAY_LEN(members), err);
+    int r = member_check(body, members, ARRAY_LEN(members), err);
 
     if (r < 0)
         return r;

@@ -3,6 +3,7 @@
 #include "api/layer_ref.h"
 #include "api/problem.h"
 #include "api/table.h"
+#include "daemon/layer_analysis.h"
 #include "models/layers.h"
 
 #include <stdio.h>

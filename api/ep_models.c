@@ -1,7 +1,7 @@
 /* ep_models.c: /v1/models. */
 #include "api/ep.h"
-#include "api/json_out.h"
 #include "api/list.h"
+#include "common/json_out.h"
 
 #include <stdio.h>
 #include <string.h>

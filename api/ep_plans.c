@@ -5,9 +5,10 @@
  */
 #include "api/ep.h"
 
-#include "api/plan.h"
+#include "api/plans.h"
 #include "api/problem.h"
 #include "api/request.h"
+#include "daemon/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>

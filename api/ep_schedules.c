@@ -1,8 +1,8 @@
 /* ep_schedules.c: POST /v1/schedules: learning rates and weight decays per tensor. */
 #include "api/decision.h"
 #include "api/ep.h"
-#include "api/json_out.h"
 #include "api/schedule_make.h"
+#include "common/json_out.h"
 
 #include <stdarg.h>
 #include <stdio.h>

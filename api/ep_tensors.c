@@ -27,7 +27,7 @@ static int fetch(struct table_page *p, struct store *st, struct err *err)
     if (r == 0)
         r = store_rows_get(st, &key, 0, 1, &first, err);
     if (r == 0 && first.count == 0 && model.n_tensors > 0)
-        r = err_set(err, FAULT_GONE,
+        r = err_set(err, ERR_GONE,
                     "the cache that held the tensors of this model was removed, or is older than "
                     "this table; analyse the model again to have it anew");
     layer_row_list_done(&first);

@@ -3,9 +3,9 @@
 #include "api/content_digest.h"
 #include "api/ep.h"
 #include "api/idempotency.h"
-#include "api/json_out.h"
 #include "api/list.h"
 #include "api/problem.h"
+#include "common/json_out.h"
 #include "daemon/uploads.h"
 
 #include <stdio.h>

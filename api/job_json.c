@@ -1,8 +1,8 @@
 /* job_json.c: see job_json.h. */
 #include "api/job_json.h"
 
-#include "api/json_out.h"
 #include "api/problem.h"
+#include "common/json_out.h"
 
 #include <inttypes.h>
 #include <jansson.h>

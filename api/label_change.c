@@ -1,9 +1,9 @@
 /* label_change.c: see label_change.h. */
 #include "api/label_change.h"
 
-#include "api/body.h"
 #include "api/problem.h"
 #include "daemon/labels.h"
+#include "daemon/member.h"
 
 struct reply *label_change_read(struct request *rq, struct label_change *out)
 {
@@ -17,7 +17,7 @@ struct reply *label_change_read(struct request *rq, struct label_change *out)
         return reply_problem(ERR_INVALID, "header If-Match: longer than %d bytes", ETAG_LIST_MAX);
     out->patch = json_object_get(rq->json, "labels");
     if (query_check_unused(&rq->query, &err) < 0 ||
-        body_check_members(rq->json, members, ARRAY_LEN(members), &err) < 0 ||
+        member_check(rq->json, members, ARRAY_LEN(members), &err) < 0 ||
         labels_check_patch(out->patch, &err) < 0)
         return reply_err(&err);
     return NULL;

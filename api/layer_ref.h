@@ -17,12 +17,8 @@ struct layer_ref {
 int layer_ref_new(const struct request *rq, struct layer_ref **out, struct err *err);
 void layer_ref_free(struct layer_ref *l);
 
-/* Fill in `record` and `row`. On the store thread. ERR_NOT_FOUND, FAULT_GONE, or a store's error.
+/* Fill in `record` and `row`. On the store thread. ERR_NOT_FOUND, ERR_GONE, or a store's error.
  */
 int layer_ref_read(struct layer_ref *l, struct store *st, struct err *err);
-
-/* The analysis, whose rows must be there: FAULT_GONE when the cache lost them. On the store
- * thread. */
-int layer_analysis(struct store *st, const char *id, struct analysis_record *out, struct err *err);
 
 #endif

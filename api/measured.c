@@ -1,8 +1,8 @@
 /* measured.c: see measured.h. */
 #include "api/measured.h"
 
-#include "api/row_text.h"
 #include "api/series.h"
+#include "daemon/row_text.h"
 
 #include <math.h>
 #include <stdio.h>

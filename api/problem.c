@@ -44,7 +44,7 @@ static const struct problem_type types[] = {
     {FAULT_URI_LENGTH, 414, "uri_too_long", "/problems/uri-too-long", "URI too long", false},
     {FAULT_HOST, 421, "misdirected_request", "/problems/misdirected-request",
      "This server does not answer for that host", false},
-    {FAULT_GONE, 410, "gone", "/problems/gone", "No longer there", false},
+    {ERR_GONE, 410, "gone", "/problems/gone", "No longer there", false},
 };
 
 const struct problem_type *problem_type(int code)

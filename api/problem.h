@@ -19,7 +19,6 @@ enum http_fault {
     FAULT_URI_LENGTH,     /* 414 */
     FAULT_HOST,           /* 421 */
     FAULT_NOT_ACCEPTABLE, /* 406 */
-    FAULT_GONE,           /* 410: the cache under a resource was removed */
 };
 
 struct problem_type {

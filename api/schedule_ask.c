@@ -1,7 +1,7 @@
 /* schedule_ask.c: see schedule_ask.h. */
 #include "api/schedule_ask.h"
 
-#include "api/member.h"
+#include "daemon/member.h"
 
 #include <math.h>
 #include <string.h>

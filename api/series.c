@@ -1,8 +1,8 @@
 /* series.c: see series.h. Which analyses, and in which order. */
 #include "api/series_data.h"
 
-#include "api/row_text.h"
 #include "compute/columns.h"
+#include "daemon/row_text.h"
 
 #include <math.h>
 #include <stdio.h>

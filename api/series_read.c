@@ -1,7 +1,7 @@
 /* series_read.c: the values of a series out of the layer rows. */
 #include "api/series_data.h"
 
-#include "api/row_text.h"
+#include "daemon/row_text.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "api/series_data.h"
 
 #include "api/csv.h"
-#include "api/json_out.h"
+#include "common/json_out.h"
 
 #include <stdlib.h>
 #include <string.h>

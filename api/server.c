@@ -8,7 +8,7 @@
 #include "api/doc_cache.h"
 #include "api/gate.h"
 #include "api/immutable.h"
-#include "api/plan.h"
+#include "api/plans.h"
 #include "api/request.h"
 #include "api/series.h"
 #include "common/ident.h"

@@ -107,6 +107,8 @@ const char *err_name(int code)
         return "content_too_large";
     case ERR_QUOTA:
         return "insufficient_storage";
+    case ERR_GONE:
+        return "gone";
     case ERR_INTERNAL:
         return "internal";
     case ERR_KEY_REUSED:

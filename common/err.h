@@ -31,6 +31,7 @@ enum err_code {
     ERR_STALE = -19,      /* the resource is no longer what the request expects */
     ERR_TOO_LARGE = -20,  /* a body larger than one may be */
     ERR_QUOTA = -21,      /* no room for what the client wants to store */
+    ERR_GONE = -22,       /* the cache under a resource was removed */
 };
 
 /* The longest JSON pointer kept with an error. */

@@ -7,7 +7,7 @@
 #include "api/gzip.h"
 #include "api/histogram.h"
 #include "api/npy.h"
-#include "api/row_text.h"
+#include "daemon/row_text.h"
 #include "daemon/metrics.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* test_series.c: a metric over steps: which analyses, in which order, and their values. */
 #include "store_fixture.h"
 
-#include "api/row_text.h"
+#include "daemon/row_text.h"
 #include "api/series.h"
 #include "api/table.h"
 #include "common/json_text.h"

@@ -1,9 +1,9 @@
 /* metric_rows.c: see metric_rows.h. */
-#include "api/metric_rows.h"
+#include "daemon/metric_rows.h"
 
-#include "api/json_out.h"
-#include "api/layer_ref.h"
-#include "api/row_text.h"
+#include "common/json_out.h"
+#include "daemon/layer_analysis.h"
+#include "daemon/row_text.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* member.c: see member.h. */
-#include "api/member.h"
+#include "daemon/member.h"
 
 #include "common/buf.h"
 
@@ -107,5 +107,25 @@ int member_object(const json_t *body, const char *name, const char *const *membe
             return err_set_at(err, ERR_INVALID, at, "unknown member");
     }
     *out = v;
+    return 0;
+}
+
+int member_check(const json_t *obj, const char *const *names, size_t n, struct err *err)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)obj, key, value)
+    {
+        char pointer[ERR_POINTER_MAX];
+        size_t i = 0;
+
+        while (i < n && strcmp(names[i], key) != 0)
+            i++;
+        if (i < n)
+            continue;
+        err_pointer(pointer, "", key);
+        return err_set_at(err, ERR_INVALID, pointer, "unknown member");
+    }
     return 0;
 }

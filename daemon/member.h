@@ -20,6 +20,9 @@ int member_flag(const json_t *obj, const char *parent, const char *name, bool *o
 int member_word(const json_t *obj, const char *parent, const char *name, const char *const *word,
                 size_t n, int *out, struct err *err);
 
+/* Members of `obj` must be among the `n` names. ERR_INVALID with the member's pointer. */
+int member_check(const json_t *obj, const char *const *names, size_t n, struct err *err);
+
 /* An object of the body, all of whose members are among the `n` names. *out is borrowed, NULL when
  * it is missing. */
 int member_object(const json_t *body, const char *name, const char *const *members, size_t n,

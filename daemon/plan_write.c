@@ -1,7 +1,7 @@
 /* plan_write.c: a plan as JSON, and what to be careful about with it. */
-#include "api/plan.h"
+#include "daemon/plan.h"
 
-#include "api/json_out.h"
+#include "common/json_out.h"
 
 #include <math.h>
 #include <stdlib.h>

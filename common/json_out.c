@@ -1,5 +1,5 @@
 /* json_out.c: see json_out.h. */
-#include "api/json_out.h"
+#include "common/json_out.h"
 
 #include "common/ident.h"
 

@@ -1,5 +1,5 @@
 /* row_text.c: see row_text.h. */
-#include "api/row_text.h"
+#include "daemon/row_text.h"
 
 #include "common/json_text.h"
 

@@ -56,7 +56,7 @@ int metric_rows_sent(const json_t *tensors, const char *metric, const char *poin
                      struct metric_rows **out, struct err *err);
 
 /* Rows of an analysis, some at a time, on the store thread: 1 = there are more, 0 = complete.
- * *out is NULL at the first call; on failure the caller frees it. ERR_NOT_FOUND, or FAULT_GONE when
+ * *out is NULL at the first call; on failure the caller frees it. ERR_NOT_FOUND, or ERR_GONE when
  * the cache that held the rows was removed. */
 int metric_rows_read_some(struct store *st, const char *analysis, const char *metric,
                           struct metric_rows **out, struct err *err);

@@ -1,5 +1,5 @@
 /* plan.c: see plan.h. */
-#include "api/plan.h"
+#include "daemon/plan.h"
 
 #include <math.h>
 #include <stdlib.h>

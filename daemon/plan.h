@@ -3,7 +3,7 @@
 #ifndef SPECTRALD_PLAN_H
 #define SPECTRALD_PLAN_H
 
-#include "api/plan_ask.h"
+#include "daemon/plan_ask.h"
 
 /* Part of every plan's id: raise it when a plan may differ in a bit. */
 #define PLAN_VERSION 1
@@ -33,11 +33,6 @@ void plan_done(struct plan *p);
 
 /* True when making and writing the plan takes less than a millisecond or two. */
 bool plan_is_quick(const struct plan_ask *ask, const struct metric_rows *rows);
-
-/* What the server keeps for plans. */
-struct plans;
-struct plans *plans_new(void);
-void plans_unref(struct plans *p); /* NULL is fine */
 
 /* A JSON object. */
 void plan_write(const struct plan *p, struct buf *out);

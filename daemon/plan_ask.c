@@ -1,7 +1,7 @@
 /* plan_ask.c: see plan_ask.h. */
-#include "api/plan_ask.h"
+#include "daemon/plan_ask.h"
 
-#include "api/body.h"
+#include "daemon/member.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -107,7 +107,7 @@ static int check_members(const json_t *body, struct err *err)
 
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         names[i] = members[i].name;
-    return body_check_members(body, names, ARRAY_LEN(names), err);
+    return member_check(body, names, ARRAY_LEN(names), err);
 }
 
 /* --- method ---------------------------------------------------------------------------------- */

@@ -6,8 +6,8 @@
 #ifndef SPECTRALD_PLAN_ASK_H
 #define SPECTRALD_PLAN_ASK_H
 
-#include "api/metric_rows.h"
 #include "compute/allocate.h"
+#include "daemon/metric_rows.h"
 
 #define PLAN_EXCLUDE_MAX 10000 /* names in a list */
 #define PLAN_N_OF_M_MAX  64
