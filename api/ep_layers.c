@@ -76,6 +76,8 @@ static const char *const columns[] = {
     "alpha_mid",
     "alpha_peak",
     "alpha_peak_linear",
+    "weight_mean",
+    "weight_var",
     "farms_alpha",
     "farms_D",
     "farms_num_evals",

@@ -33,6 +33,8 @@ static const struct column_info columns[] = {
     [COL_ALPHA_PEAK] = {"alpha_peak", false, "exponent of a tail that starts near the peak"},
     [COL_ALPHA_PEAK_LINEAR] = {"alpha_peak_linear", false,
                                "alpha_peak with its lower bound in the unit of the eigenvalues"},
+    [COL_WEIGHT_MEAN] = {"weight_mean", false, "mean of the weights"},
+    [COL_WEIGHT_VAR] = {"weight_var", false, "variance of the weights, of the population"},
 };
 _Static_assert(ARRAY_LEN(columns) == COLUMN_COUNT, "a row for every column");
 

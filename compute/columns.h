@@ -36,6 +36,8 @@ enum column {
     COL_ALPHA_MID,
     COL_ALPHA_PEAK,
     COL_ALPHA_PEAK_LINEAR,
+    COL_WEIGHT_MEAN,
+    COL_WEIGHT_VAR,
     COLUMN_COUNT
 };
 

@@ -161,6 +161,16 @@ static void norm_columns(const double *lambda, size_t n, bool compat, struct lay
     out->v[COL_ENTROPY] = finite_or_nan(entropy(lambda, n, sum, out->v[COL_MATRIX_RANK], compat));
 }
 
+/* Of the weights as they are: a convolution's eigenvalues are scaled, its weights are not. */
+static void weight_columns(const struct layer_spectrum *s, struct layer_values *out)
+{
+    double count = (double)s->n_slices * (double)s->n_per_slice * (double)s->n_long;
+    double mean = s->weight_sum / count, square = out->v[COL_NORM] / s->scale / count;
+
+    out->v[COL_WEIGHT_MEAN] = finite_or_nan(mean);
+    out->v[COL_WEIGHT_VAR] = isfinite(square) ? fmax(0, square - mean * mean) : NAN;
+}
+
 /* --- fit ----------------------------------------------------------------------------------- */
 
 static void failed_fit(bool compat, struct layer_values *out)
@@ -252,6 +262,7 @@ int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_valu
     if (r < 0)
         return r;
     norm_columns(pooled, n, compat, &v);
+    weight_columns(s, &v);
     v.rank_unresolved = unresolved(s) || weak_loss_uncertain(s);
     if (unresolved(s))
         v.v[COL_RANK_LOSS] = v.v[COL_MATRIX_RANK] = v.v[COL_SV_MIN] = NAN;

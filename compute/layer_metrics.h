@@ -9,6 +9,8 @@
  *                not available)
  * alpha_mid, alpha_peak, alpha_peak_linear: hill.h, the same with and without `compat`; eigenvalues
  * at or below eps * n * lambda_max are left out.
+ * weight_var = norm of the weights / their number - weight_mean^2, which loses digits where the
+ * mean is much larger than the deviation.
  */
 #ifndef SPECTRALD_LAYER_METRICS_H
 #define SPECTRALD_LAYER_METRICS_H
@@ -19,7 +21,7 @@
 struct err;
 
 /* Part of every fit's cache key, with POWERLAW_VERSION. */
-#define LAYER_METRICS_VERSION 2
+#define LAYER_METRICS_VERSION 3
 
 /* Why a layer has no fit, or values are missing. Append-only: cached. */
 enum layer_reason {
@@ -39,6 +41,7 @@ struct layer_spectrum {
     size_t n_long;        /* N of one slice */
     double scale;         /* factor on every eigenvalue: 0.5 for pooled conv2d, else 1 */
     const double *lambda; /* n_slices * n_per_slice, each slice ascending, unscaled; borrowed */
+    double weight_sum;    /* of all slices */
     double error_bound;   /* of the unscaled eigenvalues */
     bool gram;            /* computed through a Gram matrix: values below error_bound are noise */
     enum precision precision;

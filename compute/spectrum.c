@@ -192,8 +192,36 @@ size_t spectrum_gram_ld(size_t n)
     return n > 0 && n % 512 == 0 ? n + 16 : n;
 }
 
+/* Four at a time: the order of a sum is part of the result, and one chain of additions would cost
+ * as much time as the Gram matrix of a narrow matrix. */
+static double sum_double(const double *x, size_t n)
+{
+    double s[4] = {0};
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            s[k] += x[i + k];
+    for (; i < n; i++)
+        s[0] += x[i];
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static double sum_single(const float *x, size_t n)
+{
+    double s[4] = {0};
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            s[k] += (double)x[i + k];
+    for (; i < n; i++)
+        s[0] += (double)x[i];
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
-                       uint64_t *n_nonfinite, struct err *err)
+                       double *sum, uint64_t *n_nonfinite, struct err *err)
 {
     size_t n = src->n_short, step = lines_per_block(n);
     AUTO(freep) double *block = NULL;
@@ -210,16 +238,17 @@ int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t cou
         r = src->read(src->arg, first + i, k, PRECISION_DOUBLE, block, n_nonfinite, err);
         if (r < 0)
             return r;
-        if (*n_nonfinite == 0) /* else only the count matters any more */
-            cblas_dsyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
-                        block, lapack_size(block_ld(src, k)), 1, g,
-                        lapack_size(spectrum_gram_ld(n)));
+        if (*n_nonfinite > 0)
+            continue; /* only the count matters any more */
+        *sum += sum_double(block, k * n);
+        cblas_dsyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
+                    block, lapack_size(block_ld(src, k)), 1, g, lapack_size(spectrum_gram_ld(n)));
     }
     return 0;
 }
 
-static int gram_single(const struct matrix_source *src, float *g, uint64_t *n_nonfinite,
-                       struct err *err)
+static int gram_single(const struct matrix_source *src, float *g, double *sum,
+                       uint64_t *n_nonfinite, struct err *err)
 {
     size_t n = src->n_short, step = lines_per_block(n);
     AUTO(freep) float *block = alloc_elements(step, n, sizeof *block);
@@ -232,10 +261,11 @@ static int gram_single(const struct matrix_source *src, float *g, uint64_t *n_no
 
         if (r < 0)
             return r;
-        if (*n_nonfinite == 0)
-            cblas_ssyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
-                        block, lapack_size(block_ld(src, k)), 1, g,
-                        lapack_size(spectrum_gram_ld(n)));
+        if (*n_nonfinite > 0)
+            continue;
+        *sum += sum_single(block, k * n);
+        cblas_ssyrk(CblasColMajor, CblasLower, trans_of(src), lapack_size(n), lapack_size(k), 1,
+                    block, lapack_size(block_ld(src, k)), 1, g, lapack_size(spectrum_gram_ld(n)));
     }
     return 0;
 }
@@ -389,6 +419,7 @@ static void rescale(double *lambda, size_t n, struct spectrum_info *info, int ex
     for (size_t i = 0; i < n; i++)
         lambda[i] = ldexp(lambda[i], -2 * exponent);
     info->error_bound = ldexp(info->error_bound, -2 * exponent);
+    info->sum = ldexp(info->sum, -exponent);
 }
 
 void spectrum_add_part(double *g, const double *part, size_t n)
@@ -398,28 +429,31 @@ void spectrum_add_part(double *g, const double *part, size_t n)
 }
 
 /* Gram matrix of the whole, g zero on entry, in the order that spectrum_parts() prescribes. */
-static int gram_whole(const struct matrix_source *src, double *g, uint64_t *n_nonfinite,
-                      struct err *err)
+static int gram_whole(const struct matrix_source *src, double *g, double *sum,
+                      uint64_t *n_nonfinite, struct err *err)
 {
     size_t n = src->n_short, parts = spectrum_parts(src->n_long, n), first, count;
     AUTO(freep) double *part = NULL;
     int r;
 
     spectrum_part_range(src->n_long, parts, 0, &first, &count);
-    r = spectrum_gram_part(src, first, count, g, n_nonfinite, err);
+    r = spectrum_gram_part(src, first, count, g, sum, n_nonfinite, err);
     if (r < 0 || parts == 1)
         return r;
     part = calloc(n * spectrum_gram_ld(n), sizeof *part);
     if (!part)
         return no_memory(n, err);
     for (size_t p = 1; p < parts; p++) {
+        double part_sum = 0;
+
         if (p > 1)
             memset(part, 0, n * spectrum_gram_ld(n) * sizeof *part);
         spectrum_part_range(src->n_long, parts, p, &first, &count);
-        r = spectrum_gram_part(src, first, count, part, n_nonfinite, err);
+        r = spectrum_gram_part(src, first, count, part, &part_sum, n_nonfinite, err);
         if (r < 0)
             return r;
         spectrum_add_part(g, part, n);
+        *sum += part_sum;
     }
     return 0;
 }
@@ -442,7 +476,8 @@ static int compute_scaled(const struct matrix_source *src, const struct spectrum
     scaled.read = read_scaled;
     scaled.arg = &s;
     memset(g, 0, src->n_short * spectrum_gram_ld(src->n_short) * sizeof *g);
-    r = gram_whole(&scaled, g, &n_nonfinite, err);
+    info->sum = 0;
+    r = gram_whole(&scaled, g, &info->sum, &n_nonfinite, err);
     if (r == 0)
         r = finish_double(&scaled, g, opt, lambda, info, err);
     if (r == 0)
@@ -461,7 +496,8 @@ static int compute_double(const struct matrix_source *src, const struct spectrum
 
     if (!g)
         return no_memory(n, err);
-    r = gram_whole(src, g, &info->n_nonfinite, err);
+    info->sum = 0;
+    r = gram_whole(src, g, &info->sum, &info->n_nonfinite, err);
     if (r < 0 || info->n_nonfinite)
         return r;
     if (!trace_safe(g, n))
@@ -479,7 +515,7 @@ static int compute_single(const struct matrix_source *src, const struct spectrum
 
     if (!g)
         return no_memory(n, err);
-    r = gram_single(src, g, &info->n_nonfinite, err);
+    r = gram_single(src, g, &info->sum, &info->n_nonfinite, err);
     if (r < 0 || info->n_nonfinite)
         return r;
     for (size_t i = 0; i < n; i++)

@@ -14,7 +14,7 @@
 #include "compute/matrix.h"
 
 /* Part of every cache key: raise it when any result may differ in a bit. */
-#define SPECTRUM_VERSION 2
+#define SPECTRUM_VERSION 3
 
 /* LAPACK here has 32-bit indices: a longer short side is refused with ERR_LIMIT. */
 #define SPECTRUM_N_MAX 46340
@@ -40,6 +40,7 @@ struct spectrum_info {
     enum precision precision;
     double error_bound;   /* absolute bound on each eigenvalue, same unit as lambda */
     uint64_t n_nonfinite; /* NaN and infinite weights met; when > 0, lambda is not written */
+    double sum;           /* of all weights; not by spectrum_from_gram(), which does not see them */
 };
 
 /* Eigenvalues of W'W, ascending, n_short of them, never negative, into lambda (caller's).
@@ -65,9 +66,10 @@ void spectrum_part_range(size_t n_long, size_t parts, size_t part, size_t *first
 size_t spectrum_gram_ld(size_t n);
 
 /* Gram matrix of one line range: g (n_short * spectrum_gram_ld(n_short) doubles, column-major,
- * lower triangle; all zero on entry, the rest stays zero). Always in double. */
+ * lower triangle; all zero on entry, the rest stays zero). Always in double. Adds the sum of these
+ * weights to *sum: the sums of the parts, added in order, are what spectrum_compute() has. */
 int spectrum_gram_part(const struct matrix_source *src, size_t first, size_t count, double *g,
-                       uint64_t *n_nonfinite, struct err *err);
+                       double *sum, uint64_t *n_nonfinite, struct err *err);
 
 /* g += part, both of order n. Adding the parts in order to the first gives the sum that
  * spectrum_compute() forms. */

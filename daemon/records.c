@@ -8,12 +8,12 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are stored in host order");
 
-#define SPECTRUM_MAGIC 0x31525053u /* "SPR1" */
+#define SPECTRUM_MAGIC 0x32525053u /* "SPR2" */
 #define VALUES_MAGIC   0x31525653u /* "SVR1" */
 
 struct spectrum_header {
     uint32_t magic, method, precision, reserved;
-    double error_bound;
+    double error_bound, weight_sum;
     uint64_t n_nonfinite, n_long, n_per_slice, n_slices;
     char core[32], config[128];
 };
@@ -35,6 +35,7 @@ void spectrum_record_write(const struct spectrum_record *s, void *out)
                                 .method = s->method,
                                 .precision = s->precision,
                                 .error_bound = s->error_bound,
+                                .weight_sum = s->weight_sum,
                                 .n_nonfinite = s->n_nonfinite,
                                 .n_long = s->n_long,
                                 .n_per_slice = s->n_per_slice,
@@ -79,7 +80,8 @@ int spectrum_record_parse(const void *bytes, size_t len, struct spectrum_record 
     memcpy(&h, bytes, sizeof h);
     if (h.magic != SPECTRUM_MAGIC || h.method >= SPECTRUM_METHOD_COUNT ||
         h.precision > PRECISION_SINGLE || !isfinite(h.error_bound) || h.error_bound < 0 ||
-        !plain_text(h.core, sizeof h.core) || !plain_text(h.config, sizeof h.config))
+        !isfinite(h.weight_sum) || !plain_text(h.core, sizeof h.core) ||
+        !plain_text(h.config, sizeof h.config))
         return err_set(err, ERR_CRASHED, "a spectrum record has a malformed header");
     if (__builtin_mul_overflow(h.n_slices, h.n_per_slice, &count) || count == 0)
         return err_set(err, ERR_CRASHED, "a spectrum record has an impossible size");
@@ -94,6 +96,7 @@ int spectrum_record_parse(const void *bytes, size_t len, struct spectrum_record 
     *out = (struct spectrum_record){.method = (enum spectrum_method)h.method,
                                     .precision = (enum precision)h.precision,
                                     .error_bound = h.error_bound,
+                                    .weight_sum = h.weight_sum,
                                     .n_nonfinite = h.n_nonfinite,
                                     .n_long = h.n_long,
                                     .n_per_slice = h.n_per_slice,

@@ -16,6 +16,7 @@ struct spectrum_record {
     uint64_t n_long;      /* N of one slice */
     uint64_t n_per_slice; /* M */
     uint64_t n_slices;
+    double weight_sum;    /* of all weights, when all are finite */
     char core[32];        /* BLAS kernel, e.g. "SkylakeX" */
     char config[128];     /* BLAS version and build */
     const double *lambda; /* n_slices * n_per_slice, each slice ascending; borrowed */

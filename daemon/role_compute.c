@@ -4,6 +4,7 @@
  * has validated. Task bodies:
  *   digest    u32 n, then n times (u64 offset, u64 nbytes)            fd: file
  *   gram      matrix, u32 part, u32 parts                             fd: file
+ *             gives a memory file: the Gram matrix, then the sum of these weights
  *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts   fd: file, Gram memory files
  *   fit       u8 compat, f64 scale                                    fd: spectrum record
  *   farms, farms_fit: farms_task.h
@@ -88,6 +89,16 @@ static int hand_over(int *fd, void *map, size_t len, struct wire_reply *reply, s
     return 0;
 }
 
+static size_t gram_file_size(size_t n)
+{
+    return (n * spectrum_gram_ld(n) + 1) * sizeof(double);
+}
+
+static double *gram_file_sum(void *map, size_t n)
+{
+    return (double *)map + n * spectrum_gram_ld(n);
+}
+
 static int do_gram(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
                    struct err *err)
 {
@@ -113,12 +124,13 @@ static int do_gram(const struct wire_message *m, struct reader *r, struct wire_r
 
     if (src->n_short > SPECTRUM_N_MAX)
         return bad_task(err);
-    len = src->n_short * spectrum_gram_ld(src->n_short) * sizeof(double);
+    len = gram_file_size(src->n_short);
     rc = memfd_new("gram", len, &fd, &map, err);
     if (rc < 0)
         return rc;
     spectrum_part_range(src->n_long, parts, part, &first, &count);
-    rc = spectrum_gram_part(src, first, count, map, &n_nonfinite, err);
+    rc = spectrum_gram_part(src, first, count, map, gram_file_sum(map, src->n_short), &n_nonfinite,
+                            err);
     if (rc < 0) {
         (void)munmap(map, len);
         return rc;
@@ -155,15 +167,16 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
 }
 
 /* g += the Gram matrix in a memory file; one is mapped at a time. */
-static int add_gram_file(int fd, double *g, size_t n, struct err *err)
+static int add_gram_file(int fd, double *g, size_t n, double *sum, struct err *err)
 {
-    size_t len = n * spectrum_gram_ld(n) * sizeof *g;
+    size_t len = gram_file_size(n);
     const void *map = NULL;
     int rc = memfd_map_sealed(fd, len, &map, err);
 
     if (rc < 0)
         return rc;
     spectrum_add_part(g, map, n);
+    *sum += ((const double *)map)[n * spectrum_gram_ld(n)];
     (void)munmap((void *)(uintptr_t)map, len);
     return 0;
 }
@@ -175,6 +188,7 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
 {
     size_t n = src->n_short, len = n * spectrum_gram_ld(n) * sizeof(double);
     AUTO(freep) double *g = NULL;
+    double sum = 0;
     int rc = 0;
 
     if (n > SPECTRUM_N_MAX)
@@ -183,8 +197,11 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
     if (!g)
         return no_memory(err, len);
     for (uint32_t i = 0; rc == 0 && i < t->parts; i++)
-        rc = add_gram_file(m->fd[1 + i], g, n, err);
-    return rc < 0 ? rc : spectrum_from_gram(g, src, &t->opt, lambda, info, err);
+        rc = add_gram_file(m->fd[1 + i], g, n, &sum, err);
+    if (rc == 0)
+        rc = spectrum_from_gram(g, src, &t->opt, lambda, info, err);
+    info->sum = sum;
+    return rc;
 }
 
 /* All slices, one after another; the record takes the weakest bound and the last method. */
@@ -202,6 +219,7 @@ static int spectrum_of_slices(const struct wire_message *m, const struct spectru
         if (rc < 0)
             return rc;
         rec->n_nonfinite += info.n_nonfinite;
+        rec->weight_sum += info.sum;
         if (info.error_bound > rec->error_bound)
             rec->error_bound = info.error_bound;
         if (info.method > rec->method)
@@ -219,6 +237,7 @@ static int put_values(const struct spectrum_record *rec, bool compat, double sca
                                .n_long = rec->n_long,
                                .scale = scale,
                                .lambda = rec->lambda,
+                               .weight_sum = rec->weight_sum,
                                .error_bound = rec->error_bound,
                                .gram = rec->method != SPECTRUM_TSQR_SVD,
                                .precision = rec->precision};

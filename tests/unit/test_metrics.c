@@ -107,6 +107,7 @@ static void values_of(const double *w, size_t rows, size_t cols, size_t slices, 
         struct spectrum_info info;
 
         assert_int_equal(spectrum_compute(&src, &opt, lambda + k * n, &info, NULL), 0);
+        s.weight_sum += info.sum;
         s.error_bound = info.error_bound;
         s.gram = info.method != SPECTRUM_TSQR_SVD;
         free(m);
@@ -159,6 +160,32 @@ static void published_columns(void **state)
         free(m[i].w);
     }
     json_decref(golden);
+}
+
+/* Mean and variance of the weights, in two passes. */
+static void weight_columns(void **state)
+{
+    static const struct {
+        size_t rows, cols, slices;
+    } m[] = {{200, 100, 1}, {31, 90, 1}, {32, 16, 9}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        size_t n = m[i].rows * m[i].cols * m[i].slices;
+        double *w = gauss_matrix(20 + i, m[i].rows, m[i].cols * m[i].slices), mean = 0, var = 0;
+        struct layer_values v;
+
+        for (size_t k = 0; k < n; k++) {
+            w[k] += 0.5;
+            mean += w[k] / (double)n;
+        }
+        for (size_t k = 0; k < n; k++)
+            var += (w[k] - mean) * (w[k] - mean) / (double)n;
+        values_of(w, m[i].rows, m[i].cols, m[i].slices, false, &v);
+        assert_true(fabs(v.v[COL_WEIGHT_MEAN] - mean) < 1e-12);
+        assert_true(fabs(v.v[COL_WEIGHT_VAR] - var) < 1e-12 * var);
+        free(w);
+    }
 }
 
 /* --- where the default differs ------------------------------------------------------------- */
@@ -260,13 +287,10 @@ static void warnings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_columns),
-        cmocka_unit_test(sv_min_of_slices),
-        cmocka_unit_test(rank_of_slices),
-        cmocka_unit_test(rank_one),
-        cmocka_unit_test(zero_matrix),
-        cmocka_unit_test(identity),
-        cmocka_unit_test(large_alpha_does_not_overflow),
+        cmocka_unit_test(published_columns), cmocka_unit_test(weight_columns),
+        cmocka_unit_test(sv_min_of_slices),  cmocka_unit_test(rank_of_slices),
+        cmocka_unit_test(rank_one),          cmocka_unit_test(zero_matrix),
+        cmocka_unit_test(identity),          cmocka_unit_test(large_alpha_does_not_overflow),
         cmocka_unit_test(warnings),
     };
 

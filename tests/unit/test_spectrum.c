@@ -177,6 +177,7 @@ static void parts_add_up(void **state)
     struct matrix_source src = memory_source(&m);
     struct spectrum_options opt = {0};
     struct spectrum_info info;
+    double sum = 0;
     uint64_t bad = 0;
     size_t next = 0;
 
@@ -188,7 +189,7 @@ static void parts_add_up(void **state)
         assert_int_equal(first, next);
         next = first + count;
         g[p] = calloc(COLS * spectrum_gram_ld(COLS), sizeof *g[p]);
-        assert_int_equal(spectrum_gram_part(&src, first, count, g[p], &bad, NULL), 0);
+        assert_int_equal(spectrum_gram_part(&src, first, count, g[p], &sum, &bad, NULL), 0);
     }
     assert_int_equal(next, ROWS);
     spectrum_add_part(g[0], g[1], COLS);
@@ -199,7 +200,7 @@ static void parts_add_up(void **state)
     /* The one part that spectrum_parts() asks for here is bitwise the whole. */
     assert_int_equal(spectrum_parts(ROWS, COLS), 1);
     memset(g[0], 0, COLS * spectrum_gram_ld(COLS) * sizeof *g[0]);
-    assert_int_equal(spectrum_gram_part(&src, 0, ROWS, g[0], &bad, NULL), 0);
+    assert_int_equal(spectrum_gram_part(&src, 0, ROWS, g[0], &sum, &bad, NULL), 0);
     assert_int_equal(spectrum_from_gram(g[0], &src, &opt, a, &info, NULL), 0);
     assert_memory_equal(a, b, sizeof a);
     for (size_t p = 0; p < PARTS; p++)
@@ -215,6 +216,32 @@ static void partition_depends_on_shape(void **state)
     assert_int_equal(spectrum_parts(128256, 4096), 6);
     assert_int_equal(spectrum_parts(1000000000, 100), 1);
     assert_int_equal(spectrum_parts(256000, 16384), SPECTRUM_PARTS_MAX);
+}
+
+/* Against a sum in another order, in both precisions; weights of 2^500 and 2^-500 as well. */
+static void sum_of_weights(void **state)
+{
+    enum { ROWS = 300, COLS = 37 };
+    static const int exponents[] = {0, 500, -500};
+
+    (void)state;
+    for (size_t e = 0; e < ARRAY_LEN(exponents); e++) {
+        double *w = gauss_matrix(71, ROWS, COLS), lambda[COLS];
+        long double want = 0;
+
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            w[i] = ldexp((float)w[i], exponents[e]); /* the same in single precision */
+            want += w[i];
+        }
+        for (int single = 0; single < (e == 0 ? 2 : 1); single++) {
+            struct spectrum_info info = solve(w, ROWS, COLS, SPECTRUM_NONE,
+                                              single ? PRECISION_SINGLE : PRECISION_DOUBLE, lambda);
+
+            assert_true(fabsl(info.sum - want) <= 1e-13L * ldexpl(ROWS * COLS, exponents[e]));
+            assert_true(info.sum != 0);
+        }
+        free(w);
+    }
 }
 
 static void not_finite(void **state)
@@ -298,6 +325,7 @@ int main(void)
         cmocka_unit_test(single_precision_keeps_its_bound),
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(partition_depends_on_shape),
+        cmocka_unit_test(sum_of_weights),
         cmocka_unit_test(not_finite),
         cmocka_unit_test(extreme_scales),
         cmocka_unit_test(too_large_for_double),

@@ -25,19 +25,25 @@ static void check(size_t rows, size_t cols, size_t parts)
     struct spectrum_info whole, pieces;
     uint64_t bad = 0;
     size_t first, count;
+    double weights = 0;
 
     assert_int_equal(spectrum_parts(n_long, n), parts);
     assert_int_equal(spectrum_compute(&src, &opt, a, &whole, NULL), 0);
     for (size_t p = 0; p < parts; p++) {
+        double part_weights = 0;
+
         spectrum_part_range(n_long, parts, p, &first, &count);
         memset(part, 0, elements * sizeof *part);
-        assert_int_equal(spectrum_gram_part(&src, first, count, part, &bad, NULL), 0);
+        assert_int_equal(spectrum_gram_part(&src, first, count, part, &part_weights, &bad, NULL),
+                         0);
         spectrum_add_part(sum, part, n);
+        weights += part_weights;
     }
     assert_int_equal(spectrum_from_gram(sum, &src, &opt, b, &pieces, NULL), 0);
     assert_memory_equal(a, b, n * sizeof *a);
     assert_int_equal(whole.method, pieces.method);
     assert_true(whole.error_bound == pieces.error_bound);
+    assert_true(whole.sum == weights && weights != 0);
     free(w);
     free(a);
     free(b);
