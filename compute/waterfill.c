@@ -9,9 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What rounding may do to a sum. */
-#define SLACK 1e-12
-
 static double clamp(double x, double low, double high)
 {
     return x < low ? low : x > high ? high : x;
@@ -134,7 +131,7 @@ int waterfill(const struct waterfill *item, size_t n, double target, double *out
     if (!corner)
         return err_set(err, ERR_NOMEM, "no memory for %zu tensors", n);
     waterfill_range(item, n, &least, &most);
-    if (!(target >= least - SLACK && target <= most + SLACK))
+    if (!(target >= least - WATERFILL_SLACK && target <= most + WATERFILL_SLACK))
         return err_set(err, ERR_LIMIT, "%.6g cannot be met within the limits, only %.6g to %.6g",
                        target, least, most);
     for (size_t i = 0; i < n; i++)
@@ -142,22 +139,23 @@ int waterfill(const struct waterfill *item, size_t n, double target, double *out
     goal = target * total;
     k = list_corners(item, n, corner);
     *t = 0;
-    if (target >= most - SLACK || target <= least + SLACK) { /* the limits themselves, exactly */
+    if (target >= most - WATERFILL_SLACK ||
+        target <= least + WATERFILL_SLACK) { /* the limits themselves, exactly */
         for (size_t i = 0; i < n; i++)
-            out[i] = target >= most - SLACK ? item[i].high : item[i].low;
+            out[i] = target >= most - WATERFILL_SLACK ? item[i].high : item[i].low;
         return 0;
     }
-    if (k && sum_at(item, n, corner[0]) > goal + SLACK * total) {
+    if (k && sum_at(item, n, corner[0]) > goal + WATERFILL_SLACK * total) {
         *t = corner[0];
         return fill_rest(item, n, target, false, out, err);
     }
-    if (sum_at(item, n, k ? corner[k - 1] : 0) < goal - SLACK * total) {
+    if (sum_at(item, n, k ? corner[k - 1] : 0) < goal - WATERFILL_SLACK * total) {
         *t = k ? corner[k - 1] : 0;
         return fill_rest(item, n, target, true, out, err);
     }
     if (k)
         *t = solve(item, n, corner, k, goal);
-    else if (sum_at(item, n, 0) > goal + SLACK * total)
+    else if (sum_at(item, n, 0) > goal + WATERFILL_SLACK * total)
         return fill_rest(item, n, target, false, out, err);
     for (size_t i = 0; i < n; i++)
         out[i] = value_at(&item[i], *t);

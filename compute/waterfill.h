@@ -4,6 +4,9 @@
 
 #include "common/err.h"
 
+/* What rounding may do to a sum: a target so little outside of its range is on its border. */
+#define WATERFILL_SLACK 1e-12
+
 struct waterfill {
     double weight;    /* d > 0 */
     double a, b;      /* value at t: a + b t, b >= 0 */
