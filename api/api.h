@@ -25,6 +25,7 @@ struct api {
     int epoll_fd;         /* the library's own, watched by our loop */
     struct actor *parser; /* parse.c */
     struct actor *writer; /* immutable.c, and compression */
+    struct actor *fitter; /* decision.c: fits that may take seconds */
     struct doc_cache *docs;
     struct maker *maker; /* immutable.c */
     struct page_key page_key;
@@ -32,7 +33,7 @@ struct api {
     struct loop_timer *sweep;
     struct request *requests; /* request.c: from request line to completion */
     size_t body_bytes;        /* of unfinished requests, all together */
-    struct gate *series, *decisions;
+    struct gate *series, *decisions, *fits;
     struct plans *plans; /* ep_plans.c */
     bool stopping;
     struct metric *m_requests, *m_duration, *m_connections;

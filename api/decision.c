@@ -4,6 +4,7 @@
 #include "api/gate.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
+#include "api/spectra_sent.h"
 #include "api/wait.h"
 #include "common/json_text.h"
 #include "daemon/labels.h"
@@ -28,7 +29,8 @@ struct work {
     uint64_t next;
     struct layer_row_list rows; /* read, not yet taken */
     struct measured measured;
-    struct err err; /* code 0 = fine */
+    struct fit_ask fit; /* of eigenvalues sent along */
+    struct err err;     /* code 0 = fine */
     struct buf out;
 };
 
@@ -61,7 +63,8 @@ static struct reply *with_preference(const struct request *rq, struct reply *r)
 static void write_run(void *arg, void *state)
 {
     struct work *w = arg;
-    const json_t *sent = json_object_get(w->body, "metrics");
+    const json_t *sent = json_object_get(w->body, "metrics"),
+                 *layers = json_object_get(w->body, "layers");
     int r = 0;
 
     (void)state;
@@ -69,10 +72,12 @@ static void write_run(void *arg, void *state)
         r = measured_choose(&w->measured, json_object_get(w->body, "metric"), sent, &w->err);
     if (sent && r == 0)
         r = measured_take_sent(&w->measured, sent, &w->err);
-    if (!sent && !json_object_get(w->body, "metric"))
+    if (layers)
+        r = spectra_take(&w->measured, layers, &w->fit, &w->err);
+    if (*w->analysis && !json_object_get(w->body, "metric"))
         measured_fall_back(&w->measured);
     buf_printf(&w->out, "{");
-    if (!sent)
+    if (*w->analysis)
         json_text_key_string(&w->out, "analysis", w->analysis);
     if (*w->job)
         json_text_key_string(&w->out, "job", w->job);
@@ -178,18 +183,20 @@ static void read_more(struct work *w)
 /* Work on it: NULL, or a refusal, and then `w` is freed. */
 static struct reply *start(struct request *rq, struct work *w)
 {
+    bool fits = json_object_get(w->body, "layers") != NULL;
+    struct gate *gate = fits ? rq->api->fits : rq->api->decisions;
     struct err err;
 
-    if (gate_enter(rq->api->decisions, &err) < 0) {
+    if (gate_enter(gate, &err) < 0) {
         work_free(w);
         return reply_err(&err);
     }
-    w->gate = rq->api->decisions;
+    w->gate = gate;
     w->ticket = request_ticket(rq);
     if (*w->analysis)
         read_more(w);
     else
-        actor_send(w->api->writer, write_run, write_done, w);
+        actor_send(fits ? w->api->fitter : w->api->writer, write_run, write_done, w);
     return NULL;
 }
 
@@ -279,8 +286,8 @@ static int submit(struct request *rq, struct work *w, struct err *err)
 
 static int check_members(const json_t *body, const struct decision *kind, struct err *err)
 {
-    static const char *const shared[] = {"analysis", "metrics", "source",
-                                         "params",   "labels",  "metric"};
+    static const char *const shared[] = {"analysis", "metrics", "layers", "source",
+                                         "params",   "labels",  "metric", "fit"};
     const char *known[32];
     size_t n = 0;
 
@@ -292,28 +299,64 @@ static int check_members(const json_t *body, const struct decision *kind, struct
     return member_check(body, known, n, err);
 }
 
-static int check_layers(struct work *w, struct err *err)
+static int check_analysis(struct work *w, const char *member, const json_t *id, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+
+    err_pointer(pointer, "", member);
+    if (!json_is_string(id) || !ident_valid(json_string_value(id), "ana_"))
+        return err_set_at(err, ERR_INVALID, pointer, "expected the id of an analysis");
+    snprintf(w->analysis, sizeof w->analysis, "%s", json_string_value(id));
+    return 0;
+}
+
+/* Where the layers are. With freeze_from the scores stay those of an earlier analysis, whatever
+ * else the body names: there is nothing to compute for a source. */
+static int check_place(struct work *w, struct err *err)
 {
     const json_t *analysis = json_object_get(w->body, "analysis"),
                  *metrics = json_object_get(w->body, "metrics"),
-                 *source = json_object_get(w->body, "source");
-    const char *id = json_string_value(analysis);
+                 *layers = json_object_get(w->body, "layers"),
+                 *source = json_object_get(w->body, "source"),
+                 *frozen = json_object_get(w->body, "freeze_from");
+    int r = 0;
 
-    if ((analysis != NULL) + (metrics != NULL) + (source != NULL) != 1)
-        return err_set(err, ERR_INVALID,
-                       "exactly one of analysis, metrics and source says which layers are meant");
+    if ((analysis != NULL) + (metrics != NULL) + (layers != NULL) + (source != NULL) != 1)
+        return err_set(
+            err, ERR_INVALID,
+            "exactly one of analysis, metrics, layers and source says which layers are meant");
     if (!source && (json_object_get(w->body, "params") || json_object_get(w->body, "labels")))
         return err_set_at(err, ERR_INVALID,
                           json_object_get(w->body, "params") ? "/params" : "/labels",
                           "only with a source, which is analysed first");
-    if (analysis && (!id || !ident_valid(id, "ana_")))
-        return err_set_at(err, ERR_INVALID, "/analysis", "expected the id of an analysis");
+    if (analysis)
+        r = check_analysis(w, "analysis", analysis, err);
+    if (r == 0 && frozen && !json_is_null(frozen) && !analysis && !source)
+        r = err_set_at(err, ERR_INVALID, "/freeze_from", "only with an analysis or a source");
+    if (r == 0 && frozen && !json_is_null(frozen))
+        r = check_analysis(w, "freeze_from", frozen, err);
+    return r;
+}
+
+static int check_layers(struct work *w, struct err *err)
+{
+    const json_t *metric = json_object_get(w->body, "metric"),
+                 *metrics = json_object_get(w->body, "metrics"),
+                 *layers = json_object_get(w->body, "layers");
+    int r = check_place(w, err);
+
+    if (r < 0)
+        return r;
     if (metrics && (!json_is_object(metrics) || json_object_size(metrics) == 0))
         return err_set_at(err, ERR_INVALID, "/metrics",
                           "expected an object with the numbers of at least one tensor");
-    snprintf(w->analysis, sizeof w->analysis, "%s", id ? id : "");
-    return metrics ? 0
-                   : measured_choose(&w->measured, json_object_get(w->body, "metric"), NULL, err);
+    if (layers && (!json_is_array(layers) || json_array_size(layers) == 0))
+        return err_set_at(err, ERR_INVALID, "/layers", "expected at least one layer");
+    r = fit_ask_read(w->body, &w->fit, err);
+    if (r < 0 || metrics)
+        return r;
+    return layers ? spectra_choose(&w->measured, metric, err)
+                  : measured_choose(&w->measured, metric, NULL, err);
 }
 
 struct reply *decision_make(struct request *rq, const struct decision *kind)
@@ -330,7 +373,7 @@ struct reply *decision_make(struct request *rq, const struct decision *kind)
         r = check_layers(w, &err);
     if (r == 0)
         r = kind->check(w->body, &err);
-    if (r == 0 && json_object_get(w->body, "source")) {
+    if (r == 0 && json_object_get(w->body, "source") && !*w->analysis) {
         r = submit(rq, w, &err);
         if (r == 0)
             return reply_suspend();

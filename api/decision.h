@@ -3,9 +3,10 @@
  * The body names its layers by one of
  *   analysis   the rows of a finished analysis: read in pieces on the store thread
  *   metrics    numbers sent along
+ *   layers     eigenvalues sent along: exponents are fitted on the fitter thread
  *   source     a checkpoint: an analyze job is made (with `params` and `labels` of the body) and
  *              waited for; 202 with the job when it takes longer than the client waits
- * and the decision is written on the writer thread.
+ * and the decision is written on the writer thread (the fitter's for layers).
  */
 #ifndef SPECTRALD_DECISION_H
 #define SPECTRALD_DECISION_H
@@ -17,10 +18,11 @@
 #define DECISION_WAIT_S 30
 
 #define DECISIONS_AT_ONCE 64 /* being made; one of 50000 layers takes 40 MB */
+#define FITS_AT_ONCE      4  /* of them, those that fit eigenvalues sent along */
 
 struct decision {
     /* The members this kind of decision knows, besides those every kind has: analysis, metrics,
-     * source, params, labels, metric. */
+     * layers, source, params, labels, metric, fit. */
     const char *const *member;
     size_t n_members;
     /* Check these. Loop thread. */

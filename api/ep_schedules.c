@@ -2,8 +2,10 @@
 #include "api/decision.h"
 #include "api/ep.h"
 #include "api/schedule_make.h"
+#include "api/spectra_sent.h"
 #include "common/json_out.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,33 +24,88 @@ static void write_assign(struct buf *b, const struct schedule_rule *rule)
     json_text_key(b, "assign");
     buf_printf(b, "{");
     json_text_key_string(b, "fn", schedule_map_name(rule->map));
-    if (rule->map == SCHEDULE_LINEAR || rule->map == SCHEDULE_RANK) {
+    if (rule->map == SCHEDULE_LINEAR || rule->map == SCHEDULE_RANK ||
+        rule->unit == SCHEDULE_WITHIN_BLOCK) {
         json_text_key_real(b, "s1", rule->s1);
         json_text_key_real(b, "s2", rule->s2);
-    } else if (rule->map == SCHEDULE_SIGMOID) {
+    }
+    if (rule->map == SCHEDULE_SIGMOID) {
         json_text_key_real(b, "sigmoid_min", rule->down);
         json_text_key_real(b, "sigmoid_max", rule->up);
+        json_text_key_real(b, "tau", rule->tau);
+    } else if (rule->map == SCHEDULE_ZSCORE) {
         json_text_key_real(b, "tau", rule->tau);
     }
     json_out_raw(b, "normalize", rule->normalize ? "true" : "false");
     buf_printf(b, "}");
 }
 
-static void write_head(struct buf *b, const struct schedule_ask *q, const struct measured *m,
+static void write_window(struct buf *b, const struct schedule_rule *rule)
+{
+    json_text_key(b, "window");
+    buf_printf(b, "{");
+    json_text_key_int(b, "index", rule->window);
+    json_text_key_real(b, "scale", rule->window_scale);
+    buf_printf(b, "}");
+}
+
+/* Which numbers the exponents of eigenvalues sent along come from. */
+static void write_fit(struct buf *b, const struct fit_ask *f)
+{
+    json_text_key(b, "fit");
+    buf_printf(b, "{");
+    json_text_key_string(b, "method", fit_method_name(f));
+    if (f->rule == HILL_MID) {
+        json_text_key_real(b, "xmin_pos", f->start.pos);
+        json_text_key_string(b, "hill_variant", f->start.paper ? "paper" : "code");
+    } else if (f->rule != HILL_KS) {
+        json_text_key_string(b, "peak_compat",
+                             f->rule == HILL_PEAK_UPSTREAM ? "upstream" : "linear");
+    }
+    json_out_raw(b, "filter_zeros", f->filter_zeros ? "true" : "false");
+    json_text_key_real(b, "evals_thresh", f->filter_zeros ? f->threshold : NAN);
+    json_text_key_real(b, "conv_norm", f->conv_norm);
+    buf_printf(b, "}");
+}
+
+static const char *convention(const json_t *body)
+{
+    return json_object_get(body, "metrics")  ? NULL
+           : json_object_get(body, "layers") ? "eigenvalues as sent; conv2d: times conv_norm"
+                                             : "conv2d: eigenvalues of all kernel positions "
+                                               "pooled, times 0.5";
+}
+
+static void write_place(struct buf *b, const json_t *body, const struct fit_ask *fit,
+                        const struct measured *m)
+{
+    const json_t *frozen = json_object_get(body, "freeze_from");
+
+    if (json_is_string(frozen))
+        json_text_key_string(b, "freeze_from", json_string_value(frozen));
+    json_text_key_string(b, "order", m->sent ? "as_sent" : "natural");
+    json_text_key_string(b, "matrix_convention", convention(body));
+    if (json_object_get(body, "layers")) {
+        json_text_key_string(b, "precision", "f64");
+        write_fit(b, fit);
+    }
+}
+
+static void write_head(struct buf *b, const struct schedule_ask *q,
                        const struct schedule_summary *sum)
 {
     json_text_key_string(b, "method", q->method);
-    json_text_key_string(b, "unit", schedule_unit_name(q->unit));
+    if (q->step != UINT64_MAX)
+        json_text_key_int(b, "step", (int64_t)q->step);
+    json_text_key_string(b, "unit", schedule_unit_name(q->rule.unit));
+    if (q->rule.unit == SCHEDULE_WINDOW)
+        write_window(b, &q->rule);
     json_text_key_string(b, "tune", schedule_tune_name(q->tune));
     write_assign(b, &q->rule);
     json_text_key_string(b, "norm_binding", schedule_binding_name(q->binding));
     json_text_key_string(b, "compat", q->rule.reference ? "reference" : "safe");
     json_text_key_real(b, "base_lr", q->base_lr);
     json_text_key_real(b, "base_weight_decay", q->base_wd);
-    json_text_key_string(b, "order", m->sent ? "as_sent" : "natural");
-    json_text_key_string(b, "matrix_convention",
-                         m->sent ? NULL
-                                 : "conv2d: eigenvalues of all kernel positions pooled, times 0.5");
     json_text_key_int(b, "n_scheduled", (int64_t)sum->n_matrices);
     json_text_key_int(b, "n_units", (int64_t)sum->n_units);
     json_text_key_real(b, "alpha_mean", sum->mean);
@@ -186,13 +243,17 @@ static int write_schedule(const json_t *body, const struct measured *m, struct b
 {
     AUTO(schedule_done) struct schedule s = {.t = NULL};
     struct schedule_ask q;
+    struct fit_ask fit;
     int r = schedule_ask_read(body, &q, err);
 
+    if (r == 0)
+        r = fit_ask_read(body, &fit, err);
     if (r == 0)
         r = schedule_make(&q, m, &s, err);
     if (r < 0)
         return r;
-    write_head(out, &q, m, &s.sum);
+    write_head(out, &q, &s.sum);
+    write_place(out, body, &fit, m);
     json_text_key(out, "layers");
     buf_printf(out, "[");
     for (size_t i = 0; i < m->count; i++) {

@@ -184,7 +184,7 @@ static int take_number(struct measured_tensor *t, const char *metric, const char
     return 0;
 }
 
-static bool is_shape(const json_t *value)
+bool measured_is_shape(const json_t *value)
 {
     const json_t *side;
     size_t i;
@@ -210,18 +210,15 @@ static int take_member(struct measured_tensor *t, const char *metric, const char
     err_pointer(at, pointer, key);
     if (block && !json_is_string(value))
         return err_set_at(err, ERR_INVALID, at, "expected text");
-    if (shape && !is_shape(value))
+    if (shape && !measured_is_shape(value))
         return err_set_at(err, ERR_INVALID, at, "expected at most %d whole numbers", RANK_MAX);
     return 0;
 }
 
-static int take_tensor(struct measured *m, const char *name, const json_t *numbers, struct err *err)
+struct measured_tensor *measured_add_named(struct measured *m, const char *name, const char *block)
 {
     struct measured_tensor *t = add(m);
     struct layer_name facts;
-    char pointer[ERR_POINTER_MAX];
-    const char *key, *block = json_string_value(json_object_get(numbers, "block"));
-    json_t *value;
 
     layer_name_read(name, &facts);
     t->name = xstrdup(name);
@@ -229,6 +226,16 @@ static int take_tensor(struct measured *m, const char *name, const json_t *numbe
     t->block = block ? xstrdup(block) : xasprintf("%.*s", (int)facts.n_block, name);
     t->type = facts.type;
     t->role = facts.role;
+    return t;
+}
+
+static int take_tensor(struct measured *m, const char *name, const json_t *numbers, struct err *err)
+{
+    const char *key, *block = json_string_value(json_object_get(numbers, "block"));
+    struct measured_tensor *t = measured_add_named(m, name, block);
+    char pointer[ERR_POINTER_MAX];
+    json_t *value;
+
     err_pointer(pointer, "/metrics", name);
     if (!json_is_object(numbers) || json_object_size(numbers) > MEMBERS_MAX)
         return err_set_at(err, ERR_INVALID, pointer, "expected an object of at most %d members",

@@ -47,6 +47,11 @@ int measured_choose(struct measured *m, const json_t *name, const json_t *sent, 
 /* Add rows of an analysis. ERR_LIMIT, ERR_INTERNAL. */
 int measured_add_rows(struct measured *m, const struct layer_row_list *rows, struct err *err);
 
+/* Add a tensor that the client named; its block is read from the name where `block` is NULL. */
+struct measured_tensor *measured_add_named(struct measured *m, const char *name, const char *block);
+/* An array of at most eight whole numbers from 0. */
+bool measured_is_shape(const json_t *value);
+
 /* Where no row has the usual metric, because they were written before it was computed: alpha. */
 void measured_fall_back(struct measured *m);
 

@@ -1,6 +1,7 @@
 /* schedule_ask.c: see schedule_ask.h. */
 #include "api/schedule_ask.h"
 
+#include "api/measured.h"
 #include "daemon/member.h"
 
 #include <math.h>
@@ -8,12 +9,13 @@
 
 #define FACTOR_MAX 1e6
 #define RATE_MAX   1e6
+#define STEP_MAX   1000000000000000
 
 const char *const schedule_members[SCHEDULE_MEMBERS] = {
-    "method", "base_lr", "base_weight_decay", "unit",    "tune",  "assign",
-    "limits", "exclude", "norm_binding",      "outside", "compat"};
+    "method",  "base_lr",      "base_weight_decay", "unit",   "tune",   "assign", "limits",
+    "exclude", "norm_binding", "outside",           "compat", "window", "step",   "freeze_from"};
 
-static const char *const unit_names[] = {"matrix", "block"};
+static const char *const unit_names[] = {"matrix", "block", "layer", "sliding_window"};
 static const char *const tune_names[] = {"lr", "weight_decay", "both"};
 static const char *const binding_names[] = {"none", "name", "order", "block"};
 static const char *const outside_names[] = {"base", "max"};
@@ -44,10 +46,10 @@ static const struct method {
     bool ends;        /* the first and the last matrix are left out */
     bool outside_max; /* embeddings and heads get the largest factor */
 } methods[] = {
-    {"tempbalance", SCHEDULE_LINEAR, UNIT_MATRIX, TUNE_LR, 0.5, 1.5, true, false},
-    {"modelbalancing", SCHEDULE_SIGMOID, UNIT_BLOCK, TUNE_LR, 0.5, 1.5, false, false},
-    {"llr", SCHEDULE_LINEAR, UNIT_MATRIX, TUNE_LR, 1, 5, false, true},
-    {"alphadecay", SCHEDULE_LINEAR, UNIT_MATRIX, TUNE_WEIGHT_DECAY, 0.67, 3, false, false},
+    {"tempbalance", SCHEDULE_LINEAR, SCHEDULE_MATRIX, TUNE_LR, 0.5, 1.5, true, false},
+    {"modelbalancing", SCHEDULE_SIGMOID, SCHEDULE_BLOCK, TUNE_LR, 0.5, 1.5, false, false},
+    {"llr", SCHEDULE_LINEAR, SCHEDULE_MATRIX, TUNE_LR, 1, 5, false, true},
+    {"alphadecay", SCHEDULE_LINEAR, SCHEDULE_MATRIX, TUNE_WEIGHT_DECAY, 0.67, 3, false, false},
 };
 
 static int read_method(const json_t *body, const struct method **out, struct err *err)
@@ -89,6 +91,33 @@ static int read_assign(const json_t *body, struct schedule_rule *rule, struct er
     if (r == 0)
         r = member_flag(a, "/assign", "normalize", &rule->normalize, err);
     rule->map = (enum schedule_map)map;
+    if (r == 0 && map == SCHEDULE_ZSCORE && rule->unit != SCHEDULE_MATRIX)
+        r = err_set_at(err, ERR_INVALID, "/assign/fn", "zscore looks into blocks: unit matrix");
+    if (isnan(rule->tau))
+        rule->tau = map == SCHEDULE_ZSCORE ? 4 : 10;
+    return r;
+}
+
+/* Which block a sliding window is at, and what it is multiplied by. */
+static int read_window(const json_t *body, struct schedule_rule *rule, struct err *err)
+{
+    static const char *const members[] = {"index", "scale"};
+    bool slides = rule->unit == SCHEDULE_WINDOW;
+    uint64_t index = UINT64_MAX;
+    const json_t *w;
+    int r = member_object(body, "window", members, ARRAY_LEN(members), &w, err);
+
+    rule->window_scale = NAN;
+    if (r == 0 && !slides && w)
+        r = err_set_at(err, ERR_INVALID, "/window", "only with unit sliding_window");
+    if (r == 0)
+        r = member_count(w, "/window", "index", 0, MEASURED_MAX, &index, err);
+    if (r == 0)
+        r = member_real(w, "/window", "scale", 0, FACTOR_MAX, &rule->window_scale, err);
+    if (r == 0 && slides && (index == UINT64_MAX || isnan(rule->window_scale)))
+        r = err_set_at(err, ERR_INVALID, "/window",
+                       "unit sliding_window needs the index of a block and a scale");
+    rule->window = (uint32_t)index;
     return r;
 }
 
@@ -169,11 +198,11 @@ static int read_words(const json_t *body, const struct method *m, struct schedul
                         err);
     if (r == 0)
         r = member_word(body, "", "compat", compat_names, ARRAY_LEN(compat_names), &compat, err);
-    q->unit = (enum schedule_unit)unit;
+    q->rule.unit = (enum schedule_unit)unit;
     q->tune = (enum schedule_tune)tune;
-    q->binding = binding >= 0         ? (enum schedule_binding)binding
-                 : unit == UNIT_BLOCK ? BIND_BLOCK
-                                      : BIND_NAME;
+    q->binding = binding >= 0              ? (enum schedule_binding)binding
+                 : unit != SCHEDULE_MATRIX ? BIND_BLOCK
+                                           : BIND_NAME;
     q->outside_max = outside != 0;
     q->rule.reference = compat != 0;
     return r;
@@ -181,8 +210,8 @@ static int read_words(const json_t *body, const struct method *m, struct schedul
 
 int schedule_ask_read(const json_t *body, struct schedule_ask *out, struct err *err)
 {
-    struct schedule_ask q = {.base_lr = NAN, .base_wd = NAN};
-    const json_t *metrics = json_object_get(body, "metrics");
+    struct schedule_ask q = {.base_lr = NAN, .base_wd = NAN, .step = UINT64_MAX};
+    bool sent = json_object_get(body, "metrics") || json_object_get(body, "layers");
     const struct method *m;
     int r = read_method(body, &m, err);
 
@@ -190,14 +219,18 @@ int schedule_ask_read(const json_t *body, struct schedule_ask *out, struct err *
         return r;
     q.method = m->name;
     q.rule = (struct schedule_rule){
-        .map = m->map, .s1 = m->s1, .s2 = m->s2, .down = 2, .up = 1, .tau = 10, .max = INFINITY};
+        .map = m->map, .s1 = m->s1, .s2 = m->s2, .down = 2, .up = 1, .tau = NAN, .max = INFINITY};
     /* The rows of an analysis are not in the order of modules: first and last mean little there. */
-    q.exclude.first = q.exclude.last = m->ends && metrics;
+    q.exclude.first = q.exclude.last = m->ends && sent;
     r = member_real(body, "", "base_lr", 0, RATE_MAX, &q.base_lr, err);
     if (r == 0)
         r = member_real(body, "", "base_weight_decay", 0, RATE_MAX, &q.base_wd, err);
     if (r == 0)
+        r = member_count(body, "", "step", 0, STEP_MAX, &q.step, err);
+    if (r == 0)
         r = read_words(body, m, &q, err);
+    if (r == 0)
+        r = read_window(body, &q.rule, err);
     if (r == 0)
         r = read_assign(body, &q.rule, err);
     if (r == 0)

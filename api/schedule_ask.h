@@ -6,7 +6,6 @@
 
 #include "compute/schedule.h"
 
-enum schedule_unit { UNIT_MATRIX, UNIT_BLOCK };
 enum schedule_tune { TUNE_LR, TUNE_WEIGHT_DECAY, TUNE_BOTH };
 enum schedule_binding { BIND_NONE, BIND_NAME, BIND_ORDER, BIND_BLOCK };
 
@@ -15,9 +14,9 @@ enum schedule_binding { BIND_NONE, BIND_NAME, BIND_ORDER, BIND_BLOCK };
 struct schedule_ask {
     const char *method;      /* static */
     double base_lr, base_wd; /* NaN = not given */
+    uint64_t step;           /* of the training, echoed; UINT64_MAX = not given */
     struct schedule_rule rule;
     struct schedule_exclude exclude;
-    enum schedule_unit unit;
     enum schedule_tune tune;
     enum schedule_binding binding;
     bool skip_embeddings, skip_heads;
@@ -30,7 +29,7 @@ const char *schedule_tune_name(enum schedule_tune t);
 const char *schedule_binding_name(enum schedule_binding b);
 
 /* The members of the body that are read here. */
-#define SCHEDULE_MEMBERS 11
+#define SCHEDULE_MEMBERS 14
 extern const char *const schedule_members[SCHEDULE_MEMBERS];
 
 /* ERR_INVALID with the pointer of the member. */

@@ -59,7 +59,7 @@ static const char *left_out(const struct schedule_ask *ask, const struct measure
         return "embedding";
     if (ask->skip_heads && t->role == ROLE_HEAD)
         return "head";
-    if (ask->unit == UNIT_BLOCK && !*t->block)
+    if (schedule_needs_blocks(&ask->rule) && !*t->block)
         return "no_block";
     return NULL;
 }
@@ -133,8 +133,10 @@ static int give_factors(struct making *k, struct schedule *out, struct err *err)
         unit[n] = b ? b->unit : 0;
         score[n++] = k->score[i];
     }
-    r = schedule_factors(&k->ask->rule, score, k->ask->unit == UNIT_BLOCK ? unit : NULL, n, factor,
-                         &out->sum, err);
+    if (k->ask->rule.unit == SCHEDULE_WINDOW && k->ask->rule.window >= k->n_blocks)
+        return err_set_at(err, ERR_INVALID, "/window/index", "there are %u blocks, counted from 0",
+                          k->n_blocks);
+    r = schedule_factors(&k->ask->rule, score, unit, n, factor, &out->sum, err);
     if (r < 0)
         return r;
     n = 0;

@@ -111,10 +111,12 @@ int api_start(struct api **out, struct service *svc, struct err *err)
     if (r == 0) {
         api->parser = actor_new(api->loop, "parser", NULL, &no_group);
         api->writer = actor_new(api->loop, "writer", NULL, &no_group);
+        api->fitter = actor_new(api->loop, "fitter", NULL, &no_group);
         immutable_start(api);
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
         api->series = gate_new(SERIES_AT_ONCE, "series");
         api->decisions = gate_new(DECISIONS_AT_ONCE, "decisions");
+        api->fits = gate_new(FITS_AT_ONCE, "fits of eigenvalues sent along");
         api->plans = plans_new();
         add_metrics(api);
         r = start_library(api, err);
@@ -166,10 +168,12 @@ void api_stop(struct api *api)
     }
     actor_stop(api->parser);
     actor_stop(api->writer);
+    actor_stop(api->fitter);
     immutable_stop(api);
     doc_cache_free(api->docs);
     gate_unref(api->series);
     gate_unref(api->decisions);
+    gate_unref(api->fits);
     plans_unref(api->plans);
     listener_close(&api->listener);
     free(api);

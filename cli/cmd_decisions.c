@@ -89,8 +89,9 @@ static void print_warnings(const struct context *cx, const json_t *reply)
 
 struct schedule_settings {
     struct output_form form;
-    const char *method, *metric, *unit, *map, *lr, *weight_decay, *low, *high;
-    bool normalize;
+    const char *method, *metric, *unit, *map, *lr, *weight_decay, *low, *high, *tau, *below, *above;
+    const char *window, *scale;
+    bool normalize, reference;
 };
 
 #define AT(field) offsetof(struct schedule_settings, field)
@@ -100,10 +101,17 @@ static const struct arg_option schedule_options[] = {
     {"lr", ARG_TEXT, AT(lr), "RATE", "base learning rate"},
     {"weight-decay", ARG_TEXT, AT(weight_decay), "DECAY", "base weight decay"},
     {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
-    {"unit", ARG_TEXT, AT(unit), "matrix|block", "what gets a factor"},
-    {"map", ARG_TEXT, AT(map), "linear|sqrt|log2|rank|sigmoid", "from the metric to a factor"},
+    {"unit", ARG_TEXT, AT(unit), "matrix|block|layer|sliding_window", "what gets a factor"},
+    {"map", ARG_TEXT, AT(map), "linear|sqrt|log2|rank|sigmoid|zscore",
+     "from the metric to a factor"},
     {"low", ARG_TEXT, AT(low), "FACTOR", "factor of the lowest metric (linear, rank)"},
     {"high", ARG_TEXT, AT(high), "FACTOR", "factor of the highest"},
+    {"tau", ARG_TEXT, AT(tau), "N", "steepness (sigmoid: 10, zscore: 4)"},
+    {"below", ARG_TEXT, AT(below), "DECADES", "sigmoid: range below the mean, times two"},
+    {"above", ARG_TEXT, AT(above), "DECADES", "the same above the mean"},
+    {"window", ARG_TEXT, AT(window), "INDEX", "the block of a sliding window, from 0"},
+    {"scale", ARG_TEXT, AT(scale), "FACTOR", "its factor"},
+    {"reference", ARG_FLAG, AT(reference), NULL, "equal scores as in the papers' code"},
     {"normalize", ARG_FLAG, AT(normalize), NULL, "make the mean factor 1"},
     {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
     {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV"},
@@ -124,6 +132,18 @@ static const struct arg_command schedule_args = {
     .n_options = ARRAY_LEN(schedule_options),
 };
 
+static bool put_window(json_t *body, const struct schedule_settings *s)
+{
+    json_t *window = json_object();
+    bool fine = put_number(window, "window", "index", s->window) &&
+                put_number(window, "scale", "scale", s->scale);
+
+    if (json_object_size(window))
+        (void)json_object_set(body, "window", window);
+    json_decref(window);
+    return fine;
+}
+
 /* The body of the call, or NULL after a message. */
 static json_t *schedule_body(const struct schedule_settings *s, const char *analysis)
 {
@@ -136,7 +156,11 @@ static json_t *schedule_body(const struct schedule_settings *s, const char *anal
     put_text(assign, "fn", s->map);
     if (s->normalize)
         (void)json_object_set_new(assign, "normalize", json_true());
-    if (put_number(body, "lr", "base_lr", s->lr) &&
+    put_text(body, "compat", s->reference ? "reference" : NULL);
+    if (put_window(body, s) && put_number(assign, "tau", "tau", s->tau) &&
+        put_number(assign, "below", "sigmoid_min", s->below) &&
+        put_number(assign, "above", "sigmoid_max", s->above) &&
+        put_number(body, "lr", "base_lr", s->lr) &&
         put_number(body, "weight-decay", "base_weight_decay", s->weight_decay) &&
         put_number(assign, "low", "s1", s->low) && put_number(assign, "high", "s2", s->high))
         return body;

@@ -73,11 +73,13 @@ static void settle(struct hill_fit *f, const double *x, size_t first, double alp
     f->xmin = x[first];
 }
 
-static void fit_mid(const double *x, size_t n, struct hill_fit *f)
+static void fit_from(const double *x, size_t n, const struct hill_start *start, struct hill_fit *f)
 {
-    size_t first = n / 2;
-    double alpha = exponent(x, n, first, x[first]);
+    size_t first = (size_t)((double)n / start->pos);
+    double alpha;
 
+    first = first < n ? first : n - 1; /* pos hardly above 1 */
+    alpha = exponent(x, n, first, x[start->paper && first > 0 ? first - 1 : first]);
     settle(f, x, first, alpha, isfinite(alpha) ? distance(x, n, first, alpha) : NAN);
 }
 
@@ -137,10 +139,31 @@ static void fit_peak(const double *x, size_t n, bool upstream, double *work, str
     fit_among(x, n, first, end, work, f);
 }
 
+static const struct hill_fit none = {.status = HILL_TOO_FEW, .alpha = NAN, .D = NAN, .xmin = NAN};
+
+int hill_fit_from(const double *x, size_t n, const struct hill_start *start, double eps,
+                  struct hill_fit *out, struct err *err)
+{
+    struct hill_fit f = none;
+    int r = check(x, n, err);
+
+    if (r == 0 && !(start->pos > 1 && start->pos <= HILL_POS_MAX))
+        r = err_set(err, ERR_INVALID, "the position of the start must be above 1, at most %g",
+                    HILL_POS_MAX);
+    if (r < 0)
+        return r;
+    f.n_zero = hill_zeros(x, n, eps);
+    if (n - f.n_zero >= 2)
+        fit_from(x + f.n_zero, n - f.n_zero, start, &f);
+    *out = f;
+    return 0;
+}
+
 int hill_fit(const double *x, size_t n, enum hill_rule rule, double eps, double *work,
              struct hill_fit *out, struct err *err)
 {
-    struct hill_fit f = {.status = HILL_TOO_FEW, .alpha = NAN, .D = NAN, .xmin = NAN};
+    static const struct hill_start middle = {.pos = 2};
+    struct hill_fit f = none;
     int r = check(x, n, err);
 
     if (r < 0)
@@ -149,7 +172,7 @@ int hill_fit(const double *x, size_t n, enum hill_rule rule, double eps, double 
     x += f.n_zero;
     n -= f.n_zero;
     if (n >= 2 && rule == HILL_MID)
-        fit_mid(x, n, &f);
+        fit_from(x, n, &middle, &f);
     else if (n >= 2 && rule == HILL_TOP)
         fit_top(x, n, &f);
     else if (n >= 2 && rule == HILL_KS)

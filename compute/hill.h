@@ -50,6 +50,22 @@ struct hill_fit {
  * spectra computed in single). n when the spectrum is zero. 0 for eps = 0 unless values are 0. */
 size_t hill_zeros(const double *x, size_t n, double eps);
 
+/* Where the tail starts for HILL_MID, as published: at i = n / pos, so that a larger pos takes more
+ * of the spectrum (TempBalance: xmin_pos = 2; ModelBalancing: 1.5). `paper`: exponents as in the
+ * text of the paper, with the value below the tail as threshold:
+ * alpha = 1 + n_i / sum_{j>=i} ln(x_j / x_{i-1}). D is as ever. */
+struct hill_start {
+    double pos; /* above 1, at most HILL_POS_MAX */
+    bool paper;
+};
+#define HILL_POS_MAX 1e6
+
+/* hill_fit() with HILL_MID from another start; {2, false} is the same. eps < 0 keeps all values, as
+ * upstream: zeros count in n, and a tail that starts at one has no exponent (HILL_ALL_EQUAL).
+ * ERR_INVALID also for a pos out of range. */
+int hill_fit_from(const double *x, size_t n, const struct hill_start *start, double eps,
+                  struct hill_fit *out, struct err *err);
+
 /* Fit the n ascending, finite values >= 0 of x, without the smallest ones that are zero in the
  * sense of hill_zeros(). `work`: scratch of 2 n doubles, the caller's. Returns 0 also when there is
  * no exponent (out->status); ERR_INVALID when x is not finite, negative or not ascending.

@@ -9,7 +9,7 @@
 
 static const char *const map_names[] = {
     [SCHEDULE_LINEAR] = "linear", [SCHEDULE_SQRT] = "sqrt",       [SCHEDULE_LOG2] = "log2",
-    [SCHEDULE_RANK] = "rank",     [SCHEDULE_SIGMOID] = "sigmoid",
+    [SCHEDULE_RANK] = "rank",     [SCHEDULE_SIGMOID] = "sigmoid", [SCHEDULE_ZSCORE] = "zscore",
 };
 _Static_assert(ARRAY_LEN(map_names) == SCHEDULE_MAP_COUNT, "a name for every map");
 
@@ -63,7 +63,8 @@ void schedule_leave_out(const struct schedule_exclude *x, enum schedule_map map,
 
 struct unit {
     double score, factor;
-    double weight; /* matrices in it */
+    double weight;  /* matrices in it */
+    uint32_t block; /* that it is, or is in */
     size_t index;
 };
 
@@ -78,30 +79,48 @@ static void units_done(struct units *us)
     free(us->u);
 }
 
-static int units_make(struct units *us, const double *score, const uint32_t *unit, size_t n,
-                      struct err *err)
+static int units_check(const double *score, const uint32_t *block, size_t n, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(score[i]))
             return err_set(err, ERR_INVALID, "a score is not finite");
-        if (unit && unit[i] >= n)
-            return err_set(err, ERR_INVALID, "a unit's number is too large");
-        if (unit && unit[i] >= us->n)
-            us->n = unit[i] + 1;
+        if (block && block[i] >= n)
+            return err_set(err, ERR_INVALID, "a block's number is too large");
     }
-    us->n = unit ? us->n : n;
+    return 0;
+}
+
+/* Room for one unit a matrix, or a block. */
+static int units_make(struct units *us, const uint32_t *block, bool blocks, size_t n,
+                      struct err *err)
+{
+    us->n = blocks ? 0 : n;
+    for (size_t i = 0; blocks && i < n; i++)
+        if (block[i] >= us->n)
+            us->n = block[i] + 1;
     us->u = calloc(us->n + 1, sizeof *us->u);
     if (!us->u)
         return err_set(err, ERR_NOMEM, "no memory for %zu units", us->n);
+    return 0;
+}
+
+static int units_fill(struct units *us, const double *score, const uint32_t *block, bool blocks,
+                      size_t n, struct err *err)
+{
+    int r = units_make(us, block, blocks, n, err);
+
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < n; i++) {
-        struct unit *u = &us->u[unit ? unit[i] : i];
+        struct unit *u = &us->u[blocks ? block[i] : i];
 
         u->score += score[i];
         u->weight++;
+        u->block = block ? block[i] : 0;
     }
     for (size_t i = 0; i < us->n; i++) {
         if (us->u[i].weight == 0)
-            return err_set(err, ERR_INVALID, "unit %zu has no matrix", i);
+            return err_set(err, ERR_INVALID, "block %zu has no matrix", i);
         us->u[i].score /= us->u[i].weight;
         us->u[i].index = i;
     }
@@ -109,6 +128,11 @@ static int units_make(struct units *us, const double *score, const uint32_t *uni
 }
 
 /* Equal but for rounding. */
+static bool is_one_value(double lo, double hi)
+{
+    return !(hi - lo > 1e-12 * fmax(fabs(lo), fabs(hi)));
+}
+
 static bool all_equal(const struct units *us)
 {
     double lo = INFINITY, hi = -INFINITY;
@@ -117,7 +141,7 @@ static bool all_equal(const struct units *us)
         lo = fmin(lo, us->u[i].score);
         hi = fmax(hi, us->u[i].score);
     }
-    return !(hi - lo > 1e-12 * fmax(fabs(lo), fabs(hi)));
+    return is_one_value(lo, hi);
 }
 
 static void summarise(struct units *us, size_t n)
@@ -142,6 +166,14 @@ static void summarise(struct units *us, size_t n)
 
 /* --- the maps ------------------------------------------------------------------------------ */
 
+/* numpy.interp, which upstream uses, gives the upper value where both ends are the same. */
+static double linear(const struct schedule_rule *rule, double x, double lo, double hi)
+{
+    if (rule->reference ? !(hi > lo) : is_one_value(lo, hi))
+        return rule->reference ? rule->s2 : 1;
+    return rule->s1 + (rule->s2 - rule->s1) * ((x - lo) / (hi - lo));
+}
+
 static void map_linear(struct units *us, const struct schedule_rule *rule)
 {
     double lo = INFINITY, hi = -INFINITY;
@@ -150,12 +182,8 @@ static void map_linear(struct units *us, const struct schedule_rule *rule)
         lo = fmin(lo, us->u[i].score);
         hi = fmax(hi, us->u[i].score);
     }
-    for (size_t i = 0; i < us->n; i++) {
-        struct unit *u = &us->u[i];
-
-        u->factor =
-            hi > lo ? rule->s1 + (rule->s2 - rule->s1) * ((u->score - lo) / (hi - lo)) : rule->s2;
-    }
+    for (size_t i = 0; i < us->n; i++)
+        us->u[i].factor = linear(rule, us->u[i].score, lo, hi);
 }
 
 static void map_mean_one(struct units *us, double (*fn)(double))
@@ -209,7 +237,77 @@ static void map_sigmoid(struct units *us, const struct schedule_rule *rule)
     }
 }
 
-static void map_units(struct units *us, const struct schedule_rule *rule)
+/* --- inside blocks ------------------------------------------------------------------------- */
+
+struct spread {
+    double sum, squares, count, lo, hi;
+};
+
+/* Spread of the scores inside each block; owned by the caller, NULL without memory. */
+static struct spread *block_spreads(const struct units *us)
+{
+    struct spread *b = calloc(us->n + 1, sizeof *b); /* no more blocks than matrices */
+
+    if (!b)
+        return NULL;
+    for (size_t i = 0; i < us->n; i++)
+        b[i] = (struct spread){.lo = INFINITY, .hi = -INFINITY};
+    for (size_t i = 0; i < us->n; i++) {
+        struct spread *in = &b[us->u[i].block];
+
+        in->sum += us->u[i].score;
+        in->count++;
+        in->lo = fmin(in->lo, us->u[i].score);
+        in->hi = fmax(in->hi, us->u[i].score);
+    }
+    for (size_t i = 0; i < us->n; i++) {
+        struct spread *in = &b[us->u[i].block];
+        double d = us->u[i].score - in->sum / in->count;
+
+        in->squares += d * d;
+    }
+    return b;
+}
+
+/* Upstream adds 1e-8 to the deviation, so that nothing is divided by 0. */
+static int map_zscore(struct units *us, const struct schedule_rule *rule, struct err *err)
+{
+    AUTO(freep) void *memory = block_spreads(us);
+    const struct spread *spread = memory;
+
+    if (!spread)
+        return err_set(err, ERR_NOMEM, "no memory for %zu blocks", us->n);
+    for (size_t i = 0; i < us->n; i++) {
+        struct unit *u = &us->u[i];
+        const struct spread *in = &spread[u->block];
+        double std = sqrt(in->squares / in->count) + (rule->reference ? 1e-8 : 0), z = 0;
+
+        if (!is_one_value(in->lo, in->hi) || rule->reference)
+            z = (u->score - in->sum / in->count) / std;
+        u->factor = 2 / (1 + exp(-rule->tau * z));
+    }
+    return 0;
+}
+
+/* `us`: every matrix, with the factor of its block. */
+static int map_within(struct units *us, const struct schedule_rule *rule, struct err *err)
+{
+    AUTO(freep) void *memory = block_spreads(us);
+    const struct spread *spread = memory;
+
+    if (!spread)
+        return err_set(err, ERR_NOMEM, "no memory for %zu blocks", us->n);
+    for (size_t i = 0; i < us->n; i++) {
+        struct unit *u = &us->u[i];
+
+        u->factor *= linear(rule, u->score, spread[u->block].lo, spread[u->block].hi);
+    }
+    return 0;
+}
+
+/* --- all of them --------------------------------------------------------------------------- */
+
+static int map_units(struct units *us, const struct schedule_rule *rule, struct err *err)
 {
     switch (us->sum.degenerate && !rule->reference ? SCHEDULE_MAP_COUNT : rule->map) {
     case SCHEDULE_LINEAR:
@@ -227,10 +325,13 @@ static void map_units(struct units *us, const struct schedule_rule *rule)
     case SCHEDULE_SIGMOID:
         map_sigmoid(us, rule);
         break;
+    case SCHEDULE_ZSCORE:
+        return map_zscore(us, rule, err);
     case SCHEDULE_MAP_COUNT:
         for (size_t i = 0; i < us->n; i++)
             us->u[i].factor = 1;
     }
+    return 0;
 }
 
 /* --- mean and bounds ----------------------------------------------------------------------- */
@@ -282,7 +383,8 @@ static int scale_to_one(struct units *us, const struct schedule_rule *rule, stru
 
 static int finish(struct units *us, const struct schedule_rule *rule, struct err *err)
 {
-    bool mean_one = rule->normalize || rule->map == SCHEDULE_SQRT || rule->map == SCHEDULE_LOG2;
+    bool by_map = rule->map == SCHEDULE_SQRT || rule->map == SCHEDULE_LOG2;
+    bool mean_one = rule->normalize || (by_map && rule->unit <= SCHEDULE_BLOCK);
     bool within = true;
     int r = 0;
 
@@ -306,13 +408,18 @@ static bool is_factor(double x)
 
 static int check_rule(const struct schedule_rule *r, struct err *err)
 {
-    if ((r->map == SCHEDULE_LINEAR || r->map == SCHEDULE_RANK) &&
+    if ((r->map == SCHEDULE_LINEAR || r->map == SCHEDULE_RANK ||
+         r->unit == SCHEDULE_WITHIN_BLOCK) &&
         (!is_factor(r->s1) || !is_factor(r->s2)))
         return err_set(err, ERR_INVALID, "s1 and s2 must be finite numbers from 0");
     if (r->map == SCHEDULE_SIGMOID &&
         (!is_factor(r->down) || !is_factor(r->up) || !is_factor(r->tau)))
         return err_set(err, ERR_INVALID,
                        "sigmoid_min, sigmoid_max and tau must be finite numbers from 0");
+    if (r->map == SCHEDULE_ZSCORE && (!is_factor(r->tau) || r->unit != SCHEDULE_MATRIX))
+        return err_set(err, ERR_INVALID, "zscore needs a finite tau from 0, and single matrices");
+    if (r->unit == SCHEDULE_WINDOW && !is_factor(r->window_scale))
+        return err_set(err, ERR_INVALID, "the window's scale must be a finite number from 0");
     if (!is_factor(r->min) || !(r->max >= r->min))
         return err_set(err, ERR_INVALID, "the smallest factor is above the largest");
     return 0;
@@ -327,25 +434,70 @@ static int check_domain(const struct units *us, const struct schedule_rule *rule
     return 0;
 }
 
-int schedule_factors(const struct schedule_rule *rule, const double *score, const uint32_t *unit,
+static int slide_window(struct units *us, const struct schedule_rule *rule, struct err *err)
+{
+    if (rule->window >= us->n)
+        return err_set(err, ERR_INVALID, "there are %zu blocks, none with number %u", us->n,
+                       rule->window);
+    for (size_t i = 0; i < us->n; i++)
+        us->u[i].factor = i == rule->window ? rule->window_scale : 1;
+    return 0;
+}
+
+/* From blocks to their matrices. */
+static int go_within(struct units *us, const struct schedule_rule *rule, const double *score,
+                     const uint32_t *block, size_t n, struct err *err)
+{
+    AUTO(units_done) struct units each = {.u = NULL};
+    int r = units_fill(&each, score, block, false, n, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        each.u[i].factor = us->u[block[i]].factor;
+    r = map_within(&each, rule, err);
+    if (r < 0)
+        return r;
+    each.sum = us->sum;
+    units_done(us);
+    *us = (struct units){.u = TAKE(each.u), .n = each.n, .sum = each.sum};
+    return 0;
+}
+
+bool schedule_needs_blocks(const struct schedule_rule *rule)
+{
+    return rule->unit != SCHEDULE_MATRIX || rule->map == SCHEDULE_ZSCORE;
+}
+
+int schedule_factors(const struct schedule_rule *rule, const double *score, const uint32_t *block,
                      size_t n, double *factor, struct schedule_summary *out, struct err *err)
 {
     AUTO(units_done) struct units us = {.u = NULL};
+    bool blocks = rule->unit != SCHEDULE_MATRIX, by_block = blocks;
     int r = check_rule(rule, err);
 
+    if (r == 0 && schedule_needs_blocks(rule) && !block && n > 0)
+        r = err_set(err, ERR_INVALID, "this rule needs the blocks");
     if (r == 0)
-        r = units_make(&us, score, unit, n, err);
+        r = units_check(score, block, n, err);
+    if (r == 0)
+        r = units_fill(&us, score, block, blocks, n, err);
     if (r == 0)
         r = check_domain(&us, rule, err);
     if (r < 0)
         return r;
     summarise(&us, n);
-    map_units(&us, rule);
-    r = finish(&us, rule, err);
+    r = rule->unit == SCHEDULE_WINDOW ? slide_window(&us, rule, err) : map_units(&us, rule, err);
+    if (r == 0 && rule->unit == SCHEDULE_WITHIN_BLOCK) {
+        r = go_within(&us, rule, score, block, n, err);
+        by_block = false;
+    }
+    if (r == 0)
+        r = finish(&us, rule, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
-        factor[i] = us.u[unit ? unit[i] : i].factor;
+        factor[i] = us.u[by_block ? block[i] : i].factor;
     *out = us.sum;
     return 0;
 }

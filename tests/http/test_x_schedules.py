@@ -71,6 +71,139 @@ def test_published_rates(served, assign, want):
     assert s["degenerate_range"] is False and s["warnings"] == []
 
 
+# --- eigenvalues sent along -------------------------------------------------------------------------
+
+GROWTH = [1.25 ** k for k in range(64)]
+FREE = {"first": False, "last": False, "min_eigs": 0}
+
+
+@pytest.mark.parametrize("eigs,fit,alpha,distance", [
+    (range(1, 11), {}, 4.681550358521017, 0.253237800145233),
+    (GROWTH[:8], {}, 3.9876134118163673, None),
+    (GROWTH[:9], {}, 3.2407100588622755, None),
+    (GROWTH, {}, 1.2891238785628742, 0.1644471820540545),
+    (GROWTH, {"xmin_pos": 1.5}, 1.4268019159737668, None),
+    (GROWTH, {"xmin_pos": 3}, 1.2134009579868832, None),
+    (range(1, 11), {"hill_variant": "paper"},
+     1 + 5 / sum(math.log(x / 5) for x in range(6, 11)), None)])
+def test_published_exponents(served, eigs, fit, alpha, distance):
+    eigs = [float(x) for x in eigs]
+    shuffled = eigs[::2] + eigs[1::2]
+    s = ask(served[0], layers=[{"name": "w", "eigs": shuffled}], fit=fit, exclude=FREE)
+    t = s["layers"][0]
+    assert math.isclose(t["alpha"], alpha, rel_tol=1e-13)
+    assert distance is None or math.isclose(t["D"], distance, rel_tol=1e-12)
+    assert (t["n_eigs"], t["lambda_max"]) == (len(eigs), eigs[-1])
+    assert math.isclose(t["fro2"], sum(eigs)) and t["excluded"] is None
+    assert math.isclose(t["alphahat"], alpha * math.log10(eigs[-1]), rel_tol=1e-13)
+    assert s["precision"] == "f64" and s["degenerate_range"]
+    assert s["fit"] == {"method": "xmin_mid", "xmin_pos": 2, "hill_variant": "code",
+                        "filter_zeros": False, "evals_thresh": None, "conv_norm": 1, **fit}
+
+
+def scan(x, low=-math.inf, high=math.inf):
+    """alpha and D of the start with the least D among low <= x_i <= high, as the definition says."""
+    best = (math.inf, math.nan)
+    for i in range(len(x) - 1):
+        if not low <= x[i] <= high:
+            continue
+        n = len(x) - i
+        alpha = 1 + n / (np.log(x[i:]).sum() - n * np.log(x[i]))
+        d = np.abs(1 - (x[i:] / x[i]) ** (1 - alpha) - np.arange(n) / n).max()
+        best = min(best, (d, alpha))
+    return best[1], best[0]
+
+
+def test_estimators_of_sent_spectra(served):
+    d = served[0]
+    x = np.sort(np.random.default_rng(3).pareto(2.5, 300) + .1) ** 2
+    sent_layers = [{"name": "w", "eigs": list(x)}]
+
+    def fitted(layers=sent_layers, **fit):
+        t = ask(d, layers=layers, fit=fit, exclude=FREE)["layers"][0]
+        return t["alpha"], t["D"]
+
+    assert np.allclose(fitted(method="ks"), scan(x), rtol=1e-10)
+    counts, edges = np.histogram(np.log10(x), 100)
+    peak = 10 ** edges[np.argmax(counts)]
+    assert np.allclose(fitted(method="xmin_peak", peak_compat="linear"),
+                       scan(x, .95 * peak, 1.5 * peak), rtol=1e-10)
+    assert np.allclose(fitted(method="xmin_peak"), scan(x, math.log10(.95 * peak), 1.5 * peak),
+                       rtol=1e-10)
+    # Zeros: left out, counted where upstream counts them, or cut off where it says.
+    padded = [{"name": "w", "eigs": [0] * 100 + list(x)}]
+    mid = fitted(sent_layers)
+    assert fitted(padded) == mid
+    reference = ask(d, layers=padded, exclude=FREE, compat="reference")["layers"][0]["alpha"]
+    tail = x[100:]
+    assert math.isclose(reference, 1 + 200 / np.log(tail / tail[0]).sum(), rel_tol=1e-12)
+    assert fitted(padded, filter_zeros=True)[0] == mid[0]
+    cut = x[x > .5]
+    assert np.allclose(fitted(filter_zeros=True, evals_thresh=.5),
+                       fitted([{"name": "w", "eigs": list(cut)}]), rtol=1e-12)
+    assert fitted(filter_zeros=True, evals_thresh=1e9) == mid
+    # A scale moves what is not an exponent.
+    conv = [{"name": "w", "kind": "conv2d", "shape": [20, 15, 1, 1], "eigs": list(x)}]
+    half = ask(d, layers=conv, fit={"conv_norm": .5}, exclude=FREE)["layers"][0]
+    assert math.isclose(half["alpha"], mid[0], rel_tol=1e-12)
+    assert math.isclose(half["lambda_max"], x[-1] / 2) and math.isclose(half["fro2"], x.sum() / 2)
+    assert math.isclose(half["alphahat"], mid[0] * math.log10(x[-1] / 2), rel_tol=1e-12)
+
+
+def test_every_member_of_a_step(served):
+    """One call with all there is: exclusions by place, a norm after its convolution, a bad spectrum."""
+    d, r = served[0], np.random.default_rng(1)
+    spectra = [np.sort(r.gamma(shape, size=60)) for shape in (.5, .5, 1, 2, 4, 8)]
+    layers = [{"name": f"conv{i}.weight", "kind": "conv2d", "eigs": list(x)}
+              for i, x in enumerate(spectra)]
+    layers[2:2] = [{"name": "bn1.weight", "kind": "norm"}]
+    layers[5:5] = [{"name": "few.weight", "eigs": [1, 2, 3]},
+                   {"name": "flat.weight", "eigs": [2.5] * 60},
+                   {"name": "zero.weight", "eigs": [0] * 60}]
+    s = ask(d, layers=layers, step=1200, base_lr=.1, unit="matrix", metric="alphahat",
+            fit={"method": "xmin_mid", "xmin_pos": 1.5, "conv_norm": .5},
+            exclude={"first": True, "last": True, "min_eigs": 50},
+            assign={"fn": "linear", "s1": .6, "s2": 1.4, "normalize": True},
+            norm_binding="name", compat="safe", freeze_from=None)
+    by = {t["name"]: t for t in s["layers"]}
+    assert [by[f"{n}.weight"]["excluded"] for n in ("conv0", "conv5", "few", "flat", "zero", "bn1")] == [
+        "first", "last", "few_eigs", "nonfinite", "nonfinite", "not_a_matrix"]
+
+    def score(x):
+        tail = x[int(60 / 1.5):]
+        return (1 + 20 / np.log(tail / tail[0]).sum()) * np.log10(x[-1] / 2)
+
+    want = np.array([score(x) for x in spectra[1:5]])
+    factor = .6 + .8 * (want - want.min()) / np.ptp(want)
+    got = [by[f"conv{i}.weight"] for i in range(1, 5)]
+    assert np.allclose([t["score"] for t in got], want, rtol=1e-12)
+    assert np.allclose([t["multiplier"] for t in got], factor / factor.mean(), rtol=1e-12)
+    assert [t["lr"] for t in got] == [.1 * t["multiplier"] for t in got]
+    assert s["bindings"] == {"bn1.weight": "conv1.weight"} and s["step"] == 1200
+    assert s["metric"] == "alphahat" and s["order"] == "as_sent" and s["n_scheduled"] == 4
+    assert math.isclose(s["alpha_std"], want.std(), rel_tol=1e-12)
+    assert "freeze_from" not in s and s["matrix_convention"].startswith("eigenvalues as sent")
+    for metric, of in (("D", lambda t: t["D"]), ("norm", lambda t: t["fro2"]),
+                       ("spectral_norm", lambda t: t["lambda_max"]),
+                       ("stable_rank", lambda t: t["fro2"] / t["lambda_max"])):
+        s = ask(d, layers=layers, metric=metric)
+        assert all(math.isclose(t["score"], of(t)) for t in s["layers"] if not t["excluded"])
+    e = ask(d, "experts", total=6, layers=[{"name": f"layers.{i}.w", "eigs": list(x)}
+                                           for i, x in enumerate(spectra[2:4])])
+    assert sum(b["experts"] for b in e["blocks"]) == 6 and e["metric"] == "alpha"
+
+
+def test_frozen(served):
+    d, analysis, _ = served
+    want = ask(d, analysis=analysis, base_lr=1)
+    jobs = len(d.get("/v1/jobs").json["jobs"])
+    got = ask(d, source={"path": "not-there"}, freeze_from=analysis, base_lr=1)
+    assert got.pop("freeze_from") == analysis and got == want
+    assert len(d.get("/v1/jobs").json["jobs"]) == jobs
+    ghost = "ana_06gzr4pm3s6v2tq0k8j5n1c7xd"
+    problem(d.request("POST", "/v1/schedules", {"analysis": analysis, "freeze_from": ghost}), 404)
+
+
 # --- methods ----------------------------------------------------------------------------------------
 
 def test_defaults_of_the_methods(served):
@@ -102,6 +235,36 @@ def test_blocks(served):
     assert by["other"]["excluded"] == "no_block" and by["other"]["multiplier"] == 1
     assert s["n_units"] == 2 and s["n_scheduled"] == 4
     assert s["bindings"] == {"layers.1.norm.weight": "layers.1"}
+
+
+def test_within_blocks(served):
+    m = {f"layers.{b}.{n}.weight": {"alpha": a} for b, n, a in [
+        (0, "q", 2), (0, "k", 3), (0, "v", 4), (1, "q", 4), (1, "k", 6), (2, "q", 4)]}
+    m["layers.1.norm.weight"] = {}
+    linear = {"metrics": m, "method": "modelbalancing", "unit": "layer", "assign": {"fn": "linear"}}
+    s = ask(served[0], **linear)
+    assert factors(s) == [.25, .5, .75, .75, 2.25, 1] and s["assign"]["s2"] == 1.5
+    assert s["bindings"] == {"layers.1.norm.weight": "layers.1"} and s["unit"] == "layer"
+    assert s["layers"][-1]["multiplier"] == 1.5  # the mean of its block
+    assert factors(ask(served[0], **linear, compat="reference"))[-1] == 1.5
+    s = ask(served[0], metrics=m, method="alphadecay", assign={"fn": "zscore"},
+            base_weight_decay=.1)
+    want = [2 / (1 + math.exp(-4 * z)) for z in (-1.5 ** .5, 0, 1.5 ** .5, -1, 1, 0)]
+    assert np.allclose(factors(s), want, rtol=1e-12) and s["assign"]["tau"] == 4
+    assert math.isclose(s["layers"][0]["weight_decay"], .1 * want[0], rel_tol=1e-12)
+
+
+def test_sliding_window(served):
+    m = {f"layers.{b}.{n}.weight": {"alpha": b} for b in range(3) for n in "qk"}
+    ask_at = lambda i, **q: ask(served[0], metrics=m, unit="sliding_window",  # noqa: E731
+                                window={"index": i, "scale": .25}, exclude=ALL, **q)
+    for i in range(3):
+        s = ask_at(i)
+        assert factors(s) == [.25 if b == i else 1 for b in range(3) for n in "qk"]
+        assert s["window"] == {"index": i, "scale": .25}
+    problem(served[0].request("POST", "/v1/schedules", {
+        "metrics": m, "unit": "sliding_window", "window": {"index": 3, "scale": 1}}),
+        400, "/window/index")
 
 
 def test_who_inherits(served):
@@ -331,6 +494,15 @@ def test_ctl_schedule(served):
     got = ctl(d, "schedule", analysis, "--metric", "stable_rank", "--unit", "block", "--map", "rank",
               "--low", ".1", "--high", "3", "--normalize", "--weight-decay", "2", "--json")
     assert json.loads(got.stdout) == want
+    want = ask(d, analysis=analysis, unit="block", compat="reference",
+               assign={"fn": "sigmoid", "tau": 3, "sigmoid_min": .5, "sigmoid_max": .25})
+    got = ctl(d, "schedule", analysis, "--unit", "block", "--map", "sigmoid", "--tau", "3",
+              "--below", ".5", "--above", ".25", "--reference", "--json")
+    assert json.loads(got.stdout) == want
+    want = ask(d, analysis=analysis, unit="sliding_window", window={"index": 1, "scale": .5})
+    got = ctl(d, "schedule", analysis, "--unit", "sliding_window", "--window", "1", "--scale", ".5",
+              "--json")
+    assert json.loads(got.stdout) == want
     warned = ctl(d, "schedule", analysis, "--metric", "alpha")
     assert warned.returncode == 0 and "warning: " in warned.stderr
 
@@ -389,7 +561,39 @@ M = {"layers.0.w": {"alpha": 2}}
     ({"analysis": None}, "/analysis"),
     ({"source": "x"}, "/source"),
     ({"metrics": M, "method": "lars"}, "/method"),
-    ({"metrics": M, "unit": "layer"}, "/unit"),
+    ({"metrics": M, "unit": "type"}, "/unit"),
+    ({"metrics": M, "unit": "sliding_window"}, "/window"),
+    ({"metrics": M, "unit": "sliding_window", "window": {"index": 1}}, "/window"),
+    ({"metrics": M, "unit": "sliding_window", "window": {"index": -1, "scale": 1}}, "/window/index"),
+    ({"metrics": M, "window": {"index": 1, "scale": 1}}, "/window"),
+    ({"metrics": M, "unit": "block", "assign": {"fn": "zscore"}}, "/assign/fn"),
+    ({"metrics": M, "step": -1}, "/step"),
+    ({"metrics": M, "freeze_from": "ana_06gzr4pm3s6v2tq0k8j5n1c7xd"}, "/freeze_from"),
+    ({"source": {"path": "a"}, "freeze_from": 7}, "/freeze_from"),
+    ({"metrics": M, "fit": {}}, "/fit"),
+    ({"metrics": M, "layers": [{"name": "a"}]}, None),
+    ({"layers": []}, "/layers"),
+    ({"layers": {}}, "/layers"),
+    ({"layers": [7]}, "/layers/0"),
+    ({"layers": [{"eigs": [1, 2]}]}, "/layers/0/name"),
+    ({"layers": [{"name": ""}]}, "/layers/0/name"),
+    ({"layers": [{"name": "a", "eigs": []}]}, "/layers/0/eigs"),
+    ({"layers": [{"name": "a", "eigs": [1, -2]}]}, "/layers/0/eigs"),
+    ({"layers": [{"name": "a"}, {"name": "b", "eigs": [1, "2"]}]}, "/layers/1/eigs"),
+    ({"layers": [{"name": "a", "eigs": [1e101]}]}, "/layers/0/eigs"),
+    ({"layers": [{"name": "a", "kind": "lstm"}]}, "/layers/0/kind"),
+    ({"layers": [{"name": "a", "shape": [1.5]}]}, "/layers/0/shape"),
+    ({"layers": [{"name": "a", "block": 1}]}, "/layers/0/block"),
+    ({"layers": [{"name": "a", "weights": "x"}]}, "/layers/0/weights"),
+    ({"layers": [{"name": "a"}], "metric": "alpha_mid"}, "/metric"),
+    ({"layers": [{"name": "a"}], "fit": {"method": "mle"}}, "/fit/method"),
+    ({"layers": [{"name": "a"}], "fit": {"xmin_pos": 1}}, "/fit/xmin_pos"),
+    ({"layers": [{"name": "a"}], "fit": {"hill_variant": 1}}, "/fit/hill_variant"),
+    ({"layers": [{"name": "a"}], "fit": {"peak_compat": "x"}}, "/fit/peak_compat"),
+    ({"layers": [{"name": "a"}], "fit": {"filter_zeros": 1}}, "/fit/filter_zeros"),
+    ({"layers": [{"name": "a"}], "fit": {"evals_thresh": -1}}, "/fit/evals_thresh"),
+    ({"layers": [{"name": "a"}], "fit": {"conv_norm": 0}}, "/fit/conv_norm"),
+    ({"layers": [{"name": "a"}], "fit": {"bins": 10}}, "/fit/bins"),
     ({"metrics": M, "base_lr": -1}, "/base_lr"),
     ({"metrics": M, "base_lr": "1"}, "/base_lr"),
     ({"metrics": M, "assign": {"fn": "cubic"}}, "/assign/fn"),
@@ -429,6 +633,18 @@ def test_nothing_there(served):
     many = {"metrics": {f"w{i}": {} for i in range(50001)}}
     problem(d.request("POST", "/v1/schedules", json.dumps(many, separators=(",", ":")),
                       {"Content-Type": "application/json"}), 422, "/metrics", "limit")
+
+
+def test_spectra_that_take_too_long(served):
+    d = served[0]
+    long = {"name": "a", "eigs": [1] * 32769}
+    r = d.request("POST", "/v1/schedules", {"layers": [long], "fit": {"method": "ks"}})
+    problem(r, 422, "/layers", "limit")
+    ask(d, layers=[long])
+    r = d.request("POST", "/v1/schedules", {"layers": [{"name": "a", "eigs": [1] * 65537}]})
+    problem(r, 422, "/layers/0/eigs", "limit")
+    r = d.request("POST", "/v1/schedules", {"layers": [{"name": "a"}] * 50001})
+    problem(r, 422, "/layers", "limit")
 
 
 def test_large_bodies_leave_the_loop_alone(served):

@@ -95,6 +95,47 @@ static void published_scores(void **state)
     check_score(power, 64, 1.2891238785628742, 0.1644471820540545);
 }
 
+/* The same from other starts of the tail (training runs with little data take a longer one), and
+ * with the threshold of the paper's text, one value lower: 1..10 from 6, over 5. */
+static void other_starts(void **state)
+{
+    static const struct hill_start longer = {.pos = 1.5}, third = {.pos = 3}, two = {.pos = 2},
+                                   paper = {.pos = 2, .paper = true};
+    double power[64], sum = 0;
+    struct hill_fit f, g;
+    double work[128];
+
+    (void)state;
+    for (size_t i = 0; i < 64; i++)
+        power[i] = pow(1.25, (double)i);
+    assert_int_equal(hill_fit_from(power, 64, &longer, 0, &f, NULL), 0);
+    near(f.alpha, 1.4268019159737668, 1e-13);
+    assert_int_equal(f.first, 42);
+    assert_int_equal(hill_fit_from(power, 64, &third, 0, &f, NULL), 0);
+    near(f.alpha, 1.2134009579868832, 1e-13);
+    assert_int_equal(hill_fit_from(power, 64, &two, 0, &f, NULL), 0);
+    assert_int_equal(hill_fit(power, 64, HILL_MID, 0, work, &g, NULL), 0);
+    assert_true(f.alpha == g.alpha && f.D == g.D && f.first == g.first);
+    for (size_t i = 0; i < 10; i++)
+        power[i] = (double)i + 1;
+    for (size_t i = 5; i < 10; i++)
+        sum += log(power[i] / 5);
+    assert_int_equal(hill_fit_from(power, 10, &paper, 0, &f, NULL), 0);
+    near(f.alpha, 1 + 5 / sum, 1e-14);
+    for (double pos = 1; pos >= 0; pos -= 0.5)
+        assert_int_equal(hill_fit_from(power, 10, &(struct hill_start){.pos = pos}, 0, &f, NULL),
+                         ERR_INVALID);
+    assert_int_equal(hill_fit_from(power, 10, &(struct hill_start){.pos = NAN}, 0, &f, NULL),
+                     ERR_INVALID);
+    assert_int_equal(hill_fit_from(power, 10, &(struct hill_start){.pos = 1 + 1e-16}, 0, &f, NULL),
+                     ERR_INVALID);
+    assert_int_equal(hill_fit_from(power, 10, &(struct hill_start){.pos = 1 + 1e-15}, 0, &f, NULL),
+                     0);
+    assert_int_equal(f.status, HILL_ALL_EQUAL);
+    assert_int_equal(hill_fit_from(power, 10, &(struct hill_start){.pos = 1e6}, 0, &f, NULL), 0);
+    assert_int_equal(f.first, 0);
+}
+
 /* Two blocks: means 3 and 5; a matrix gets what its block gets. */
 static void blocks(void **state)
 {
@@ -105,15 +146,103 @@ static void blocks(void **state)
     double f[4], up = pow(10, 1 / (1 + exp(-10.0)) - 0.5), down = pow(10, 2 / (1 + exp(10.0)) - 1);
 
     (void)state;
+    r.unit = SCHEDULE_BLOCK;
     assert_int_equal(schedule_factors(&r, s, unit, 4, f, &sum, NULL), 0);
     assert_int_equal(sum.n_units, 2);
     assert_int_equal(sum.n_matrices, 4);
     assert_true(f[0] == 0.5 && f[2] == 0.5 && f[1] == 1.5 && f[3] == 1.5);
     r = rule_of(SCHEDULE_SIGMOID);
+    r.unit = SCHEDULE_BLOCK;
     assert_int_equal(schedule_factors(&r, s, unit, 4, f, &sum, NULL), 0);
     near(f[0], down, 1e-14);
     near(f[1], up, 1e-14);
     assert_true(f[2] == f[0] && f[3] == f[1]);
+    assert_int_equal(schedule_factors(&r, s, NULL, 4, f, &sum, NULL), ERR_INVALID);
+}
+
+/* Blocks of means 3 and 5: 0.5 and 1.5, times 0.5 ... 1.5 inside: (2, 3, 4) and (4, 6). A third,
+ * of one matrix and mean 4: 1, times 1, or upstream's 1.5. */
+static void within_blocks(void **state)
+{
+    static const double s[] = {2, 6, 4, 4, 3, 4}, equal[] = {2, 2, 3, 3};
+    static const uint32_t unit[] = {0, 1, 0, 1, 0, 2}, pair[] = {0, 0, 1, 1};
+    struct schedule_rule r = rule_of(SCHEDULE_LINEAR);
+    struct schedule_summary sum;
+    double f[6], up;
+
+    (void)state;
+    r.unit = SCHEDULE_WITHIN_BLOCK;
+    assert_int_equal(schedule_factors(&r, s, unit, 6, f, &sum, NULL), 0);
+    assert_int_equal(sum.n_units, 3);
+    assert_true(f[0] == 0.25 && f[2] == 0.75 && f[4] == 0.5 && f[1] == 2.25 && f[3] == 0.75);
+    assert_true(f[5] == 1);
+    r.reference = true;
+    assert_int_equal(schedule_factors(&r, s, unit, 6, f, &sum, NULL), 0);
+    assert_true(f[0] == 0.25 && f[5] == 1.5);
+    r.normalize = true; /* by the mean over matrices: 6 / 6 */
+    assert_int_equal(schedule_factors(&r, s, unit, 6, f, &sum, NULL), 0);
+    near(f[1], 2.25, 1e-12);
+    r = rule_of(SCHEDULE_SIGMOID);
+    r.unit = SCHEDULE_WITHIN_BLOCK;
+    up = pow(10, 1 / (1 + exp(-5.0)) - 0.5); /* means 2 and 3: 0.5 from theirs, tau 10 */
+    assert_int_equal(schedule_factors(&r, equal, pair, 4, f, &sum, NULL), 0);
+    near(f[2], up, 1e-14);
+    assert_true(f[2] == f[3]);
+    r = rule_of(SCHEDULE_SQRT); /* mean 1 of the blocks, which nobody promises inside */
+    r.unit = SCHEDULE_WITHIN_BLOCK;
+    r.max = 1;
+    assert_int_equal(schedule_factors(&r, s, unit, 6, f, &sum, NULL), 0);
+    near(f[0], 0.5 * 3 * sqrt(3) / (sqrt(3) + sqrt(4) + sqrt(5)), 1e-14);
+    assert_true(f[1] == 1);
+}
+
+static void window(void **state)
+{
+    static const double s[] = {2, 6, 4, 4};
+    static const uint32_t unit[] = {0, 1, 0, 1};
+    struct schedule_rule r = rule_of(SCHEDULE_SIGMOID);
+    struct schedule_summary sum;
+    double f[4];
+
+    (void)state;
+    r.unit = SCHEDULE_WINDOW;
+    r.window = 1;
+    r.window_scale = 0.25;
+    assert_int_equal(schedule_factors(&r, s, unit, 4, f, &sum, NULL), 0);
+    assert_true(f[0] == 1 && f[2] == 1 && f[1] == 0.25 && f[3] == 0.25);
+    assert_int_equal(sum.n_units, 2);
+    r.window = 2;
+    assert_int_equal(schedule_factors(&r, s, unit, 4, f, &sum, NULL), ERR_INVALID);
+    r.window = 0;
+    r.window_scale = NAN;
+    assert_int_equal(schedule_factors(&r, s, unit, 4, f, &sum, NULL), ERR_INVALID);
+}
+
+/* Inside blocks: (2, 4) are -1 and 1 deviations from their mean, (7, 8, 9) are sqrt(3/2). */
+static void zscores(void **state)
+{
+    static const double s[] = {2, 7, 4, 8, 9, 5, 5};
+    static const uint32_t unit[] = {0, 1, 0, 1, 1, 2, 2};
+    struct schedule_rule r = rule_of(SCHEDULE_ZSCORE);
+    struct schedule_summary sum;
+    double f[7];
+
+    (void)state;
+    r.tau = 4;
+    assert_int_equal(schedule_factors(&r, s, unit, 7, f, &sum, NULL), 0);
+    near(f[0], 2 / (1 + exp(4.0)), 1e-14);
+    near(f[2], 2 / (1 + exp(-4.0)), 1e-14);
+    near(f[1], 2 / (1 + exp(4 * sqrt(1.5))), 1e-13);
+    near(f[4], 2 / (1 + exp(-4 * sqrt(1.5))), 1e-13);
+    assert_true(f[3] == 1 && f[5] == 1 && f[6] == 1);
+    assert_int_equal(sum.n_units, 7);
+    r.reference = true; /* deviations plus 1e-8 */
+    assert_int_equal(schedule_factors(&r, s, unit, 7, f, &sum, NULL), 0);
+    near(f[2], 2 / (1 + exp(-4.0 / (1 + 1e-8))), 1e-15);
+    assert_true(f[5] == 1);
+    assert_int_equal(schedule_factors(&r, s, NULL, 7, f, &sum, NULL), ERR_INVALID);
+    r.unit = SCHEDULE_BLOCK;
+    assert_int_equal(schedule_factors(&r, s, unit, 7, f, &sum, NULL), ERR_INVALID);
 }
 
 /* The mean over matrices, not over blocks. */
@@ -126,6 +255,7 @@ static void normalized(void **state)
     double f[3];
 
     (void)state;
+    r.unit = SCHEDULE_BLOCK;
     r.normalize = true; /* .5 1.5 .5 over 2.5/3 */
     assert_int_equal(schedule_factors(&r, s, unit, 3, f, &sum, NULL), 0);
     near(f[0], 0.6, 1e-12);
@@ -136,6 +266,7 @@ static void normalized(void **state)
 static void degenerate(void **state)
 {
     static const double same[] = {3, 3, 3};
+    static const uint32_t one_block[3] = {0};
     double f[3];
     struct schedule_summary sum;
 
@@ -144,13 +275,13 @@ static void degenerate(void **state)
         struct schedule_rule r = rule_of((enum schedule_map)map);
 
         for (size_t n = 1; n <= 3; n++) {
-            assert_int_equal(schedule_factors(&r, same, NULL, n, f, &sum, NULL), 0);
+            assert_int_equal(schedule_factors(&r, same, one_block, n, f, &sum, NULL), 0);
             assert_true(sum.degenerate);
             for (size_t i = 0; i < n; i++)
                 assert_true(f[i] == 1);
         }
         r.reference = true;
-        assert_int_equal(schedule_factors(&r, same, NULL, 3, f, &sum, NULL), 0);
+        assert_int_equal(schedule_factors(&r, same, one_block, 3, f, &sum, NULL), 0);
         assert_true(sum.degenerate);
         if (map == SCHEDULE_LINEAR)
             assert_true(f[0] == 1.5 && f[2] == 1.5);
@@ -158,7 +289,7 @@ static void degenerate(void **state)
             assert_true(f[0] == 0.5 && fabs(f[2] - 7.0 / 6) < 1e-15);
         else
             near(f[1], 1, 1e-15);
-        assert_int_equal(schedule_factors(&r, same, NULL, 0, f, &sum, NULL), 0);
+        assert_int_equal(schedule_factors(&r, same, one_block, 0, f, &sum, NULL), 0);
         assert_false(sum.degenerate);
     }
 }
@@ -209,13 +340,15 @@ static void bounds(void **state)
 static void refusals(void **state)
 {
     static const double s[] = {1, 4, 16}, odd[] = {1, NAN, 2};
-    static const uint32_t gap[] = {0, 2, 2};
+    static const uint32_t gap[] = {0, 2, 2}, far[] = {0, 1, 3};
     struct schedule_summary sum;
     double f[3];
     struct schedule_rule r = rule_of(SCHEDULE_LINEAR);
 
     (void)state;
     assert_int_equal(schedule_factors(&r, odd, NULL, 3, f, &sum, NULL), ERR_INVALID);
+    assert_int_equal(schedule_factors(&r, s, far, 3, f, &sum, NULL), ERR_INVALID);
+    r.unit = SCHEDULE_BLOCK;
     assert_int_equal(schedule_factors(&r, s, gap, 3, f, &sum, NULL), ERR_INVALID);
     r.s1 = -1;
     assert_int_equal(schedule_factors(&r, s, NULL, 3, f, &sum, NULL), ERR_INVALID);
@@ -258,6 +391,7 @@ static void exclusions(void **state)
  * mean 1 where it is promised, bounds are kept. */
 static void properties(void **state)
 {
+    static const uint32_t one_block[40] = {0};
     struct rng rng = {11};
 
     (void)state;
@@ -275,11 +409,11 @@ static void properties(void **state)
         }
         for (size_t i = 0; i < n; i++)
             back[n - 1 - i] = s[i] = 1.1 + 6 * rng_uniform(&rng);
-        if (schedule_factors(&r, s, NULL, n, f, &sum, NULL) < 0) {
+        if (schedule_factors(&r, s, one_block, n, f, &sum, NULL) < 0) {
             assert_true(r.normalize); /* s1 = 0.5 of 0.5 … 1.5 can always be scaled: never */
             fail();
         }
-        assert_int_equal(schedule_factors(&r, back, NULL, n, g, &sum, NULL), 0);
+        assert_int_equal(schedule_factors(&r, back, one_block, n, g, &sum, NULL), 0);
         for (size_t i = 0; i < n; i++) {
             mean += f[i] / (double)n;
             near(g[n - 1 - i], f[i], 1e-9);
@@ -306,7 +440,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_values),
         cmocka_unit_test(published_scores),
+        cmocka_unit_test(other_starts),
         cmocka_unit_test(blocks),
+        cmocka_unit_test(within_blocks),
+        cmocka_unit_test(window),
+        cmocka_unit_test(zscores),
         cmocka_unit_test(normalized),
         cmocka_unit_test(degenerate),
         cmocka_unit_test(ties),
