@@ -37,6 +37,7 @@ struct reply *ep_schedules_create(struct request *rq);
 struct reply *ep_experts_create(struct request *rq);
 struct reply *ep_plans_create(struct request *rq);
 struct reply *ep_plans_get(struct request *rq);
+struct reply *ep_plans_compare(struct request *rq);
 
 struct reply *ep_ops_live(struct request *rq);
 struct reply *ep_ops_ready(struct request *rq);

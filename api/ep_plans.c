@@ -14,14 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Requests for plans that wait for another thread, all together: each may hold a model's rows. */
-#define PLANS_AT_ONCE 32
-
-struct plans {
-    struct metric_rows_cache *rows;
-    unsigned refs; /* the server's, and one for each that waits */
-};
-
 struct plans *plans_new(void)
 {
     struct plans *p = xcalloc(1, sizeof *p);
@@ -71,7 +63,7 @@ static void memo_done(void *arg)
     free(m);
 }
 
-static void remember(struct service *svc, const char *id, const struct plan_ask *ask)
+void plans_remember(struct service *svc, const char *id, const struct plan_ask *ask)
 {
     struct memo *m = xcalloc(1, sizeof *m);
 
@@ -126,7 +118,7 @@ static struct reply *make_now(struct request *rq, const struct plan_ask *ask,
     if (make_text(ask, rows, id, &body, &err) < 0)
         return reply_err(&err);
     if (strcmp(rq->method, "POST") == 0)
-        remember(rq->api->svc, id, ask);
+        plans_remember(rq->api->svc, id, ask);
     return plan_reply(rq, id, &body);
 }
 
@@ -200,7 +192,7 @@ static void write_done(void *arg, const struct err *group_err)
     if (!rq)
         return;
     if (!*w->wanted)
-        remember(w->svc, w->id, &w->ask);
+        plans_remember(w->svc, w->id, &w->ask);
     finish(w, plan_reply(rq, w->id, &w->body));
 }
 

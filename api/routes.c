@@ -35,6 +35,7 @@ const struct route *api_routes(size_t *n)
         {"createSchedule", "POST", "/v1/schedules", ep_schedules_create, BODY_JSON, ACCESS_CALLER},
         {"allocateExperts", "POST", "/v1/experts", ep_experts_create, BODY_JSON, ACCESS_CALLER},
         {"createPlan", "POST", "/v1/plans", ep_plans_create, BODY_JSON, ACCESS_CALLER},
+        {"comparePlans", "POST", "/v1/plans:compare", ep_plans_compare, BODY_JSON, ACCESS_CALLER},
         {"getPlan", "GET", "/v1/plans/{plan}", ep_plans_get, BODY_NONE, ACCESS_CALLER},
         {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
         {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},

@@ -1,0 +1,304 @@
+/* svg.c: see svg.h. */
+#include "api/svg.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MARGIN_LEFT   58
+#define MARGIN_RIGHT  16
+#define MARGIN_TOP    34 /* the title */
+#define MARGIN_BOTTOM 46 /* ticks, label */
+#define LEGEND_ROW    18
+#define LEGEND_WIDTH  195 /* at least, of an entry */
+#define TICKS         6   /* about */
+#define MARK          3.2
+
+static const char *const dash[SVG_STYLES] = {"", "7 3", "2 3", "9 3 2 3",
+                                             "", "7 3", "2 3", "9 3 2 3"};
+
+/* Strokes on white; in the dark the two that would be too dark, and those too pale on white, have
+ * others. */
+static const char style[] =
+    "<style>"
+    "text{font:12px system-ui,sans-serif;fill:#333}.t{font-size:14px;font-weight:600}"
+    ".bg{fill:#fff}.g{stroke:#ddd}.a{stroke:#777}.l{fill:none;stroke-width:2;"
+    "stroke-linejoin:round}"
+    ".s0{stroke:#0072b2;fill:#0072b2}.s1{stroke:#d55e00;fill:#d55e00}"
+    ".s2{stroke:#009e73;fill:#009e73}.s3{stroke:#b0578d;fill:#b0578d}"
+    ".s4{stroke:#c98500;fill:#c98500}.s5{stroke:#2b9bd6;fill:#2b9bd6}"
+    ".s6{stroke:#555;fill:#555}.s7{stroke:#8a7f00;fill:#8a7f00}"
+    ".l{fill:none}.h{fill:#fff;stroke-width:1.5}"
+    "@media(prefers-color-scheme:dark){text{fill:#ddd}.bg{fill:#16181c}.g{stroke:#33373d}"
+    ".a{stroke:#888}"
+    ".s0{stroke:#4aa8e0;fill:#4aa8e0}.s1{stroke:#ff8a3d;fill:#ff8a3d}"
+    ".s2{stroke:#2fc79a;fill:#2fc79a}.s3{stroke:#e09ac2;fill:#e09ac2}"
+    ".s4{stroke:#e69f00;fill:#e69f00}.s5{stroke:#8fd0f5;fill:#8fd0f5}"
+    ".s6{stroke:#bbb;fill:#bbb}.s7{stroke:#f0e442;fill:#f0e442}.l{fill:none}"
+    ".h{fill:#16181c}}"
+    "</style>\n";
+
+/* --- text ------------------------------------------------------------------------------------ */
+
+static size_t follow_bytes(const unsigned char *s, size_t n)
+{
+    for (size_t i = 1; i <= n; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    return n + 1;
+}
+
+/* Bytes of the character at s that XML may hold; 0 = none. */
+static size_t character(const unsigned char *s)
+{
+    uint32_t c;
+
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 || s[0] == '\t' || s[0] == '\n';
+    if (s[0] >= 0xc2 && s[0] < 0xe0)
+        return follow_bytes(s, 1);
+    if ((s[0] & 0xf0) == 0xe0 && follow_bytes(s, 2)) {
+        c = (s[0] & 15u) << 12 | (s[1] & 63u) << 6 | (s[2] & 63u);
+        return c >= 0x800 && (c < 0xd800 || c > 0xdfff) && c < 0xfffe ? 3 : 0;
+    }
+    if (s[0] >= 0xf0 && s[0] < 0xf5 && follow_bytes(s, 3)) {
+        c = (s[0] & 7u) << 18 | (s[1] & 63u) << 12;
+        return c >= 0x10000 && c <= 0x10ffff ? 4 : 0;
+    }
+    return 0;
+}
+
+void svg_text(struct buf *b, const char *text)
+{
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        size_t n = character(s);
+
+        if (n == 0)
+            buf_put(b, "\xEF\xBF\xBD", 3);
+        else if (*s == '&')
+            buf_put(b, "&amp;", 5);
+        else if (*s == '<')
+            buf_put(b, "&lt;", 4);
+        else if (*s == '>')
+            buf_put(b, "&gt;", 4);
+        else if (*s == '"')
+            buf_put(b, "&quot;", 6);
+        else
+            buf_put(b, s, n);
+        s += n ? n : 1;
+    }
+}
+
+static void element(struct buf *b, const char *name, const char *text)
+{
+    buf_printf(b, "<%s>", name);
+    svg_text(b, text);
+    buf_printf(b, "</%s>", name);
+}
+
+/* --- axes ------------------------------------------------------------------------------------ */
+
+static double at(double v, const struct svg_axis *a, double first, double last)
+{
+    return first + (v - a->low) / (a->high - a->low) * (last - first);
+}
+
+static double at_x(const struct svg *s, double v)
+{
+    return at(v, &s->x, s->left, s->right);
+}
+
+static double at_y(const struct svg *s, double v)
+{
+    return at(v, &s->y, s->bottom, s->top);
+}
+
+/* 1, 2 or 5 times a power of ten, for about TICKS of them. */
+static double tick_step(const struct svg_axis *a)
+{
+    double rough = (a->high - a->low) / TICKS, power = pow(10, floor(log10(rough)));
+    double digit = rough / power;
+    double step = (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10) * power;
+
+    return a->whole && step < 1 ? 1 : step;
+}
+
+static int digits_after_point(double step)
+{
+    double d = ceil(-log10(step) - 1e-9);
+
+    return d < 0 ? 0 : d > 9 ? 9 : (int)d;
+}
+
+static void x_ticks(struct svg *s)
+{
+    double step = tick_step(&s->x), first = ceil(s->x.low / step - 1e-9);
+
+    for (double k = first; k * step <= s->x.high + 1e-9 * step; k++) {
+        double x = at_x(s, k * step);
+
+        buf_printf(s->out,
+                   "<line class=\"a\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.*f</text>\n",
+                   x, x, s->bottom, s->bottom + 4, x, s->bottom + 17, digits_after_point(step),
+                   k * step + 0.0);
+    }
+}
+
+static void y_ticks(struct svg *s)
+{
+    double step = tick_step(&s->y), first = ceil(s->y.low / step - 1e-9);
+
+    for (double k = first; k * step <= s->y.high + 1e-9 * step; k++) {
+        double y = at_y(s, k * step);
+
+        buf_printf(s->out,
+                   "<line class=\"g\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
+                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
+                   s->left, s->right, y, y, s->left - 6, y + 4, digits_after_point(step),
+                   k * step + 0.0);
+    }
+}
+
+static void labels(struct svg *s)
+{
+    double middle = (s->top + s->bottom) / 2;
+
+    buf_printf(s->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+               (s->left + s->right) / 2, s->bottom + 36);
+    svg_text(s->out, s->x.label);
+    buf_printf(s->out,
+               "</text>\n<text x=\"14\" y=\"%.1f\" text-anchor=\"middle\" "
+               "transform=\"rotate(-90 14 %.1f)\">",
+               middle, middle);
+    svg_text(s->out, s->y.label);
+    buf_printf(s->out,
+               "</text>\n<line class=\"a\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" "
+               "y2=\"%.1f\"/>\n",
+               s->left, s->right, s->bottom, s->bottom);
+}
+
+/* --- legend ---------------------------------------------------------------------------------- */
+
+static void open_line(struct svg *s, size_t k)
+{
+    buf_printf(s->out, "<polyline class=\"s%zu l\"", k % SVG_STYLES);
+    if (*dash[k % SVG_STYLES])
+        buf_printf(s->out, " stroke-dasharray=\"%s\"", dash[k % SVG_STYLES]);
+    buf_printf(s->out, " points=\"");
+}
+
+static void put_mark(struct svg *s, size_t k, double x, double y)
+{
+    const char *hollow = k % SVG_STYLES < 4 ? "" : " h";
+
+    switch (k % 4) {
+    case 0:
+        buf_printf(s->out, "<circle class=\"s%zu%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"", k, hollow,
+                   x, y, MARK);
+        break;
+    case 1:
+        buf_printf(s->out,
+                   "<rect class=\"s%zu%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"", k,
+                   hollow, x - MARK, y - MARK, 2 * MARK, 2 * MARK);
+        break;
+    case 2:
+        buf_printf(s->out, "<path class=\"s%zu%s\" d=\"M%.1f %.1fl%.1f %.1fh%.1fz\"", k, hollow, x,
+                   y - 1.2 * MARK, 1.2 * MARK, 2.2 * MARK, -2.4 * MARK);
+        break;
+    default:
+        buf_printf(s->out, "<path class=\"s%zu%s\" d=\"M%.1f %.1fl%.1f %.1fl%.1f %.1fl%.1f %.1fz\"",
+                   k, hollow, x, y - 1.4 * MARK, 1.4 * MARK, 1.4 * MARK, -1.4 * MARK, 1.4 * MARK,
+                   -1.4 * MARK, -1.4 * MARK);
+    }
+}
+
+static size_t legend_columns(const struct svg_frame *f)
+{
+    size_t fit = (f->width - MARGIN_LEFT - MARGIN_RIGHT) / LEGEND_WIDTH;
+
+    return fit < 1 ? 1 : fit;
+}
+
+static double legend_height(const struct svg_frame *f)
+{
+    size_t columns = legend_columns(f);
+
+    return (double)((f->n_legend + columns - 1) / columns) * LEGEND_ROW;
+}
+
+static void legend(struct svg *s, const struct svg_frame *f)
+{
+    size_t columns = legend_columns(f);
+
+    for (size_t k = 0; k < f->n_legend; k++) {
+        double x = s->left + (double)(k % columns) * (s->right - s->left) / (double)columns;
+        double y = MARGIN_TOP + (double)(k / columns) * LEGEND_ROW + 8;
+
+        open_line(s, k);
+        buf_printf(s->out, "%.1f,%.1f %.1f,%.1f\"/>", x, y, x + 28, y);
+        put_mark(s, k, x + 14, y);
+        buf_printf(s->out, "/><text x=\"%.1f\" y=\"%.1f\">", x + 34, y + 4);
+        svg_text(s->out, f->legend[k]);
+        buf_printf(s->out, "</text>\n");
+    }
+}
+
+/* --- the whole ------------------------------------------------------------------------------- */
+
+void svg_open(struct svg *s, struct buf *out, const struct svg_frame *f)
+{
+    *s = (struct svg){.out = out,
+                      .left = MARGIN_LEFT,
+                      .right = (double)f->width - MARGIN_RIGHT,
+                      .top = MARGIN_TOP + legend_height(f) + 8,
+                      .bottom = (double)f->height - MARGIN_BOTTOM,
+                      .x = f->x,
+                      .y = f->y};
+    buf_printf(out,
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
+               "viewBox=\"0 0 %u %u\" role=\"img\">\n",
+               f->width, f->height, f->width, f->height);
+    element(out, "title", f->title);
+    element(out, "desc", f->about);
+    buf_printf(out, "\n%s<rect class=\"bg\" width=\"%u\" height=\"%u\"/>\n", style, f->width,
+               f->height);
+    buf_printf(out, "<text class=\"t\" x=\"%.1f\" y=\"22\">", s->left);
+    svg_text(out, f->title);
+    buf_printf(out, "</text>\n");
+    legend(s, f);
+    y_ticks(s);
+    x_ticks(s);
+    labels(s);
+}
+
+void svg_line(struct svg *s, size_t k, const char *name, const double *x, const double *y, size_t n)
+{
+    open_line(s, k);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(s->out, "%s%.1f,%.1f", i ? " " : "", at_x(s, x[i]), at_y(s, y[i]));
+    buf_printf(s->out, "\">");
+    element(s->out, "title", name);
+    buf_printf(s->out, "</polyline>\n");
+}
+
+static const char *mark_name(size_t k)
+{
+    static const char *const names[] = {"circle", "rect", "path", "path"};
+
+    return names[k % ARRAY_LEN(names)];
+}
+
+void svg_mark(struct svg *s, size_t k, const char *name, double x, double y)
+{
+    k %= SVG_STYLES;
+    put_mark(s, k, at_x(s, x), at_y(s, y));
+    buf_printf(s->out, ">");
+    element(s->out, "title", name);
+    buf_printf(s->out, "</%s>\n", mark_name(k));
+}
+
+void svg_close(struct svg *s)
+{
+    buf_printf(s->out, "</svg>\n");
+    s->out = NULL;
+}
