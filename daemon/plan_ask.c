@@ -314,6 +314,8 @@ static int parse_m(const json_t *body, struct plan_ask *a, struct err *err)
 
     if (!v)
         return 0;
+    if (a->opt.low_rank)
+        return bad(err, "m", "a plan of ranks (direction low_rank) has no N:M patterns");
     if (!json_is_integer(v) || json_integer_value(v) < 2 || json_integer_value(v) > PLAN_N_OF_M_MAX)
         return bad(err, "m", "expected an integer from 2 to 64");
     a->m = (unsigned)json_integer_value(v);

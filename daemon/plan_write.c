@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define AT_LIMIT      1e-12
+#define ROUNDING      1e-9 /* a rank that was computed is compared with whole numbers */
 #define NARROW_SPREAD 0.02 /* (max - min) / mean */
 #define OUTLIER       5.0  /* median absolute deviations */
 #define NAMES_SHOWN   5
@@ -208,6 +209,29 @@ static void put_number(struct buf *b, struct number *last, double x)
     buf_put(b, last->text.data, last->text.len);
 }
 
+/* A matrix of n_out x n_in as the product of two of rank r: r (n_out + n_in) weights instead. Of a
+ * convolution, inputs and kernel together are the inputs. 0 when it stays as it is. */
+static int64_t rank_of(const struct plan *p, size_t i)
+{
+    const struct metric_row *r = &p->rows->row[p->row[i]];
+    double out = r->rank < 2 ? 0 : (double)r->dims[0], in = out > 0 ? r->params / out : 0, rank;
+
+    if (out <= 0 || p->sparsity[i] <= 0)
+        return 0;
+    rank = floor((1 - p->sparsity[i]) * out * in / (out + in) + ROUNDING);
+    return rank < 1 ? 1 : (int64_t)rank;
+}
+
+static void write_rank(const struct plan *p, size_t i, struct buf *b)
+{
+    int64_t rank = rank_of(p, i);
+
+    if (rank > 0)
+        json_text_key_int(b, "rank", rank);
+    else
+        json_text_key_string(b, "rank", NULL);
+}
+
 static void write_tensor(const struct plan *p, size_t i, struct number *last, struct buf *b)
 {
     const struct metric_row *r = &p->rows->row[p->row[i]];
@@ -221,6 +245,10 @@ static void write_tensor(const struct plan *p, size_t i, struct number *last, st
     json_text_key_string(b, "limit", limit_met(p, i));
     if (p->pruned)
         json_text_key_int(b, "pruned_of_m", p->pruned[i]);
+    if (p->pruned)
+        json_text_key_int(b, "kept_of_m", p->ask->m - p->pruned[i]);
+    if (p->ask->opt.low_rank)
+        write_rank(p, i, b);
     buf_put_u8(b, '}');
 }
 

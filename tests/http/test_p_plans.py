@@ -307,6 +307,51 @@ def test_n_of_m(manlm, plans):
             422, "#/sparsity", "multiple of 1/8")
 
 
+def test_n_of_m_says_what_goes_and_what_stays(manlm, plans):
+    analysis = manlm[0]
+    for m in (4, 8, 16):
+        p = plan(plans, analysis=analysis, sparsity=0.5, m=m)
+        assert {t["pruned_of_m"] + t["kept_of_m"] for t in p["tensors"]} == {m}
+        assert len({t["kept_of_m"] for t in p["tensors"]}) > 1  # mixed
+        p = plan(plans, analysis=analysis, sparsity=0.75, m=m, method="uniform")
+        assert {(t["kept_of_m"], t["pruned_of_m"]) for t in p["tensors"]} == {(m // 4, 3 * m // 4)}
+    # Two blocks of 100 and 300 weights, wanted 0.42 and 0.6267 of them: 3.36 and 5.01 of 8. Of 230
+    # weights 37.5 + 187.5 go at first, and the next 12.5 would come no closer than the 5 missing.
+    p = plan(plans, sparsity=0.575, m=8, epsilon=0.2, metrics={
+        "layers.0.a": {"alpha_mid": 2, "shape": [10, 10]},
+        "layers.1.a": {"alpha_mid": 3, "shape": [10, 30]}})
+    assert [t["pruned_of_m"] for t in p["tensors"]] == [3, 5]
+    assert [t["kept_of_m"] for t in p["tensors"]] == [5, 3]
+    assert p["achieved_sparsity"] == pytest.approx(225 / 400)
+    codes = {w["code"]: w["detail"] for w in p["warnings"]}
+    assert "2 tensors" in codes["not_divisible"]
+
+
+def test_ranks(manlm, plans):
+    """low_rank: what stays pays for two factors, and a smaller metric loses more."""
+    analysis, rows = manlm
+    p = plan(plans, analysis=analysis, sparsity=0.4, direction="low_rank", mapping="per_matrix")
+    for t in p["tensors"]:
+        m, n = rows[t["name"]]["shape"]
+        kept = (1 - t["sparsity"]) * m * n
+        assert t["rank"] * (m + n) <= kept * (1 + 1e-12) < (t["rank"] + 1) * (m + n)
+        assert t["rank"] < min(m, n)
+    by_metric = sorted(p["tensors"], key=lambda t: t["metric"])
+    assert by_metric[0]["sparsity"] > by_metric[-1]["sparsity"]
+    p = plan(plans, sparsity=0.5, direction="low_rank", metrics={
+        "layers.0.a": {"alpha_mid": 2, "shape": [6, 3]},     # 9 left: one rank costs 9
+        "layers.1.a": {"alpha_mid": 2, "shape": [4, 2, 2]},  # 8 left of 4 x 4: 8
+        "layers.2.a": {"alpha_mid": 2, "shape": [2, 2]},     # 2 left of 4: one rank, of 4
+        "layers.3.a": {"alpha_mid": 2, "params": 100}})
+    assert [t["rank"] for t in p["tensors"]] == [1, 1, 1, None]
+    p = plan(plans, sparsity=0, direction="low_rank", metrics={
+        "layers.0.a": {"alpha_mid": 2, "shape": [6, 3]}})
+    assert p["tensors"][0]["rank"] is None
+    problem(post(plans, analysis=analysis, sparsity=0.5, direction="low_rank", m=4), 400, "#/m")
+    p = plan(plans, analysis=analysis, sparsity=0.5)
+    assert "rank" not in p["tensors"][0] and "kept_of_m" not in p["tensors"][0]
+
+
 def test_warnings(plans):
     def codes(**body):
         return {w["code"] for w in plan(plans, **body)["warnings"]}
