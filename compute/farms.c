@@ -200,7 +200,8 @@ double farms_run_bytes(const struct farms_plan *p, size_t run)
 {
     size_t windows = p->conv ? 1 : run_windows(p, run);
 
-    return farms_strip_bytes(p->order, p->length, p->order + (windows - 1) * p->step_order);
+    return farms_strip_bytes(p->order, p->length, p->order + (windows - 1) * p->step_order,
+                             windows);
 }
 
 static size_t greatest_common_divisor(size_t a, size_t b)

@@ -46,7 +46,7 @@
 
 /* Parts of cache keys: raise them when any eigenvalue, or any fit of the same ones, may differ in a
  * bit. */
-#define FARMS_VERSION     1
+#define FARMS_VERSION     2
 #define FARMS_FIT_VERSION 1
 
 #define FARMS_ROWS_MIN    2

@@ -4,6 +4,7 @@
 #include "compute/lapack.h"
 #include "compute/spectrum.h"
 #include "compute/symmetric.h"
+#include "compute/tridiagonal.h"
 
 #include <float.h>
 #include <math.h>
@@ -37,12 +38,14 @@ static size_t strip_capacity(size_t order, size_t all)
 #define NAME(x)   x##_single
 #include "compute/farms_window.inc"
 
-double farms_strip_bytes(size_t order, size_t length, size_t all)
+double farms_strip_bytes(size_t order, size_t length, size_t all, size_t windows)
 {
     double lines = (double)strip_capacity(order, all), ld = (double)spectrum_gram_ld(order);
     double work = fmax((double)order * ld, (double)READ_LINES * (double)length);
 
-    return 8 * (lines * (double)length + lines * (ld + 1) + work) + symmetric_bytes(order);
+    return 8 * (lines * (double)length + lines * (ld + 1) + work +
+                (double)windows * (double)order) +
+           symmetric_bytes(order) + tridiagonal_bytes(order);
 }
 
 int farms_strip_solve(const struct farms_strip *s, enum precision precision, double *lambda,

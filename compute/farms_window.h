@@ -26,7 +26,7 @@ struct farms_strip {
 int farms_strip_solve(const struct farms_strip *s, enum precision precision, double *lambda,
                       double *bound, uint64_t *n_nonfinite, struct err *err);
 
-/* Peak bytes, for windows over `all` lines. */
-double farms_strip_bytes(size_t order, size_t length, size_t all);
+/* Peak bytes, for so many windows over `all` lines. */
+double farms_strip_bytes(size_t order, size_t length, size_t all, size_t windows);
 
 #endif

@@ -63,24 +63,65 @@ static int one_stage(double *a, size_t n, size_t ld, double *lambda, double *e, 
     return 0;
 }
 
-/* The band and the sub-diagonal of the tridiagonal matrix. */
-struct scratch {
-    struct band *band;
-    double *e;
-};
-
-static void scratch_done(struct scratch *s)
+int symmetric_tridiagonal_double(double *a, size_t n, size_t ld, bool two_stage, double *d,
+                                 double *e, int *exponent, struct err *err)
 {
-    band_free(s->band);
-    free(s->e);
+    AUTO(band_freep) struct band *band = NULL;
+    double largest = 0;
+    int r = two_stage ? band_new(n, band_width(n), &band, err) : 0;
+
+    if (r < 0)
+        return r;
+    for (size_t j = 0; j < n; j++)
+        largest = fmax(largest, a[j + j * ld]);
+    *exponent = scale_exponent(largest, EXPONENT_MAX_DOUBLE);
+    for (size_t j = 0; *exponent != 0 && j < n; j++)
+        for (size_t i = j; i < n; i++)
+            a[i + j * ld] = ldexp(a[i + j * ld], *exponent);
+    if (!two_stage)
+        return one_stage(a, n, ld, d, e, err);
+    r = full_to_band_double(a, n, ld, band, err);
+    if (r == 0)
+        band_tridiagonalise(band, d, e);
+    return r;
 }
 
-static int scratch_init(struct scratch *s, size_t n, bool two_stage, struct err *err)
+/* Small matrices: nothing is won by single precision. */
+static int single_as_double(const float *a, size_t n, size_t ld, double *d, double *e,
+                            int *exponent, struct err *err)
 {
-    s->e = malloc(n * sizeof(double));
-    if (!s->e)
-        return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
-    return two_stage ? band_new(n, band_width(n), &s->band, err) : 0;
+    AUTO(freep) double *wide = malloc(n * n * sizeof(double));
+
+    if (!wide)
+        return err_set(err, ERR_NOMEM, "no memory for a matrix of order %zu", n);
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = j; i < n; i++)
+            wide[i + j * n] = (double)a[i + j * ld];
+    return symmetric_tridiagonal_double(wide, n, n, false, d, e, exponent, err);
+}
+
+int symmetric_tridiagonal_single(float *a, size_t n, size_t ld, bool two_stage, double *d,
+                                 double *e, int *exponent, struct err *err)
+{
+    AUTO(band_freep) struct band *band = NULL;
+    float largest = 0;
+    int r;
+
+    if (!two_stage)
+        return single_as_double(a, n, ld, d, e, exponent, err);
+    r = band_new(n, band_width(n), &band, err);
+    if (r < 0)
+        return r;
+    for (size_t j = 0; j < n; j++)
+        largest = fmaxf(largest, a[j + j * ld]);
+    *exponent = scale_exponent((double)largest, EXPONENT_MAX_SINGLE);
+    for (size_t j = 0; *exponent != 0 && j < n; j++)
+        for (size_t i = j; i < n; i++)
+            a[i + j * ld] = ldexpf(a[i + j * ld], *exponent);
+    r = full_to_band_single(a, n, ld, band, err);
+    if (r == 0)
+        band_tridiagonalise(band, d, e);
+    return r;
 }
 
 /* Eigenvalues of the tridiagonal matrix (lambda, e), with the scaling undone. */
@@ -94,68 +135,33 @@ static int finish(size_t n, double *lambda, double *e, int exponent, struct err 
     return r;
 }
 
+static double *sub_diagonal_new(size_t n, struct err *err)
+{
+    double *e = malloc(n * sizeof *e);
+
+    if (!e)
+        err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
+    return e;
+}
+
 int symmetric_eigenvalues_double(double *a, size_t n, size_t ld, bool two_stage, double *lambda,
                                  struct err *err)
 {
-    AUTO(scratch_done) struct scratch s = {0};
-    double largest = 0;
+    AUTO(freep) double *e = sub_diagonal_new(n, err);
     int exponent;
-    int r = scratch_init(&s, n, two_stage, err);
+    int r = e ? symmetric_tridiagonal_double(a, n, ld, two_stage, lambda, e, &exponent, err)
+              : ERR_NOMEM;
 
-    if (r < 0)
-        return r;
-    for (size_t j = 0; j < n; j++)
-        largest = fmax(largest, a[j + j * ld]);
-    exponent = scale_exponent(largest, EXPONENT_MAX_DOUBLE);
-    for (size_t j = 0; exponent != 0 && j < n; j++)
-        for (size_t i = j; i < n; i++)
-            a[i + j * ld] = ldexp(a[i + j * ld], exponent);
-
-    if (two_stage) {
-        r = full_to_band_double(a, n, ld, s.band, err);
-        if (r == 0)
-            band_tridiagonalise(s.band, lambda, s.e);
-    } else {
-        r = one_stage(a, n, ld, lambda, s.e, err);
-    }
-    return r < 0 ? r : finish(n, lambda, s.e, exponent, err);
-}
-
-/* Small matrices: nothing is won by single precision. */
-static int single_as_double(const float *a, size_t n, size_t ld, double *lambda, struct err *err)
-{
-    AUTO(freep) double *wide = malloc(n * n * sizeof(double));
-
-    if (!wide)
-        return err_set(err, ERR_NOMEM, "no memory for a matrix of order %zu", n);
-    for (size_t j = 0; j < n; j++)
-        for (size_t i = j; i < n; i++)
-            wide[i + j * n] = (double)a[i + j * ld];
-    return symmetric_eigenvalues_double(wide, n, n, false, lambda, err);
+    return r < 0 ? r : finish(n, lambda, e, exponent, err);
 }
 
 int symmetric_eigenvalues_single(float *a, size_t n, size_t ld, bool two_stage, double *lambda,
                                  struct err *err)
 {
-    AUTO(scratch_done) struct scratch s = {0};
-    float largest = 0;
+    AUTO(freep) double *e = sub_diagonal_new(n, err);
     int exponent;
-    int r;
+    int r = e ? symmetric_tridiagonal_single(a, n, ld, two_stage, lambda, e, &exponent, err)
+              : ERR_NOMEM;
 
-    if (!two_stage)
-        return single_as_double(a, n, ld, lambda, err);
-    r = scratch_init(&s, n, two_stage, err);
-    if (r < 0)
-        return r;
-    for (size_t j = 0; j < n; j++)
-        largest = fmaxf(largest, a[j + j * ld]);
-    exponent = scale_exponent((double)largest, EXPONENT_MAX_SINGLE);
-    for (size_t j = 0; exponent != 0 && j < n; j++)
-        for (size_t i = j; i < n; i++)
-            a[i + j * ld] = ldexpf(a[i + j * ld], exponent);
-    r = full_to_band_single(a, n, ld, s.band, err);
-    if (r < 0)
-        return r;
-    band_tridiagonalise(s.band, lambda, s.e);
-    return finish(n, lambda, s.e, exponent, err);
+    return r < 0 ? r : finish(n, lambda, e, exponent, err);
 }

@@ -21,6 +21,13 @@ int symmetric_eigenvalues_double(double *a, size_t n, size_t ld, bool two_stage,
 int symmetric_eigenvalues_single(float *a, size_t n, size_t ld, bool two_stage, double *lambda,
                                  struct err *err);
 
+/* Likewise the tridiagonal matrix (d, e; n elements each) with these eigenvalues times 2^*exponent.
+ */
+int symmetric_tridiagonal_double(double *a, size_t n, size_t ld, bool two_stage, double *d,
+                                 double *e, int *exponent, struct err *err);
+int symmetric_tridiagonal_single(float *a, size_t n, size_t ld, bool two_stage, double *d,
+                                 double *e, int *exponent, struct err *err);
+
 /* Scratch in bytes, for double. */
 double symmetric_bytes(size_t n);
 
