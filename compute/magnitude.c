@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION     1
-#define VARINT_MAX  10
-#define SQUARES_TOL 1e-6 /* rounding of a sum of up to 2^40 squares, and to spare */
+#define VERSION       1
+#define VARINT_MAX    10
+#define PAIRS_AT_ONCE 128
+#define SQUARES_TOL   1e-6 /* rounding of a sum of up to 2^40 squares, and to spare */
 
 static const struct {
     uint8_t width, levels;
@@ -138,17 +139,12 @@ int magnitudes_add(struct magnitudes *a, const struct magnitudes *b, struct err 
 
 /* --- bytes ----------------------------------------------------------------------------------- */
 
-static void put_varint(struct buf *b, uint64_t x)
+static uint8_t *put_varint(uint8_t *p, uint64_t x)
 {
-    uint8_t bytes[VARINT_MAX];
-    size_t n = 0;
-
-    do {
-        bytes[n] = (uint8_t)((x & 0x7f) | (x > 0x7f ? 0x80 : 0));
-        x >>= 7;
-        n++;
-    } while (x);
-    buf_put(b, bytes, n);
+    for (; x > 0x7f; x >>= 7)
+        *p++ = (uint8_t)(x | 0x80);
+    *p++ = (uint8_t)x;
+    return p;
 }
 
 /* A fault of the reader when it does not fit into 64 bits. */
@@ -171,6 +167,7 @@ static uint64_t get_varint(struct reader *r)
 
 void magnitudes_write(const struct magnitudes *m, struct buf *out)
 {
+    uint8_t pair[PAIRS_AT_ONCE * 2 * VARINT_MAX], *p = pair;
     uint32_t next = 0;
 
     buf_put_u8(out, VERSION);
@@ -182,9 +179,13 @@ void magnitudes_write(const struct magnitudes *m, struct buf *out)
     buf_put_u64(out, m->n_weights);
     buf_put_u64(out, m->n_bins);
     for (size_t i = 0; i < m->n_bins; i++) {
-        put_varint(out, m->bin[i].index - next);
-        put_varint(out, m->bin[i].count);
+        p = put_varint(p, m->bin[i].index - next);
+        p = put_varint(p, m->bin[i].count);
         next = m->bin[i].index + 1;
+        if ((i + 1) % PAIRS_AT_ONCE == 0 || i + 1 == m->n_bins) {
+            buf_put(out, pair, (size_t)(p - pair));
+            p = pair;
+        }
     }
     for (size_t i = 0; i < m->n_bins && !magnitude_exact(m->format, m->level); i++)
         buf_put_f64(out, m->bin[i].squares);

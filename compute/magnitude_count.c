@@ -13,7 +13,7 @@
 /* Counts of one lane are 32 bits wide until then. */
 #define FLUSH_AFTER 0x7fffffffu
 /* So few weights are not worth clearing and adding up four tables. */
-#define FEW_WEIGHTS 8192
+#define FEW_WEIGHTS 65536
 #define STRETCH     16
 
 struct bin_sum {

@@ -40,6 +40,7 @@ void analyze_free(struct analyze *a)
         input_done(&a->input[i]);
     free(a->input);
     analyze_farms_free(a);
+    analyze_histograms_free(a);
     for (size_t i = 0; a->lw && i < a->layers.count; i++)
         layer_work_done(&a->lw[i]);
     free(a->lw);

@@ -2,7 +2,9 @@
  *
  *   analyze.c          the order of the stages
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
- *   analyze_build.c    tables -> rows and content units; digests; model identity
+ *   analyze_build.c    tables -> rows and content units; model identity
+ *   analyze_digest.c   units -> their digests
+ *   analyze_histograms.c   histograms of magnitudes, on the way
  *   analyze_compute.c  rows -> cached or computed values
  *   analyze_farms.c    rows -> exponents of windows, if asked for
  *   analyze_report.c   values -> stored rows, summary, analysis
@@ -13,6 +15,7 @@
 #ifndef SPECTRALD_ANALYZE_H
 #define SPECTRALD_ANALYZE_H
 
+#include "compute/magnitude.h"
 #include "daemon/analyze_params.h"
 #include "daemon/job.h"
 #include "daemon/records.h"
@@ -29,6 +32,9 @@ struct input {
     bool found;
     struct err err; /* why it could not be read */
 };
+
+/* Units are hashed in leaves, so that several workers can hash one large tensor. */
+#define ANALYZE_LEAF_BYTES (64ull << 20)
 
 /* A run of bytes with a digest of its own: a tensor, or one matrix of a 3-D stack. */
 struct unit {
@@ -116,7 +122,8 @@ struct analyze {
     size_t n_units;
     struct digest *leaf;
     size_t n_leaves;
-    uint64_t unmapped; /* tensors that the index does not name */
+    struct unit_histogram *histogram; /* analyze_histograms.c's own; one for each unit, or NULL */
+    uint64_t unmapped;                /* tensors that the index does not name */
     struct layer_list layers;
     struct layer_work *lw;
     struct farms_work *farms; /* analyze_farms.c's own */
@@ -151,6 +158,21 @@ void analyze_report(struct analyze *a);
 
 /* --- shared pieces -----------------------------------------------------------------------------
  */
+
+/* The digest of a unit whose leaves are hashed. */
+void analyze_digest_unit(struct hasher *h, const struct analyze *a, struct unit *u);
+
+/* Bytes of a unit's leaf `k`. */
+uint64_t analyze_leaf_bytes(const struct unit *u, size_t k);
+
+/* Whether hashing a unit also counts its magnitudes, and as what. */
+bool analyze_counts(const struct unit *u, enum magnitude_format *format);
+
+/* Histograms of leaves [first, first + n), one after another in a sealed memory file (taken, or
+ * -1), with their lengths (0 = none; taken): checked, added up by unit and stored. Then the digest
+ * stage waits for one thing less. */
+void analyze_histograms(struct analyze *a, size_t first, size_t n, uint32_t *len, int fd);
+void analyze_histograms_free(struct analyze *a);
 
 /* The unit that holds row `l`'s bytes. */
 const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l);

@@ -1,8 +1,4 @@
-/* analyze_build.c: tables -> rows and content units, then the digest of every unit.
- *
- * A unit's digest covers dtype, shape and bytes, hashed in leaves of 64 MiB so that several
- * workers can hash one large tensor: H("spectrald-unit-1", dtype, dims, leaf digests in order).
- */
+/* analyze_build.c: tables -> rows and content units; digests of units -> the model's identity. */
 #include "daemon/analyze.h"
 
 #include "common/fdio.h"
@@ -10,12 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAF_BYTES     (64ull << 20)
-#define STACK_MAX      65536        /* longest first dimension taken for a stack */
-#define TASK_BYTES_MIN (1ull << 20) /* of one digest task: many small tensors share one */
-#define TASK_BYTES_MAX (64ull << 20)
-#define TASK_ITEMS_MAX 1024
-#define DIGEST_COST    20.0 /* operations per byte, for estimates */
+#define STACK_MAX 65536 /* longest first dimension taken for a stack */
 
 /* --- tables to rows ------------------------------------------------------------------------ */
 
@@ -98,7 +89,7 @@ static void make_unit(struct analyze *a, uint32_t file, uint32_t tensor, size_t 
     u->nbytes = t->nbytes / n;
     u->offset = t->offset + k * u->nbytes;
     u->first_leaf = a->n_leaves;
-    u->n_leaves = (size_t)((u->nbytes + LEAF_BYTES - 1) / LEAF_BYTES);
+    u->n_leaves = (size_t)((u->nbytes + ANALYZE_LEAF_BYTES - 1) / ANALYZE_LEAF_BYTES);
     a->n_leaves += u->n_leaves;
 }
 
@@ -192,146 +183,7 @@ const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *
     return &a->unit[a->unit_of[l->file][l->index] + (size_t)(l->expert > 0 ? l->expert : 0)];
 }
 
-/* --- digests ------------------------------------------------------------------------------- */
-
-/* Units of file `f` are contiguous: [first, last). */
-static void units_of_file(const struct analyze *a, size_t f, size_t *first, size_t *last)
-{
-    *first = a->table[f].count ? a->unit_of[f][0] : 0;
-    *last = *first;
-    while (*last < a->n_units && a->unit[*last].file == f && a->table[f].count)
-        (*last)++;
-}
-
-/* Digests the cache has for a whole file; false when they have to be computed. */
-static bool take_cached(struct analyze *a, size_t f)
-{
-    const struct buf *d = &a->input[a->n_side + f].digests;
-    size_t first, last;
-
-    units_of_file(a, f, &first, &last);
-    if (d->len != (last - first) * DIGEST_LEN)
-        return last == first;
-    for (size_t i = first; i < last; i++)
-        memcpy(a->unit[i].digest.b, d->data + (i - first) * DIGEST_LEN, DIGEST_LEN);
-    return true;
-}
-
-struct batch {
-    struct analyze *a;
-    struct task *task;
-    uint64_t nbytes, target;
-    size_t items, first_leaf;
-    uint32_t file;
-};
-
-static void digested(void *arg, struct task *t, struct wire_message *m, const struct err *err)
-{
-    struct analyze *a = arg;
-    size_t first = t->tag[0], items = t->tag[1];
-    struct reader r;
-    const void *bytes;
-
-    if (!m) {
-        job_fail_err(a->job, err);
-        return;
-    }
-    reader_init(&r, m->body.data, m->body.len);
-    bytes = reader_bytes(&r, items * DIGEST_LEN);
-    if (!bytes || !reader_ok(&r)) {
-        struct err bad = {0};
-
-        err_set(&bad, ERR_CRASHED, "a worker sent malformed digests");
-        job_fail_err(a->job, &bad);
-        return;
-    }
-    memcpy(&a->leaf[first], bytes, items * DIGEST_LEN);
-    if (--a->waiting == 0)
-        analyze_next(a);
-}
-
-static void flush(struct batch *b)
-{
-    struct task *t = b->task;
-    uint32_t n = (uint32_t)b->items;
-
-    if (!t)
-        return;
-    for (size_t i = 0; i < 4; i++)
-        t->body.data[i] = (uint8_t)(n >> (8 * i));
-    t->tag[0] = b->first_leaf;
-    t->tag[1] = b->items;
-    t->flops = (double)b->nbytes * DIGEST_COST;
-    t->bytes = 1 << 20;
-    t->fd[0] = b->a->source->file[b->file].fd;
-    t->n_fds = 1;
-    b->task = NULL;
-    b->a->waiting++;
-    sched_add(b->a->job->lane, t);
-}
-
-static void add_leaf(struct batch *b, const struct unit *u, size_t k)
-{
-    uint64_t at = k * LEAF_BYTES;
-    uint64_t n = u->nbytes - at < LEAF_BYTES ? u->nbytes - at : LEAF_BYTES;
-
-    if (b->task && (b->file != u->file || b->items == TASK_ITEMS_MAX || b->nbytes + n > b->target))
-        flush(b);
-    if (!b->task) {
-        b->task = task_new(WORKER_COMPUTE, WIRE_DIGEST, digested, b->a);
-        buf_put_u32(&b->task->body, 0);
-        b->nbytes = 0;
-        b->items = 0;
-        b->file = u->file;
-        b->first_leaf = u->first_leaf + k;
-    }
-    buf_put_u64(&b->task->body, u->offset + at);
-    buf_put_u64(&b->task->body, n);
-    b->nbytes += n;
-    b->items++;
-}
-
-void analyze_digest(struct analyze *a)
-{
-    struct batch b = {.a = a};
-
-    b.target = a->nbytes / (4 * a->job->svc->config->workers);
-    b.target = b.target < TASK_BYTES_MIN   ? TASK_BYTES_MIN
-               : b.target > TASK_BYTES_MAX ? TASK_BYTES_MAX
-                                           : b.target;
-    a->waiting = 0;
-    a->hash_start_ms = wall_ms();
-    for (size_t f = 0; f < a->n_tables; f++) {
-        size_t first, last;
-
-        if (take_cached(a, f))
-            continue;
-        a->input[a->n_side + f].digests.len = 0;
-        a->input[a->n_side + f].found = false; /* hashed by this job */
-        units_of_file(a, f, &first, &last);
-        for (size_t i = first; i < last; i++)
-            for (size_t k = 0; k < a->unit[i].n_leaves; k++)
-                add_leaf(&b, &a->unit[i], k);
-        flush(&b);
-    }
-    if (a->waiting > 0)
-        analyze_needs_work(a);
-    else
-        analyze_next(a);
-}
-
 /* --- identity ------------------------------------------------------------------------------ */
-
-static void digest_unit(struct hasher *h, const struct analyze *a, struct unit *u)
-{
-    hasher_add_str(h, "spectrald-unit-1");
-    hasher_add_u64(h, u->dtype);
-    hasher_add_u64(h, u->rank);
-    for (uint32_t d = 0; d < u->rank; d++)
-        hasher_add_u64(h, u->dims[d]);
-    hasher_add(h, &a->leaf[u->first_leaf], u->n_leaves * DIGEST_LEN);
-    hasher_finish(h, &u->digest);
-}
 
 struct named_tensor {
     const char *name;
@@ -375,7 +227,7 @@ static void identify_run(void *arg, void *state)
         return;
     for (size_t i = 0; i < a->n_units; i++)
         if (!a->input[a->n_side + a->unit[i].file].found)
-            digest_unit(h, a, &a->unit[i]);
+            analyze_digest_unit(h, a, &a->unit[i]);
     digest_model(h, a);
     ident_of_bytes(a->model_id, "mdl_", a->model.b);
 }

@@ -2,29 +2,27 @@
  *
  * Long-lived. It parses no format: it gets byte ranges of an open file that the control process
  * has validated. Task bodies:
- *   digest    u32 n, then n times (u64 offset, u64 nbytes)            fd: file
  *   gram      matrix, u32 part, u32 parts                             fd: file
  *             gives a memory file: the Gram matrix, then the sum of these weights
  *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts   fd: file, Gram memory files
  *   fit       u8 compat, f64 scale                                    fd: spectrum record
+ *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
  */
 #include "daemon/worker.h"
 
-#include "common/digest.h"
 #include "common/fdio.h"
 #include "compute/layer_metrics.h"
 #include "compute/spectrum.h"
 #include "daemon/farms_task.h"
 #include "daemon/file_matrix.h"
+#include "daemon/magnitude_task.h"
 #include "daemon/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#define DIGEST_CHUNK (1u << 18)
 
 static int bad_task(struct err *err)
 {
@@ -34,45 +32,6 @@ static int bad_task(struct err *err)
 static int no_memory(struct err *err, size_t nbytes)
 {
     return err_set(err, ERR_NOMEM, "no memory for %zu bytes", nbytes);
-}
-
-static int digest_range(struct hasher *h, int fd, uint64_t offset, uint64_t nbytes,
-                        struct digest *out, struct err *err)
-{
-    uint8_t chunk[DIGEST_CHUNK];
-
-    while (nbytes > 0) {
-        size_t n = nbytes < sizeof chunk ? (size_t)nbytes : sizeof chunk;
-        int r = fd_pread_all(fd, chunk, n, offset, err);
-
-        if (r < 0)
-            return r;
-        hasher_add(h, chunk, n);
-        offset += n;
-        nbytes -= n;
-    }
-    hasher_finish(h, out);
-    return 0;
-}
-
-static int do_digest(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
-                     struct err *err)
-{
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-    uint32_t n = reader_u32(r);
-
-    if (m->n_fds != 1)
-        return bad_task(err);
-    for (uint32_t i = 0; i < n && !r->fault; i++) {
-        uint64_t offset = reader_u64(r), nbytes = reader_u64(r);
-        struct digest d;
-        int rc = digest_range(h, m->fd[0], offset, nbytes, &d, err);
-
-        if (rc < 0)
-            return rc;
-        buf_put(&reply->body, d.b, DIGEST_LEN);
-    }
-    return reader_ok(r) ? 0 : bad_task(err);
 }
 
 /* Seal and hand over a memory file that has been filled through `map`. */
@@ -336,7 +295,9 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
     reader_init(&r, m->body.data, m->body.len);
     switch (m->type) {
     case WIRE_DIGEST:
-        return do_digest(m, &r, reply, err);
+        return role_digest(m, &r, reply, err);
+    case WIRE_MAGNITUDE:
+        return role_magnitude(m, &r, reply, err);
     case WIRE_GRAM:
         return do_gram(m, &r, reply, err);
     case WIRE_SPECTRUM:

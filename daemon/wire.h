@@ -19,7 +19,8 @@
 enum wire_type {
     WIRE_HELLO = 1, /* worker -> control, once: "I am ready" */
     WIRE_INSPECT,   /* reader: parse one file */
-    WIRE_DIGEST,    /* compute: digest byte ranges of one file */
+    WIRE_DIGEST,    /* compute: digest byte ranges of one file (magnitude_task.h) */
+    WIRE_MAGNITUDE, /* compute: histograms of one range of weights (magnitude_task.h) */
     WIRE_GRAM,      /* compute: Gram matrix of one line range */
     WIRE_SPECTRUM,  /* compute: all eigenvalues of one layer, and its metrics */
     WIRE_FIT,       /* compute: metrics from a cached spectrum */

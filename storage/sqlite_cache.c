@@ -8,7 +8,7 @@
 
 #define USED_EVERY_MS 60000 /* last_used is not worth a write on every lookup */
 
-static const char *const kind_name[] = {"spectrum", "fit", "plan", "windows"};
+static const char *const kind_name[] = {"spectrum", "fit", "plan", "windows", "magnitude"};
 _Static_assert(ARRAY_LEN(kind_name) == CACHE_KIND_COUNT, "a directory for every kind");
 
 /* --- files --------------------------------------------------------------------------------- */

@@ -177,13 +177,14 @@ struct file_record {
 };
 void file_record_done(struct file_record *f);
 
-/* A spectrum, a fit, the request for a plan, or the eigenvalues of a matrix's windows: opaque bytes
- * under a 256-bit key. */
+/* A spectrum, a fit, the request for a plan, the eigenvalues of a matrix's windows, or a histogram
+ * of magnitudes: opaque bytes under a 256-bit key. */
 enum cache_kind {
     CACHE_SPECTRUM = 0,
     CACHE_FIT = 1,
     CACHE_PLAN = 2,
     CACHE_WINDOWS = 3,
+    CACHE_MAGNITUDE = 4,
     CACHE_KIND_COUNT
 };
 
