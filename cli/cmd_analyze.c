@@ -3,16 +3,18 @@
 #include "cli/field.h"
 #include "cli/upload.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct analyze_settings {
-    bool wait, detach, compat, integers, upload, no_upload, keep_upload;
+    bool wait, detach, compat, integers, upload, no_upload, keep_upload, farms;
     struct output_form form;
     const char *precision, *include, *exclude, *columns;
     struct arg_list labels, layers, types;
-    struct arg_count min_evals, max_evals, max_n;
+    struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
+    const char *farms_q, *farms_fit, *farms_mode;
 };
 
 #define AT(field) offsetof(struct analyze_settings, field)
@@ -44,6 +46,16 @@ static const struct arg_option options[] = {
     {"max-N", ARG_COUNT, AT(max_n), "N",
      "skip layers with a longer side; 0 = no limit (0; with\n--compat 50000)"},
     {"integers", ARG_FLAG, AT(integers), NULL, "take integer tensors as numbers"},
+    {"farms", ARG_FLAG, AT(farms), NULL,
+     "also the exponent of equally shaped windows of each\nmatrix; the options below ask for it, "
+     "too"},
+    {"farms-rows", ARG_COUNT, AT(farms_rows), "N", "rows of a window (2000)"},
+    {"farms-q", ARG_TEXT, AT(farms_q), "Q", "columns of a window over its rows (1)"},
+    {"farms-windows", ARG_COUNT, AT(farms_windows), "N", "windows along each side (15)"},
+    {"farms-fit", ARG_TEXT, AT(farms_fit), "xmin_mid|xmin_peak|ks",
+     "where the tail starts (xmin_mid)"},
+    {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
+     "fast solves a sample of the windows and states the error\n(exact)"},
 };
 
 static const struct arg_command args = {
@@ -60,7 +72,8 @@ static const struct arg_command args = {
         "the job is over, unless --keep-upload or --detach are given; then it expires.\n\n"
         "Examples:\n"
         "  spectralctl analyze model.safetensors --label run=a --label step=300\n"
-        "  spectralctl analyze ./llama-7b --csv --columns longname,alpha,D > layers.csv\n",
+        "  spectralctl analyze ./llama-7b --csv --columns longname,alpha,D > layers.csv\n"
+        "  spectralctl analyze ./llama-7b --farms-mode fast\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
@@ -71,23 +84,54 @@ static void put_count(json_t *params, const char *key, const struct arg_count *n
         json_object_set_new(params, key, json_integer(n->value));
 }
 
+static void put_text(json_t *params, const char *key, const char *text)
+{
+    if (text)
+        json_object_set_new(params, key, json_string(text));
+}
+
+/* The windows asked for, or NULL. */
+static json_t *farms_of(const struct analyze_settings *s)
+{
+    json_t *f;
+
+    if (!s->farms && !s->farms_rows.given && !s->farms_windows.given && !s->farms_q &&
+        !s->farms_fit && !s->farms_mode)
+        return NULL;
+    f = json_object();
+    put_count(f, "rows", &s->farms_rows);
+    put_count(f, "windows", &s->farms_windows);
+    if (s->farms_q)
+        json_object_set_new(f, "q", json_real(strtod(s->farms_q, NULL)));
+    put_text(f, "fit", s->farms_fit);
+    put_text(f, "mode", s->farms_mode);
+    return f;
+}
+
+static bool is_number(const char *text)
+{
+    char *end;
+    double x = strtod(text, &end);
+
+    return end > text && !*end && isfinite(x);
+}
+
 static json_t *params_of(const struct analyze_settings *s)
 {
-    json_t *p = json_object(), *a;
+    json_t *p = json_object(), *a, *farms = farms_of(s);
 
-    if (s->precision)
-        json_object_set_new(p, "precision", json_string(s->precision));
+    put_text(p, "precision", s->precision);
     if (s->compat)
         json_object_set_new(p, "compat", json_string("weightwatcher-0.7.5.5"));
     if (s->integers)
         json_object_set_new(p, "integers", json_true());
-    if (s->include)
-        json_object_set_new(p, "include", json_string(s->include));
-    if (s->exclude)
-        json_object_set_new(p, "exclude", json_string(s->exclude));
+    put_text(p, "include", s->include);
+    put_text(p, "exclude", s->exclude);
     put_count(p, "min_evals", &s->min_evals);
     put_count(p, "max_evals", &s->max_evals);
     put_count(p, "max_N", &s->max_n);
+    if (farms)
+        json_object_set_new(p, "farms", farms);
     if (s->types.count) {
         a = json_array();
         for (size_t i = 0; i < s->types.count; i++)
@@ -218,6 +262,8 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
         return command_misused("--wait and --detach exclude each other");
     if (s->upload && s->no_upload)
         return command_misused("--upload and --no-upload exclude each other");
+    if (s->farms_q && !is_number(s->farms_q))
+        return command_misused("--farms-q: expected a number, not \"%s\"", s->farms_q);
     if (!output_form_valid(&s->form))
         return EXIT_USAGE;
     status = submit_path(cx, s, operands->value[0], &upload, &job);

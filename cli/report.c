@@ -11,13 +11,22 @@
 
 /* --- the table ----------------------------------------------------------------------------- */
 
+#define FARMS "farms_alpha" /* a column where windows were asked for */
+
 static const struct table_column usual[] = {
-    {"id", true, false, 0},        {"layer", false, true, 0},
-    {"type", false, false, 4},     {"shape", true, false, 2},
-    {"alpha", true, false, 0},     {"D", true, false, 0},
-    {"tail", true, false, 3},      {"alpha_weighted", true, false, 5},
-    {"log_norm", true, false, 3},  {"stable_rank", true, false, 2},
-    {"rank_loss", true, false, 5}, {"note", false, false, 1},
+    {"id", true, false, 0},
+    {"layer", false, true, 0},
+    {"type", false, false, 4},
+    {"shape", true, false, 2},
+    {"alpha", true, false, 0},
+    {"D", true, false, 0},
+    {FARMS, true, false, 0},
+    {"tail", true, false, 3},
+    {"alpha_weighted", true, false, 5},
+    {"log_norm", true, false, 3},
+    {"stable_rank", true, false, 2},
+    {"rank_loss", true, false, 5},
+    {"note", false, false, 1},
 };
 
 static enum colour alpha_colour(double alpha)
@@ -49,7 +58,22 @@ static void add_shape(struct table *t, const json_t *row)
         table_cell(t, COLOUR_NONE, "%.0fx%.0f", n, m);
 }
 
-static void add_row(struct table *t, const json_t *row)
+/* The exponent of the windows, with its standard error where they were a sample. */
+static void add_farms(struct table *t, const json_t *row)
+{
+    double alpha, error = 0;
+
+    (void)field_number(row, "farms_alpha_se", &error);
+    if (!field_number(row, FARMS, &alpha))
+        table_cell(t, COLOUR_DIM, "%s",
+                   *field_text(row, "farms_reason") ? field_text(row, "farms_reason") : "-");
+    else if (error > 0)
+        table_cell(t, COLOUR_NONE, "%.3f ±%.3f", alpha, error);
+    else
+        table_cell(t, COLOUR_NONE, "%.3f", alpha);
+}
+
+static void add_row(struct table *t, const json_t *row, bool farms)
 {
     bool failed = strcmp(field_text(row, "status"), "success") != 0;
     const char *note = failed ? field_text(row, "reason") : field_text(row, "warning");
@@ -62,6 +86,8 @@ static void add_row(struct table *t, const json_t *row)
     add_shape(t, row);
     table_number(t, has ? alpha_colour(alpha) : COLOUR_NONE, has, alpha, 3);
     add_number(t, COLOUR_NONE, row, "D", 3);
+    if (farms)
+        add_farms(t, row);
     add_number(t, COLOUR_NONE, row, "num_pl_spikes", 0);
     add_number(t, COLOUR_NONE, row, "alpha_weighted", 3);
     add_number(t, COLOUR_NONE, row, "log_norm", 3);
@@ -70,17 +96,38 @@ static void add_row(struct table *t, const json_t *row)
     table_cell(t, failed ? COLOUR_RED : COLOUR_YELLOW, "%s%s", failed ? "failed: " : "", note);
 }
 
+/* Some row has an exponent of windows, or a reason why not. */
+static bool any_farms(const json_t *layers)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(layers, i, row)
+    {
+        if (json_is_number(json_object_get(row, FARMS)) ||
+            json_is_string(json_object_get(row, "farms_reason")))
+            return true;
+    }
+    return false;
+}
+
 static void print_table(const struct context *cx, const json_t *layers)
 {
-    AUTO(table_freep) struct table *t = table_new(usual, ARRAY_LEN(usual));
-    size_t i, shown = 0;
+    struct table_column columns[ARRAY_LEN(usual)];
+    bool farms = any_farms(layers);
+    size_t i, n = 0, shown = 0;
     const json_t *row;
+
+    for (i = 0; i < ARRAY_LEN(usual); i++)
+        if (farms || strcmp(usual[i].title, FARMS) != 0)
+            columns[n++] = usual[i];
+    AUTO(table_freep) struct table *t = table_new(columns, n);
 
     json_array_foreach(layers, i, row)
     {
         if (strcmp(field_text(row, "status"), "skipped") == 0)
             continue;
-        add_row(t, row);
+        add_row(t, row, farms);
         shown++;
     }
     if (shown)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
-from daemon import TOP, Daemon, age, write_safetensors
+from daemon import CTL, TOP, Daemon, age, write_safetensors
 
 EXAMPLE = os.path.join(TOP, "examples/manlm.safetensors")
 
@@ -196,3 +198,49 @@ def test_as_a_metric(farms):
     assert reply.status == 200
     lines = reply.body.decode().split()
     assert lines[0] == "longname,farms_alpha" and len(lines) == 1 + len(rows)
+
+
+def ctl(d, *args):
+    return subprocess.run([CTL, "analyze", *args], capture_output=True, text=True, timeout=120,
+                          env=dict(os.environ, SPECTRALCTL_SERVER=f"127.0.0.1:{d.port}"))
+
+
+def printed(r):
+    """The table's title line and rows, by name."""
+    assert r.returncode == 0, r.stderr
+    lines = r.stdout.split("\n\n")[0].splitlines()
+    return lines[0].split(), {line.split()[1]: line for line in lines[1:]}
+
+
+def test_command_line(farms):
+    d, rng = farms
+    _, want = analyze(d, "mixed.safetensors", {"farms": {"rows": 30, "q": 2, "windows": 4}})
+    titles, lines = printed(ctl(d, "mixed.safetensors", "--farms-rows", "30", "--farms-q", "2",
+                                "--farms-windows", "4"))
+    column = titles.index("farms_alpha")
+    assert titles[column - 1:column + 2] == ["D", "farms_alpha", "tail"]
+    assert lines["wide"].split()[column] == "%.3f" % want["wide"]["farms_alpha"]
+    assert lines["tall"].split()[column] == "window_does_not_fit"
+    titles, _ = printed(ctl(d, "mixed.safetensors"))
+    assert "farms_alpha" not in titles
+    jobs = []
+    for flags, params in ((["--farms"], {}),
+                          (["--farms-fit", "ks"], {"fit": "ks"}),
+                          (["--farms", "--farms-mode", "fast"], {"mode": "fast"})):
+        r = ctl(d, "mixed.safetensors", "--json", *flags)
+        assert r.returncode == 0, r.stderr
+        asked = dict({"rows": 2000, "q": 1, "windows": 15, "fit": "xmin_mid", "mode": "exact"},
+                     **params)
+        jobs.append(json.loads(r.stdout)["job"]["params"]["farms"])
+        assert jobs[-1] == asked
+    write_safetensors(os.path.join(d.root, "sample.safetensors"),
+                      {"w.weight": rng.standard_normal((640, 640)).astype("<f4")})
+    titles, lines = printed(ctl(d, "sample.safetensors", "--farms-mode", "fast", "--farms-rows",
+                                "400"))
+    cells = lines["w"].split()
+    assert re.fullmatch(r"±0\.\d{3}", cells[titles.index("farms_alpha") + 1]), lines
+    for bad, says in ((["--farms-q", "two"], "farms-q"), (["--farms-rows", "1"], "rows"),
+                      (["--farms-fit", "best"], "farms-fit"),
+                      (["--farms-mode", "fast", "--farms-fit", "ks"], "mode")):
+        r = ctl(d, "mixed.safetensors", *bad)
+        assert r.returncode in (1, 2) and says in r.stderr and r.stdout == "", r
