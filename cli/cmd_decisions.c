@@ -1,6 +1,7 @@
 /* cmd_decisions.c: spectralctl schedule, experts, plan: what follows from an analysis */
 #include "cli/commands.h"
 #include "cli/field.h"
+#include "cli/plan_compare.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "common/json_text.h"
@@ -353,8 +354,9 @@ const struct command command_experts = {&experts_args, sizeof(struct experts_set
 
 struct plan_settings {
     struct output_form form;
-    const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude;
+    const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude, *plans, *svg;
     struct arg_count m;
+    bool compare;
 };
 
 #define AT(field) offsetof(struct plan_settings, field)
@@ -369,6 +371,9 @@ static const struct arg_option plan_options[] = {
     {"max", ARG_TEXT, AT(high), "SHARE", "greatest sparsity of a tensor (0.99)"},
     {"exclude", ARG_TEXT, AT(exclude), "REGEX", "tensors that take no part"},
     {"m", ARG_COUNT, AT(m), "M", "whole steps of 1/M: an N:M plan"},
+    {"compare", ARG_FLAG, AT(compare), NULL, "show several plans side by side"},
+    {"plans", ARG_TEXT, AT(plans), "METHOD[:METRIC],...", "with --compare: others than the usual"},
+    {"svg", ARG_TEXT, AT(svg), "FILE", "with --compare: write a picture, too"},
     {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
     {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV, every tensor"},
 };
@@ -381,7 +386,8 @@ static const struct arg_command plan_args = {
     .summary = "How sparse each block of a model becomes.",
     .notes = "Examples:\n"
              "  spectralctl plan ana_01K... --sparsity 0.7\n"
-             "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n",
+             "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n"
+             "  spectralctl plan ana_01K... --sparsity 0.7 --compare --svg plans.svg\n",
     .options = plan_options,
     .n_options = ARRAY_LEN(plan_options),
 };
@@ -412,6 +418,19 @@ static json_t *plan_body(const struct plan_settings *s, const char *analysis)
         return body;
     json_decref(body);
     return NULL;
+}
+
+static int run_compare(struct context *cx, const struct plan_settings *s, const char *analysis)
+{
+    json_auto_t *body = json_pack("{s:s}", "analysis", analysis);
+
+    if (s->method || s->metric || s->epsilon || s->mapping || s->m.given)
+        return command_misused("--method, --metric, --epsilon, --mapping and --m are for one plan, "
+                               "not for --compare: see --plans");
+    put_text(body, "exclude", s->exclude);
+    if (!put_number(body, "sparsity", "sparsity", s->sparsity) || !put_limits(body, s))
+        return EXIT_USAGE;
+    return plan_compare(cx, &s->form, body, s->plans, s->svg);
 }
 
 static void print_blocks(const struct context *cx, const json_t *reply)
@@ -473,6 +492,10 @@ static int run_plan(struct context *cx, const void *settings, const struct arg_o
         return EXIT_USAGE;
     if (!s->sparsity)
         return command_misused("--sparsity SHARE is required: the part of the weights to prune");
+    if ((s->svg || s->plans) && !s->compare)
+        return command_misused("--svg and --plans are for --compare");
+    if (s->compare)
+        return run_compare(cx, s, operands->value[0]);
     body = plan_body(s, operands->value[0]);
     if (!body)
         return EXIT_USAGE;

@@ -1,12 +1,14 @@
 """POST /v1/plans:compare: several plans side by side, and the picture of them."""
 
+import csv
 import json
 import os
+import subprocess
 import xml.etree.ElementTree
 
 import pytest
 
-from daemon import TOP
+from daemon import CTL, TOP
 
 DATA = os.path.join(TOP, "tests/data")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -210,3 +212,46 @@ def test_picture_has_room_for_so_many(plans):
     r = post(plans, "?format=svg", metrics=many, sparsity=0.5)
     assert r.status == 422 and "5000" in r.json["detail"]
     assert post(plans, metrics=many, sparsity=0.5).status == 200
+
+
+# --- on the command line ----------------------------------------------------------------------
+
+
+def ctl(d, *args, status=0, **env):
+    r = subprocess.run([CTL, "--server", f"http://127.0.0.1:{d.port}", "plan", *args],
+                       capture_output=True, text=True, timeout=60, env={**os.environ, **env})
+    assert r.returncode == status, r.stderr
+    return r
+
+
+def test_on_the_command_line(plans, analysis, tmp_path):
+    c = post(plans, analysis=analysis, sparsity=0.7).json
+    picture = tmp_path / "plans.svg"
+    options = [analysis, "--compare", "--sparsity", "0.7"]
+    assert json.loads(ctl(plans, *options, "--json", "--svg", str(picture)).stdout) == c
+    assert picture.read_bytes() == post(plans, "?format=svg", analysis=analysis, sparsity=0.7).body
+    rows = list(csv.reader(ctl(plans, *options, "--csv").stdout.splitlines()))
+    assert rows[0] == ["block"] + [p["name"] for p in c["plans"]]
+    assert [[r[0], *map(float, r[1:])] for r in rows[1:]] == [
+        [b["block"], *b["sparsity"]] for b in c["blocks"]]
+    text = ctl(plans, *options, LC_ALL="C.UTF-8").stdout
+    assert "0.499 \u2581" in text and "0.951 \u2588" in text
+    blocks, table = text.split("\n\n")
+    assert len(blocks.splitlines()) == 5 and len(table.splitlines()) == 6
+    assert table.splitlines()[2].split()[-5:] == ["-", "-", "0.00", "-0.80", "-"]
+    assert "\u2581" not in ctl(plans, *options, LC_ALL="C").stdout
+    c = json.loads(ctl(plans, *options, "--json", "--max", "0.8", "--exclude", "down_proj",
+                       "--plans", "atp,alphapruning:alpha_peak").stdout)
+    assert [p["name"] for p in c["plans"]] == ["atp", "alphapruning alpha_peak"]
+    assert max(p["max"] for p in c["plans"]) <= 0.8
+
+
+def test_misused(plans, analysis, tmp_path):
+    assert "required" in ctl(plans, analysis, "--compare", status=1).stderr
+    assert "--compare" in ctl(plans, analysis, "--sparsity", "0.7", "--svg", "x", status=1).stderr
+    assert "not for" in ctl(plans, analysis, "--sparsity", "0.7", "--compare", "--epsilon", "0.1",
+                            status=1).stderr
+    picture = tmp_path / "plans.svg"
+    ctl(plans, analysis, "--sparsity", "0.7", "--compare", "--plans", "atp,no", "--svg",
+        str(picture), status=2)
+    assert not picture.exists()
