@@ -46,4 +46,14 @@ bool dtype_is_integer(enum dtype t);
 size_t dtype_decode_f64(enum dtype t, const void *src, size_t count, size_t stride, double *dst);
 size_t dtype_decode_f32(enum dtype t, const void *src, size_t count, size_t stride, float *dst);
 
+/* True for F16, BF16, F32 and F64: what dtype_encode_f32() writes. */
+bool dtype_encodable(enum dtype t);
+/* Write `count` floats as elements of t, element i at dst + i * stride * (bits/8), rounded to
+ * nearest, ties to even; too large ones become infinite, NaNs stay NaN. Zeros are written as +0. */
+void dtype_encode_f32(enum dtype t, const float *src, size_t count, void *dst, size_t stride);
+
+/* True when an element whose bytes are all 0 is the number 0, and elements are whole bytes: then
+ * weights can be set to zero without knowing more of them. False for integers: codes. */
+bool dtype_zero_is_bytes(enum dtype t);
+
 #endif

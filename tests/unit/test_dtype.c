@@ -102,6 +102,55 @@ static void strided_and_unaligned(void **state)
     free(bytes);
 }
 
+/* Every value comes back; what lies between two goes to the nearer, halfway to the even code. */
+static void encoding(void **state)
+{
+    static const enum dtype types[] = {DTYPE_F16, DTYPE_BF16};
+
+    (void)state;
+    for (size_t t = 0; t < ARRAY_LEN(types); t++)
+        for (unsigned c = 0; c < 65536; c++) {
+            uint16_t code = (uint16_t)c, next = (uint16_t)(c + 1), out = 0, out_above = 0;
+            float f, g, middle, above;
+            size_t bad = dtype_decode_f32(types[t], &code, 1, 1, &f);
+
+            dtype_encode_f32(types[t], &f, 1, &out, 1);
+            assert_int_equal(isnan(f) ? (out & 0x7fff) > 0x7c00 : out == (f == 0 ? 0 : code), 1);
+            if (bad || dtype_decode_f32(types[t], &next, 1, 1, &g))
+                continue;
+            middle = f + (g - f) / 2;
+            above = nextafterf(middle, g);
+            dtype_encode_f32(types[t], &middle, 1, &out, 1);
+            dtype_encode_f32(types[t], &above, 1, &out_above, 1);
+            assert_int_equal(out & 0x7fff, (code & 1 ? next : code) & 0x7fff);
+            assert_int_equal(out_above, next);
+        }
+}
+
+static void encoding_the_ends(void **state)
+{
+    static const struct {
+        enum dtype t;
+        float f;
+        uint16_t code;
+    } cases[] = {{DTYPE_F16, 65519.99F, 0x7bff},  {DTYPE_F16, 65520, 0x7c00},
+                 {DTYPE_F16, -1e30F, 0xfc00},     {DTYPE_F16, 2.9e-8F, 0},
+                 {DTYPE_F16, 3e-8F, 1},           {DTYPE_BF16, 3.4e38F, 0x7f80},
+                 {DTYPE_BF16, -INFINITY, 0xff80}, {DTYPE_F16, -0.0F, 0}};
+    double wide[2] = {7, 7};
+    const float values[] = {-0.0F, 0.1F};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint16_t out;
+
+        dtype_encode_f32(cases[i].t, &cases[i].f, 1, &out, 1);
+        assert_int_equal(out, cases[i].code);
+    }
+    dtype_encode_f32(DTYPE_F64, values, 2, wide, 1);
+    assert_true(wide[0] == 0 && !signbit(wide[0]) && wide[1] == (double)0.1F);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -123,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sixteen_bits), cmocka_unit_test(eight_bits),
         cmocka_unit_test(wide_types),   cmocka_unit_test(strided_and_unaligned),
+        cmocka_unit_test(encoding),     cmocka_unit_test(encoding_the_ends),
         cmocka_unit_test(names),
     };
 

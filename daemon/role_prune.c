@@ -1,0 +1,392 @@
+/* role_prune.c: a compute worker prunes one matrix.
+ *
+ * The stored bytes are read into the memory file that goes back, and only what is pruned is changed
+ * there. SparseGPT works on a copy in single precision and writes it back rounded.
+ */
+#include "daemon/prune_task.h"
+
+#include "common/fdio.h"
+#include "compute/prune_select.h"
+#include "daemon/worker.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CHUNK 65536 /* elements that are decoded at a time */
+
+struct work {
+    const struct prune_task *t;
+    int stats_fd;
+    uint8_t *bytes; /* the matrix, as stored */
+    size_t element; /* bytes of one */
+    uint8_t *chunk; /* CHUNK elements of statistics */
+    struct prune_outcome *out;
+};
+
+static int no_memory(struct err *err, double nbytes)
+{
+    return err_set(err, ERR_NOMEM, "no memory for %.0f bytes", nbytes);
+}
+
+/* --- statistics ---------------------------------------------------------------------------- */
+
+/* Elements [first, first + n) of a statistic; all must be finite. */
+static int read_stat(const struct work *w, enum prune_statistic which, uint64_t first, size_t n,
+                     double *out, float *outf, struct err *err)
+{
+    const struct prune_range *s = &w->t->stat[which];
+    size_t size = dtype_bits(s->dtype) / 8;
+
+    for (size_t at = 0; at < n; at += CHUNK) {
+        size_t count = n - at < CHUNK ? n - at : CHUNK, bad;
+        int r =
+            fd_pread_all(w->stats_fd, w->chunk, count * size, s->offset + (first + at) * size, err);
+
+        if (r < 0)
+            return r;
+        bad = out ? dtype_decode_f64(s->dtype, w->chunk, count, 1, out + at)
+                  : dtype_decode_f32(s->dtype, w->chunk, count, 1, outf + at);
+        if (bad)
+            return err_set(err, ERR_INVALID, "the statistics have NaN or infinite elements");
+    }
+    return 0;
+}
+
+/* (sumsq / sequences)^(power / 2) of every input. */
+static int read_activity(const struct work *w, double power, float *activity, struct err *err)
+{
+    size_t n = (size_t)w->t->m.cols;
+    AUTO(freep) double *q = malloc(n * sizeof *q);
+    int r;
+
+    if (!q)
+        return no_memory(err, (double)n * 8);
+    r = read_stat(w, STAT_SUMSQ, 0, n, q, NULL, err);
+    for (size_t j = 0; r == 0 && j < n; j++) {
+        if (q[j] < 0)
+            return err_set(err, ERR_INVALID, "a sum of squares is negative");
+        activity[j] = (float)pow(sqrt(q[j] / w->t->n_sequences), power);
+    }
+    return r;
+}
+
+/* The Gram matrix, whole; from its upper triangle where only that was sent. */
+static int read_gram(const struct work *w, double *gram, struct err *err)
+{
+    size_t n = (size_t)w->t->m.cols;
+    bool packed = w->t->stat[STAT_GRAM].count != (uint64_t)n * n;
+    uint64_t first = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t skip = packed ? i : 0;
+        int r = read_stat(w, STAT_GRAM, first, n - skip, gram + i * n + skip, NULL, err);
+
+        if (r < 0)
+            return r;
+        first += n - skip;
+    }
+    /* What rounding left unlike is made alike. */
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++) {
+            double upper = gram[j * n + i];
+            double v = packed ? upper : (upper + gram[i * n + j]) / 2;
+
+            gram[i * n + j] = gram[j * n + i] = v;
+        }
+    return 0;
+}
+
+/* Inputs of tokens, input by input. */
+static int read_tokens(const struct work *w, size_t tokens, float *x, struct err *err)
+{
+    size_t n = (size_t)w->t->m.cols;
+    AUTO(freep) float *line = malloc(n * sizeof *line);
+
+    if (!line)
+        return no_memory(err, (double)n * 4);
+    for (size_t t = 0; t < tokens; t++) {
+        int r = read_stat(w, STAT_XLAST, t * n, n, NULL, line, err);
+
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < n; j++)
+            x[j * tokens + t] = line[j];
+    }
+    return 0;
+}
+
+/* --- weights ------------------------------------------------------------------------------- */
+
+static uint8_t *element_at(const struct work *w, size_t row, size_t col)
+{
+    const struct wire_matrix *m = &w->t->m;
+
+    return w->bytes + (row * m->row_stride + col * m->col_stride) * w->element;
+}
+
+static int read_weights(void *arg, size_t first, size_t count, float *out, struct err *err)
+{
+    struct work *w = arg;
+    const struct wire_matrix *m = &w->t->m;
+
+    (void)err;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *row = element_at(w, first + i, 0);
+
+        w->out->n_nonfinite +=
+            dtype_decode_f32((enum dtype)m->dtype, row, m->cols, m->col_stride, out + i * m->cols);
+    }
+    return w->out->n_nonfinite ? err_set(err, ERR_INVALID, "weights are NaN or infinite") : 0;
+}
+
+static int read_scores(void *arg, size_t first, size_t count, float *out, struct err *err)
+{
+    struct work *w = arg;
+    size_t n = (size_t)w->t->m.cols;
+
+    return read_stat(w, STAT_SCORE, (uint64_t)first * n, count * n, NULL, out, err);
+}
+
+#define DEFINE_CLEAR(name, type)                                                                   \
+    static void name(uint8_t *bytes, const uint8_t *mask, size_t n, size_t stride)                 \
+    {                                                                                              \
+        type *v = (type *)(void *)bytes;                                                           \
+                                                                                                   \
+        for (size_t i = 0; i < n; i++)                                                             \
+            v[i * stride] &= (type) ~(0 - (type)(mask[i >> 3] >> (i & 7) & 1));                    \
+    }                                                                                              \
+    static uint64_t name##_count(const uint8_t *bytes, size_t n, bool is_signed)                   \
+    {                                                                                              \
+        const type *v = (const type *)(const void *)bytes;                                         \
+        type magnitude = is_signed ? (type)((type) ~(type)0 >> 1) : (type) ~(type)0;               \
+        uint64_t zeros = 0;                                                                        \
+                                                                                                   \
+        for (size_t i = 0; i < n; i++)                                                             \
+            zeros += (v[i] & magnitude) == 0;                                                      \
+        return zeros;                                                                              \
+    }
+DEFINE_CLEAR(clear8, uint8_t)
+DEFINE_CLEAR(clear16, uint16_t)
+DEFINE_CLEAR(clear32, uint32_t)
+DEFINE_CLEAR(clear64, uint64_t)
+
+static void clear_row(const struct work *w, size_t row, const uint8_t *mask)
+{
+    size_t n = (size_t)w->t->m.cols, stride = (size_t)w->t->m.col_stride;
+    uint8_t *bytes = element_at(w, row, 0);
+
+    switch (w->element) {
+    case 1:
+        clear8(bytes, mask, n, stride);
+        break;
+    case 2:
+        clear16(bytes, mask, n, stride);
+        break;
+    case 4:
+        clear32(bytes, mask, n, stride);
+        break;
+    default:
+        clear64(bytes, mask, n, stride);
+        break;
+    }
+}
+
+/* How many elements of the matrix are zero. Its bytes are all elements of it. */
+static uint64_t count_zeros(const struct work *w)
+{
+    size_t n = (size_t)(w->t->m.nbytes / w->element);
+    enum dtype t = (enum dtype)w->t->m.dtype;
+    /* In these, the sign alone is NaN. */
+    bool is_signed = t != DTYPE_F8_E4M3FNUZ && t != DTYPE_F8_E5M2FNUZ;
+
+    switch (w->element) {
+    case 1:
+        return clear8_count(w->bytes, n, is_signed);
+    case 2:
+        return clear16_count(w->bytes, n, is_signed);
+    case 4:
+        return clear32_count(w->bytes, n, is_signed);
+    default:
+        return clear64_count(w->bytes, n, is_signed);
+    }
+}
+
+/* --- the methods --------------------------------------------------------------------------- */
+
+static int with_mask(struct work *w, const struct prune_input *in, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    size_t rows = (size_t)t->m.rows, stride = prune_mask_bytes((size_t)t->m.cols);
+    AUTO(freep) uint8_t *mask = calloc(rows, stride);
+    struct prune_result result;
+    int r;
+
+    if (!mask)
+        return no_memory(err, (double)rows * (double)stride);
+    r = prune_mask(in, &t->opt, mask, &result, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < rows; i++)
+        clear_row(w, i, mask + i * stride);
+    w->out->pruned = result.pruned;
+    w->out->has_trim = t->use_trim;
+    w->out->trim = result.trim;
+    return 0;
+}
+
+/* The inputs of tokens where they are known, else the Gram matrix. */
+static int with_trim(struct work *w, struct prune_input *in, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    size_t n = (size_t)t->m.cols;
+    bool known = t->stat[STAT_XLAST].present;
+    size_t tokens = known ? (size_t)(t->stat[STAT_XLAST].count / n) : 0;
+    size_t count = known ? n * tokens : n * n;
+    AUTO(freep) float *x = malloc(count * sizeof *x);
+    AUTO(freep) double *gram = known ? NULL : malloc(count * sizeof *gram);
+    struct trim_input ti = {.tokens = tokens};
+    int r;
+
+    if (!x || (!known && !gram))
+        return no_memory(err, (double)count * 8);
+    r = known ? read_tokens(w, tokens, x, err) : read_gram(w, gram, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; !known && i < count; i++)
+        x[i] = (float)gram[i];
+    *(known ? &ti.x : &ti.gram) = x;
+    in->trim = &ti;
+    return with_mask(w, in, err);
+}
+
+static int by_scores(struct work *w, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    size_t n = (size_t)t->m.cols;
+    AUTO(freep) float *activity = malloc(n * sizeof *activity);
+    struct prune_input in = {.rows = (size_t)t->m.rows,
+                             .cols = n,
+                             .weights = read_weights,
+                             .scores = t->opt.method == PRUNE_EXTERNAL ? read_scores : NULL,
+                             .arg = w};
+    bool active = t->opt.method == PRUNE_WANDA || t->opt.method == PRUNE_WANDA_VARIANT ||
+                  t->opt.method == PRUNE_RIA;
+
+    if (!activity)
+        return no_memory(err, (double)n * 4);
+    if (active) {
+        int r = read_activity(w, t->opt.method == PRUNE_RIA ? t->ria_power : 1, activity, err);
+
+        if (r < 0)
+            return r;
+        in.activity = activity;
+    }
+    return t->use_trim ? with_trim(w, &in, err) : with_mask(w, &in, err);
+}
+
+static void write_weights(const struct work *w, const float *weights)
+{
+    const struct wire_matrix *m = &w->t->m;
+
+    for (size_t i = 0; i < m->rows; i++)
+        dtype_encode_f32((enum dtype)m->dtype, weights + i * m->cols, m->cols, element_at(w, i, 0),
+                         m->col_stride);
+}
+
+static int by_sparsegpt(struct work *w, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    size_t rows = (size_t)t->m.rows, n = (size_t)t->m.cols;
+    struct sparsegpt_options opt = {.sparsity = t->opt.sparsity, .block = t->block};
+    AUTO(freep) double *gram = malloc(n * n * sizeof *gram);
+    AUTO(freep) float *weights = NULL;
+    AUTO(freep) uint8_t *mask = NULL;
+    struct sparsegpt_factor_info info;
+    int r;
+
+    if (!gram)
+        return no_memory(err, (double)n * (double)n * 8);
+    if (t->opt.selection == PRUNE_N_OF_M) {
+        opt.m = t->opt.m;
+        opt.pruned = t->opt.pruned;
+    }
+    r = read_gram(w, gram, err);
+    if (r == 0)
+        r = sparsegpt_factor(gram, n, 2 / t->n_sequences, t->damping, &info, err);
+    if (r < 0)
+        return r;
+    weights = malloc(rows * n * sizeof *weights);
+    mask = calloc(rows, prune_mask_bytes(n));
+    if (!weights || !mask)
+        return no_memory(err, (double)rows * (double)n * 4);
+    r = read_weights(w, 0, rows, weights, err);
+    if (r == 0)
+        r = sparsegpt(weights, rows, n, (const float *)gram, &opt, mask, &w->out->error, err);
+    if (r < 0)
+        return r;
+    write_weights(w, weights);
+    for (size_t i = 0; i < rows * prune_mask_bytes(n); i++)
+        w->out->pruned += (uint64_t)__builtin_popcount(mask[i]);
+    w->out->has_error = true;
+    w->out->damping = info.damping;
+    w->out->n_dead = info.n_dead;
+    return 0;
+}
+
+/* --- the task ------------------------------------------------------------------------------ */
+
+static int prune_bytes_of(struct work *w, int fd, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    int r = fd_pread_all(fd, w->bytes, (size_t)t->m.nbytes, t->m.offset, err);
+
+    if (r < 0)
+        return r;
+    w->out->zeros_before = count_zeros(w);
+    r = t->sparsegpt ? by_sparsegpt(w, err) : by_scores(w, err);
+    w->out->zeros = count_zeros(w);
+    return r;
+}
+
+int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+               struct err *err)
+{
+    AUTO(fd_close) int fd = -1;
+    AUTO(freep) uint8_t *chunk = malloc(CHUNK * sizeof(double));
+    struct prune_outcome out = {0};
+    struct prune_task t;
+    void *map = NULL;
+    int rc = prune_task_get(r, &t, err);
+    bool stats = false;
+
+    if (rc < 0)
+        return rc;
+    for (int i = 0; i < STAT_COUNT; i++)
+        stats = stats || t.stat[i].present;
+    if (m->n_fds != (stats ? 2u : 1u))
+        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+    if (!chunk)
+        return no_memory(err, CHUNK * sizeof(double));
+    rc = memfd_new("pruned", (size_t)t.m.nbytes, &fd, &map, err);
+    if (rc < 0)
+        return rc;
+    struct work w = {.t = &t,
+                     .stats_fd = stats ? m->fd[1] : -1,
+                     .bytes = map,
+                     .element = dtype_bits((enum dtype)t.m.dtype) / 8,
+                     .chunk = chunk,
+                     .out = &out};
+    rc = prune_bytes_of(&w, m->fd[0], err);
+    (void)munmap(map, (size_t)t.m.nbytes);
+    if (rc < 0 && !out.n_nonfinite)
+        return rc;
+    rc = memfd_seal(fd, err);
+    if (rc < 0)
+        return rc;
+    prune_outcome_write(&out, &reply->body);
+    reply->fd[reply->n_fds++] = fd;
+    fd = -1;
+    return 0;
+}
