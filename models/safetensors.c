@@ -28,6 +28,8 @@ struct header {
     struct tensor_table *out;
     uint64_t data_start, file_size;
     bool has_metadata;
+    safetensors_entry *entry; /* or NULL */
+    void *arg;
 };
 
 static const char *name_of(const struct entry *e)
@@ -153,6 +155,27 @@ static int read_tensor(struct header *h, struct entry *e)
     return r < 0 ? r : check_entry(h, e);
 }
 
+/* "key": "value" */
+static int read_pair(struct header *h)
+{
+    AUTO(buf_done) struct buf key = BUF_INIT;
+    int r = json_scan_string(&h->scan);
+
+    if (r < 0)
+        return r;
+    key = h->scan.text; /* the scanner gets a new buffer */
+    h->scan.text = (struct buf)BUF_INIT;
+    r = json_scan_expect(&h->scan, ':', "':'");
+    if (r == 0 && json_scan_peek(&h->scan) != '"')
+        return json_scan_fail(&h->scan, "\"__metadata__\" holds a value that is no string");
+    if (r == 0)
+        r = json_scan_string(&h->scan);
+    if (r == 0 && h->entry)
+        r = h->entry(h->arg, (const char *)key.data, (const char *)h->scan.text.data,
+                     h->scan.text.len, h->scan.err);
+    return r;
+}
+
 /* An object of strings; null is accepted for the whole, as the reference does. */
 static int read_metadata(struct header *h)
 {
@@ -171,13 +194,7 @@ static int read_metadata(struct header *h)
         return 0;
     }
     do {
-        r = json_scan_string(&h->scan);
-        if (r == 0)
-            r = json_scan_expect(&h->scan, ':', "':'");
-        if (r == 0 && json_scan_peek(&h->scan) != '"')
-            return json_scan_fail(&h->scan, "\"__metadata__\" holds a value that is no string");
-        if (r == 0)
-            r = json_scan_string(&h->scan);
+        r = read_pair(h);
         if (r == 0)
             r = json_scan_more(&h->scan, '}');
     } while (r == 1);
@@ -246,11 +263,11 @@ static int check_layout(const struct header *h, struct err *err)
     return 0;
 }
 
-int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct tensor_table *out,
-                      struct err *err)
+static int parse(const char *header, size_t len, uint64_t file_size, safetensors_entry *entry,
+                 void *arg, struct tensor_table *out, struct err *err)
 {
     struct tensor_table tt = TENSOR_TABLE_INIT;
-    struct header h = {.out = &tt, .file_size = file_size};
+    struct header h = {.out = &tt, .file_size = file_size, .entry = entry, .arg = arg};
     int r;
 
     if (len > SAFETENSORS_HEADER_MAX)
@@ -274,7 +291,14 @@ int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct
     return r;
 }
 
-int safetensors_read(int fd, uint64_t file_size, struct tensor_table *out, struct err *err)
+int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct tensor_table *out,
+                      struct err *err)
+{
+    return parse(header, len, file_size, NULL, NULL, out, err);
+}
+
+int safetensors_read_with(int fd, uint64_t file_size, safetensors_entry *entry, void *arg,
+                          struct tensor_table *out, struct err *err)
 {
     uint8_t head[SNIFF_BYTES];
     size_t n = file_size < sizeof head ? (size_t)file_size : sizeof head;
@@ -302,5 +326,10 @@ int safetensors_read(int fd, uint64_t file_size, struct tensor_table *out, struc
         return err_set(err, ERR_NOMEM, "no memory for a header of %llu bytes",
                        (unsigned long long)len);
     r = fd_pread_all(fd, text, (size_t)len, 8, err);
-    return r < 0 ? r : safetensors_parse(text, (size_t)len, file_size, out, err);
+    return r < 0 ? r : parse(text, (size_t)len, file_size, entry, arg, out, err);
+}
+
+int safetensors_read(int fd, uint64_t file_size, struct tensor_table *out, struct err *err)
+{
+    return safetensors_read_with(fd, file_size, NULL, NULL, out, err);
 }

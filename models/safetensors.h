@@ -19,4 +19,11 @@ int safetensors_parse(const char *header, size_t len, uint64_t file_size, struct
 /* Read the header of an open regular file with pread and parse it. */
 int safetensors_read(int fd, uint64_t file_size, struct tensor_table *out, struct err *err);
 
+/* The same; `entry` is called with every pair of "__metadata__", in order of appearance, borrowed.
+ * Its error ends the reading. */
+typedef int safetensors_entry(void *arg, const char *key, const char *value, size_t len,
+                              struct err *err);
+int safetensors_read_with(int fd, uint64_t file_size, safetensors_entry *entry, void *arg,
+                          struct tensor_table *out, struct err *err);
+
 #endif
