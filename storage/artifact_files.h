@@ -1,0 +1,55 @@
+/* artifact_files.h: the files of an artifact, a checkpoint that a job writes.
+ *
+ *   DIR/.NAME.JOB.tmp/…      being written
+ *   DIR/NAME/…               complete
+ *
+ * All appear under their name together, synced, by one rename. What is being written stays when
+ * the process dies: a file that was finished is not written again by the job's next attempt. Every
+ * function blocks on the disk: not for the loop thread.
+ */
+#ifndef SPECTRALD_ARTIFACT_FILES_H
+#define SPECTRALD_ARTIFACT_FILES_H
+
+#include "common/digest.h"
+#include "common/err.h"
+
+struct artifact_writer;
+
+/* Begin, or go on, to write the directory `path` (absolute; its parent exists) for `job`.
+ * ERR_CONFLICT when there is something of that name. */
+int artifact_writer_open(const char *path, const char *job, struct artifact_writer **out,
+                         struct err *err);
+void artifact_writer_free(struct artifact_writer *w); /* what was written stays */
+
+/* Remove what was written so far. Fine when there is nothing. */
+int artifact_discard(const char *path, const char *job, struct err *err);
+
+/* --- one file at a time ---------------------------------------------------------------------- */
+
+/* Was this file finished, for the same `key`? Then 0 and what was noted of it (to be freed) in
+ * *note. ERR_NOT_FOUND. */
+int artifact_file_known(const struct artifact_writer *w, const char *name,
+                        const struct digest *key, char **note, struct err *err);
+
+/* Create the file; *fd is open for reading and writing, the caller's. */
+int artifact_file_create(const struct artifact_writer *w, const char *name, uint64_t size, int *fd,
+                         struct err *err);
+
+/* Copy bytes of another file to the same place. */
+int artifact_copy(int from, int to, uint64_t offset, uint64_t len, struct err *err);
+
+/* Write the whole of a memory file of `len` bytes at `offset`. */
+int artifact_put(int memfd, int to, uint64_t offset, uint64_t len, struct err *err);
+
+/* The file is complete: sync it, give it its name and remember `note` for `key`. */
+int artifact_file_finish(const struct artifact_writer *w, const char *name, int fd,
+                         const struct digest *key, const char *note, struct err *err);
+
+/* A small file in one step. */
+int artifact_file_write(const struct artifact_writer *w, const char *name, const void *bytes,
+                        size_t len, struct err *err);
+
+/* All files are there: the directory gets its name. */
+int artifact_publish(const struct artifact_writer *w, struct err *err);
+
+#endif
