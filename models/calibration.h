@@ -10,8 +10,8 @@
  *   score   float   [R, C]       of the weights: larger = keep
  *
  * MODULE is the name of the weight without ".weight". "__metadata__" may have n_seq, mode ("dense":
- * all inputs are those of the dense model; "sequential") and aliases: {module: module} as JSON text,
- * for modules whose input is another's.
+ * all inputs are those of the dense model; "sequential") and aliases: {module: module} as JSON
+ * text, for modules whose input is another's.
  */
 #ifndef SPECTRALD_CALIBRATION_H
 #define SPECTRALD_CALIBRATION_H

@@ -108,8 +108,8 @@ static char *slurp(const char *path, size_t *len)
     return TAKE(text);
 }
 
-int artifact_file_known(const struct artifact_writer *w, const char *name,
-                        const struct digest *key, char **note, struct err *err)
+int artifact_file_known(const struct artifact_writer *w, const char *name, const struct digest *key,
+                        char **note, struct err *err)
 {
     AUTO(freep) char *path = note_path(w, name);
     AUTO(freep) char *file = xasprintf("%s/%s", w->files, name);

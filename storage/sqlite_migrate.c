@@ -62,6 +62,11 @@ const char *const state_migrations[] = {
     " AND (key, value) IN (SELECT key, value FROM json_each(old.labels));"
     " INSERT INTO analysis_labels SELECT key, value, new.id FROM json_each(new.labels);"
     "END;",
+    "CREATE TABLE artifacts("
+    " id TEXT PRIMARY KEY, job TEXT NOT NULL, owner TEXT NOT NULL, name TEXT NOT NULL,"
+    " path TEXT NOT NULL, ours INTEGER NOT NULL, manifest TEXT NOT NULL, nbytes INTEGER NOT NULL,"
+    " n_files INTEGER NOT NULL, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX artifacts_by_time ON artifacts(created_ms DESC, id DESC);",
 };
 const size_t n_state_migrations = ARRAY_LEN(state_migrations);
 

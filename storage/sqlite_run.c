@@ -155,5 +155,6 @@ const struct store_ops sqlite_ops = {
     .key = &sqlite_key_ops,
     .model = &sqlite_model_ops,
     .upload = &sqlite_upload_ops,
+    .artifact = &sqlite_artifact_ops,
     .cache = &sqlite_cache_ops,
 };

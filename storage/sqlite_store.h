@@ -42,6 +42,7 @@ extern const struct store_job_ops sqlite_job_ops;
 extern const struct store_key_ops sqlite_key_ops;
 extern const struct store_model_ops sqlite_model_ops;
 extern const struct store_upload_ops sqlite_upload_ops;
+extern const struct store_artifact_ops sqlite_artifact_ops;
 extern const struct store_cache_ops sqlite_cache_ops;
 
 /* Bring a database to the newest version this program knows. ERR_UNSUPPORTED when it is newer or

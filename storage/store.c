@@ -81,6 +81,23 @@ void model_list_done(struct model_list *l)
     *l = (struct model_list){NULL, 0};
 }
 
+void artifact_record_done(struct artifact_record *a)
+{
+    free(a->owner);
+    free(a->name);
+    free(a->path);
+    free(a->manifest);
+    memset(a, 0, sizeof *a);
+}
+
+void artifact_list_done(struct artifact_list *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        artifact_record_done(&l->artifact[i]);
+    free(l->artifact);
+    *l = (struct artifact_list){NULL, 0};
+}
+
 void upload_record_done(struct upload_record *u)
 {
     free(u->owner);
@@ -430,4 +447,33 @@ int store_rows_each(struct store *s, const struct digest *key, store_row_fn *fn,
 int store_rows_count(struct store *s, const struct digest *key, uint64_t *out, struct err *err)
 {
     return s->ops->cache->count_rows(s, key, out, err);
+}
+
+int store_artifact_put(struct store *s, const struct artifact_record *a, struct err *err)
+{
+    return s->ops->artifact->put(s, a, err);
+}
+
+int store_artifact_get(struct store *s, const char *id, struct artifact_record *out,
+                       struct err *err)
+{
+    return s->ops->artifact->get(s, id, out, err);
+}
+
+int store_artifact_list(struct store *s, const struct page_query *q, struct artifact_list *out,
+                        struct err *err)
+{
+    return s->ops->artifact->list(s, q, out, err);
+}
+
+int store_artifact_remove(struct store *s, const char *id, struct artifact_record *out,
+                          struct err *err)
+{
+    return s->ops->artifact->remove(s, id, out, err);
+}
+
+int store_artifact_expired(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
+                           struct artifact_list *out, struct err *err)
+{
+    return s->ops->artifact->expired(s, now_ms, max_bytes, limit, out, err);
 }

@@ -161,6 +161,28 @@ struct upload_list {
 };
 void upload_list_done(struct upload_list *l);
 
+/* --- artifacts ----------------------------------------------------------------------------- */
+
+/* A checkpoint that a job wrote: complete, at `path`. */
+struct artifact_record {
+    char id[IDENT_MAX];
+    char job[IDENT_MAX];
+    char *owner;
+    char *name;     /* for people */
+    char *path;     /* absolute: a directory */
+    bool ours;      /* in the state directory: removed with the record */
+    char *manifest; /* JSON text: files, sizes, digests, what was done */
+    uint64_t nbytes, n_files;
+    int64_t created_ms;
+    int64_t expires_ms; /* 0 = never */
+};
+void artifact_record_done(struct artifact_record *a);
+struct artifact_list {
+    struct artifact_record *artifact;
+    size_t count;
+};
+void artifact_list_done(struct artifact_list *l);
+
 /* --- the cache ----------------------------------------------------------------------------- */
 
 /* An unchanged file: as long as all five agree, its bytes are taken to be the same. */
@@ -325,6 +347,21 @@ int store_upload_known(struct store *s, enum upload_kind kind, const struct dige
                        bool *out, struct err *err);
 /* Bytes of all contents, each counted once. */
 int store_upload_bytes(struct store *s, uint64_t *out, struct err *err);
+
+/* In the same commit as the end of its job. */
+int store_artifact_put(struct store *s, const struct artifact_record *a, struct err *err);
+int store_artifact_get(struct store *s, const char *id, struct artifact_record *out,
+                       struct err *err);
+/* Newest first; the filters of `q` are ignored. Without manifests. */
+int store_artifact_list(struct store *s, const struct page_query *q, struct artifact_list *out,
+                        struct err *err);
+/* Remove the record and write it as it was to *out. ERR_NOT_FOUND. */
+int store_artifact_remove(struct store *s, const char *id, struct artifact_record *out,
+                          struct err *err);
+/* At most `limit` artifacts of ours to remove: those that expired before now_ms, and, while ours have
+ * more than max_bytes together (0 = no limit), the oldest. Without manifests. */
+int store_artifact_expired(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
+                           struct artifact_list *out, struct err *err);
 
 /* In order of (value, id). */
 int store_series_list(struct store *s, const struct series_query *q, struct series_list *out,

@@ -50,6 +50,16 @@ struct store_model_ops {
                        struct err *err);
 };
 
+struct store_artifact_ops {
+    int (*put)(struct store *s, const struct artifact_record *a, struct err *err);
+    int (*get)(struct store *s, const char *id, struct artifact_record *out, struct err *err);
+    int (*list)(struct store *s, const struct page_query *q, struct artifact_list *out,
+                struct err *err);
+    int (*remove)(struct store *s, const char *id, struct artifact_record *out, struct err *err);
+    int (*expired)(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
+                   struct artifact_list *out, struct err *err);
+};
+
 struct store_upload_ops {
     int (*put)(struct store *s, const struct upload_record *u, struct err *err);
     int (*get)(struct store *s, const char *id, struct upload_record *out, struct err *err);
@@ -100,6 +110,7 @@ struct store_ops {
     const struct store_key_ops *key;
     const struct store_model_ops *model;
     const struct store_upload_ops *upload;
+    const struct store_artifact_ops *artifact;
     const struct store_cache_ops *cache;
 };
 

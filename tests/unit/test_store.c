@@ -650,10 +650,68 @@ static void an_unfinished_job_holds_its_upload(void **state)
     store_close(s);
 }
 
+static void put_artifact(struct store *s, const char *id, bool ours, uint64_t nbytes, int64_t at,
+                         int64_t expires)
+{
+    struct artifact_record a = {.owner = (char *)(uintptr_t) "local",
+                                .name = (char *)(uintptr_t) "m",
+                                .path = (char *)(uintptr_t) "/x/m",
+                                .ours = ours,
+                                .manifest = (char *)(uintptr_t) "{}",
+                                .nbytes = nbytes,
+                                .n_files = 2,
+                                .created_ms = at,
+                                .expires_ms = expires};
+
+    snprintf(a.id, sizeof a.id, "%s", id);
+    snprintf(a.job, sizeof a.job, "job_%lld", (long long)at);
+    assert_int_equal(store_artifact_put(s, &a, NULL), 0);
+}
+
+static void artifacts(void **state)
+{
+    struct store *s = open_store(0);
+    struct page_query q = {.limit = 2};
+    struct artifact_record got = {0};
+    struct artifact_list l = {0};
+
+    (void)state;
+    put_artifact(s, "art_a", true, 100, 1, 0);
+    put_artifact(s, "art_b", false, 1000, 2, 5);
+    put_artifact(s, "art_c", true, 50, 3, 10);
+    put_artifact(s, "art_d", true, 60, 4, 0);
+    assert_int_equal(store_artifact_get(s, "art_b", &got, NULL), 0);
+    assert_true(!got.ours && got.nbytes == 1000 && got.n_files == 2 && got.expires_ms == 5);
+    assert_string_equal(got.manifest, "{}");
+    assert_string_equal(got.path, "/x/m");
+    artifact_record_done(&got);
+    assert_int_equal(store_artifact_list(s, &q, &l, NULL), 0);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.artifact[0].id, "art_d");
+    assert_null(l.artifact[0].manifest);
+    artifact_list_done(&l);
+
+    /* By age: what is not ours is never removed. By bytes: the oldest, as many as needed. */
+    assert_int_equal(store_artifact_expired(s, 11, 0, 10, &l, NULL), 0);
+    assert_int_equal(l.count, 1);
+    assert_string_equal(l.artifact[0].id, "art_c");
+    artifact_list_done(&l);
+    assert_int_equal(store_artifact_expired(s, 1, 110, 10, &l, NULL), 0);
+    assert_int_equal(l.count, 1);
+    assert_string_equal(l.artifact[0].id, "art_a");
+    artifact_list_done(&l);
+
+    assert_int_equal(store_artifact_remove(s, "art_a", &got, NULL), 0);
+    artifact_record_done(&got);
+    assert_int_equal(store_artifact_remove(s, "art_a", &got, NULL), ERR_NOT_FOUND);
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(job_life),
+        STORE_TEST(artifacts),
         STORE_TEST(uploads),
         STORE_TEST(an_unfinished_job_holds_its_upload),
         STORE_TEST(cancel_and_recover),

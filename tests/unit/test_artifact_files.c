@@ -1,0 +1,121 @@
+/* test_artifact_files.c: a directory appears whole or not at all, and a second attempt goes on. */
+#include "storage/artifact_files.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/dirs.h"
+#include "common/fdio.h"
+
+static char *new_dir(void)
+{
+    char *dir = xstrdup("/tmp/artifact.XXXXXX");
+
+    assert_non_null(mkdtemp(dir));
+    return dir;
+}
+
+static void write_one(const struct artifact_writer *w, const char *name, const struct digest *key)
+{
+    char source[] = "/tmp/source.XXXXXX";
+    AUTO(fd_close) int from = mkstemp(source);
+    AUTO(fd_close) int to = -1;
+    AUTO(fd_close) int memory = -1;
+    void *map;
+    struct err err;
+
+    assert_true(from >= 0);
+    (void)unlink(source);
+    assert_int_equal(write(from, "abcdefghij", 10), 10);
+    assert_int_equal(memfd_new("m", 4, &memory, &map, &err), 0);
+    memcpy(map, "WXYZ", 4);
+    (void)munmap(map, 4);
+    assert_int_equal(artifact_file_create(w, name, 10, &to, &err), 0);
+    assert_int_equal(artifact_copy(from, to, 0, 3, &err), 0);
+    assert_int_equal(artifact_copy(from, to, 7, 3, &err), 0);
+    assert_int_equal(artifact_put(memory, to, 3, 4, &err), 0);
+    assert_int_equal(artifact_file_finish(w, name, to, key, "a note", &err), 0);
+}
+
+static void is_file(const char *dir, const char *name, const char *want)
+{
+    AUTO(freep) char *path = xasprintf("%s/%s", dir, name);
+    AUTO(fd_close) int fd = open(path, O_RDONLY);
+    char got[64] = "";
+
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, got, sizeof got - 1), (ssize_t)strlen(want));
+    assert_string_equal(got, want);
+}
+
+static void whole_or_not_at_all(void **state)
+{
+    AUTO(freep) char *dir = new_dir();
+    AUTO(freep) char *path = xasprintf("%s/model", dir);
+    struct digest key = {{1}}, other = {{2}};
+    struct artifact_writer *w;
+    struct stat st;
+    struct err err;
+    char *note;
+
+    (void)state;
+    assert_int_equal(artifact_writer_open(path, "job_a", &w, &err), 0);
+    assert_int_equal(artifact_file_known(w, "x.bin", &key, &note, &err), ERR_NOT_FOUND);
+    write_one(w, "x.bin", &key);
+    artifact_writer_free(w);
+    assert_true(lstat(path, &st) < 0);
+
+    /* The next attempt finds what was finished, for the same key only. */
+    assert_int_equal(artifact_writer_open(path, "job_a", &w, &err), 0);
+    assert_int_equal(artifact_file_known(w, "x.bin", &other, &note, &err), ERR_NOT_FOUND);
+    assert_int_equal(artifact_file_known(w, "x.bin", &key, &note, &err), 0);
+    assert_string_equal(note, "a note");
+    free(note);
+    assert_int_equal(artifact_file_write(w, "plan.json", "{}", 2, &err), 0);
+    assert_int_equal(artifact_publish(w, &err), 0);
+    artifact_writer_free(w);
+    is_file(path, "x.bin", "abcWXYZhij");
+    is_file(path, "plan.json", "{}");
+
+    /* Nothing is ever replaced, and nothing else was left. */
+    assert_int_equal(artifact_writer_open(path, "job_b", &w, &err), ERR_CONFLICT);
+    assert_int_equal(dir_remove(path, &err), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void a_name_taken_meanwhile(void **state)
+{
+    AUTO(freep) char *dir = new_dir();
+    AUTO(freep) char *path = xasprintf("%s/model", dir);
+    struct artifact_writer *w;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(artifact_writer_open(path, "job_a", &w, &err), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(artifact_publish(w, &err), ERR_CONFLICT);
+    artifact_writer_free(w);
+    assert_int_equal(artifact_discard(path, "job_a", &err), 0);
+    assert_int_equal(artifact_discard(path, "job_a", &err), 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_or_not_at_all),
+        cmocka_unit_test(a_name_taken_meanwhile),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
