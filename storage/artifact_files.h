@@ -28,8 +28,8 @@ int artifact_discard(const char *path, const char *job, struct err *err);
 
 /* Was this file finished, for the same `key`? Then 0 and what was noted of it (to be freed) in
  * *note. ERR_NOT_FOUND. */
-int artifact_file_known(const struct artifact_writer *w, const char *name,
-                        const struct digest *key, char **note, struct err *err);
+int artifact_file_known(const struct artifact_writer *w, const char *name, const struct digest *key,
+                        char **note, struct err *err);
 
 /* Create the file; *fd is open for reading and writing, the caller's. */
 int artifact_file_create(const struct artifact_writer *w, const char *name, uint64_t size, int *fd,

@@ -358,8 +358,8 @@ int store_artifact_list(struct store *s, const struct page_query *q, struct arti
 /* Remove the record and write it as it was to *out. ERR_NOT_FOUND. */
 int store_artifact_remove(struct store *s, const char *id, struct artifact_record *out,
                           struct err *err);
-/* At most `limit` artifacts of ours to remove: those that expired before now_ms, and, while ours have
- * more than max_bytes together (0 = no limit), the oldest. Without manifests. */
+/* At most `limit` artifacts of ours to remove: those that expired before now_ms, and, while ours
+ * have more than max_bytes together (0 = no limit), the oldest. Without manifests. */
 int store_artifact_expired(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
                            struct artifact_list *out, struct err *err);
 
