@@ -5,6 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static double largest_of(const double *x, size_t n)
+{
+    double largest = 0;
+
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, x[i]);
+    return largest;
+}
+
+/* Whether powers of the largest exponent leave the range of numbers. */
+static bool is_extreme(const double *alpha, size_t n, double beta)
+{
+    return fabs(beta * log10(largest_of(alpha, n))) > 250;
+}
+
 static int check(const struct experts_rule *rule, const double *alpha, size_t n, struct err *err)
 {
     if (n == 0)
@@ -20,20 +35,20 @@ static int check(const struct experts_rule *rule, const double *alpha, size_t n,
         return err_set(err, ERR_INVALID,
                        "%zu layers with at least %llu experts each need more than %llu", n,
                        (unsigned long long)rule->minimum, (unsigned long long)rule->total);
+    if (rule->rounding == EXPERTS_UPSTREAM && is_extreme(alpha, n, rule->beta))
+        return err_set(err, ERR_NUMERIC, "an exponent to the power of %g overflows", rule->beta);
     return 0;
 }
 
-/* By logarithms, so that nothing overflows. */
-static void make_shares(const double *alpha, size_t n, double beta, double *share)
+/* a^beta, so that quotas that are halves by hand are halves; relative to the largest only where
+ * that would leave the range of numbers. Returns the sum. */
+static double make_powers(const double *alpha, size_t n, double beta, double *power)
 {
-    double largest = 0, sum = 0;
+    double sum = 0, scale = is_extreme(alpha, n, beta) ? largest_of(alpha, n) : 1;
 
     for (size_t i = 0; i < n; i++)
-        largest = fmax(largest, alpha[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += share[i] = exp(beta * (log(alpha[i]) - log(largest)));
-    for (size_t i = 0; i < n; i++)
-        share[i] /= sum;
+        sum += power[i] = pow(alpha[i] / scale, beta);
+    return sum;
 }
 
 struct remainder {
@@ -50,8 +65,8 @@ static int largest_first(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-static int by_largest_remainder(const struct experts_rule *rule, const double *share, size_t n,
-                                uint64_t *count, struct err *err)
+static int by_largest_remainder(const struct experts_rule *rule, const double *power, double sum,
+                                size_t n, uint64_t *count, struct err *err)
 {
     AUTO(freep) void *memory = calloc(n, sizeof(struct remainder));
     struct remainder *rem = memory;
@@ -60,7 +75,7 @@ static int by_largest_remainder(const struct experts_rule *rule, const double *s
     if (!rem)
         return err_set(err, ERR_NOMEM, "no memory for %zu layers", n);
     for (size_t i = 0; i < n; i++) {
-        double quota = share[i] * (double)rest;
+        double quota = power[i] * (double)rest / sum;
 
         count[i] = rule->minimum + (uint64_t)quota;
         rem[i] = (struct remainder){quota - floor(quota), i};
@@ -84,22 +99,16 @@ static size_t extreme(const double *power, const int64_t *count, size_t n, int w
     return best;
 }
 
-static int by_upstream(const struct experts_rule *rule, const double *alpha, const double *share,
-                       size_t n, uint64_t *out, struct err *err)
+static int by_upstream(const struct experts_rule *rule, const double *power, double sum, size_t n,
+                       uint64_t *out, struct err *err)
 {
-    AUTO(freep) void *powers = calloc(n, sizeof(double));
     AUTO(freep) void *counts = calloc(n, sizeof(int64_t));
-    double *power = powers;
     int64_t *count = counts, missing = (int64_t)rule->total;
 
-    if (!power || !count)
+    if (!count)
         return err_set(err, ERR_NOMEM, "no memory for %zu layers", n);
     for (size_t i = 0; i < n; i++) {
-        power[i] = pow(alpha[i], rule->beta);
-        if (!isfinite(power[i]))
-            return err_set(err, ERR_NUMERIC, "an exponent to the power of %g overflows",
-                           rule->beta);
-        count[i] = (int64_t)rint(share[i] * (double)rule->total); /* half to even */
+        count[i] = (int64_t)rint((double)rule->total * power[i] / sum); /* half to even */
         missing -= count[i];
     }
     /* What one correction moves stays where the next one looks: a single layer takes all. */
@@ -118,17 +127,18 @@ int experts_allocate(const struct experts_rule *rule, const double *alpha, size_
                      uint64_t *count, double *share, struct err *err)
 {
     AUTO(freep) void *memory = NULL;
+    double *power, sum;
     int r = check(rule, alpha, n, err);
 
     if (r < 0)
         return r;
-    memory = calloc(n, sizeof(double));
-    if (!memory)
+    power = memory = calloc(n, sizeof *power);
+    if (!power)
         return err_set(err, ERR_NOMEM, "no memory for %zu layers", n);
-    make_shares(alpha, n, rule->beta, memory);
-    r = rule->rounding == EXPERTS_UPSTREAM ? by_upstream(rule, alpha, memory, n, count, err)
-                                           : by_largest_remainder(rule, memory, n, count, err);
-    if (r == 0)
-        memcpy(share, memory, n * sizeof *share);
+    sum = make_powers(alpha, n, rule->beta, power);
+    r = rule->rounding == EXPERTS_UPSTREAM ? by_upstream(rule, power, sum, n, count, err)
+                                           : by_largest_remainder(rule, power, sum, n, count, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        share[i] = power[i] / sum;
     return r;
 }

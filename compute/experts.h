@@ -32,8 +32,8 @@ struct experts_rule {
 
 /* Counts of n layers, whose sum is rule->total, and shares of the total, before rounding, whose sum
  * is 1. `alpha`: above 0, finite. ERR_INVALID: out of range, n = 0, or n minima exceed the total;
- * ERR_NUMERIC: a^beta overflows (upstream's rule only), or upstream's rule takes from a layer that
- * has none; ERR_NOMEM. */
+ * ERR_NUMERIC: with upstream's rule, a^beta beyond 1e±250, or it takes from a layer that has none;
+ * ERR_NOMEM. */
 int experts_allocate(const struct experts_rule *rule, const double *alpha, size_t n,
                      uint64_t *count, double *share, struct err *err);
 

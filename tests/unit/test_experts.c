@@ -91,6 +91,45 @@ static void llama_7b(void **state)
     }
 }
 
+/* Quotas that are halves: to even (1 and 3 of 2: 0.5, 1.5); equal fractions to the earlier layer,
+ * also of layers that differ. */
+static void halves(void **state)
+{
+    static const double two[] = {1, 3}, four[] = {1, 3, 1, 3}, same[] = {2.7, 2.7, 2.7};
+    static const uint64_t even[] = {0, 2}, first[] = {1, 1}, fours[] = {1, 2, 0, 1},
+                          sames[] = {2, 2, 1}, most[] = {334, 333, 333};
+    struct experts_rule r = rule_of(2, 0, EXPERTS_UPSTREAM);
+
+    (void)state;
+    r.beta = 1;
+    check(&r, two, 2, even);
+    r.rounding = EXPERTS_LARGEST_REMAINDER;
+    check(&r, two, 2, first);
+    r.total = 4;
+    check(&r, four, 4, fours); /* 0.5 1.5 0.5 1.5 */
+    r.total = 5;
+    r.minimum = 1;
+    check(&r, same, 3, sames);
+    r.total = 1000;
+    check(&r, same, 3, most);
+}
+
+/* Powers beyond the range of a double: shares are as ever, upstream's rule is refused. */
+static void extremes(void **state)
+{
+    static const double a[] = {1e6, 1e6, 1e5};
+    static const uint64_t want[] = {5, 5, 0};
+    struct experts_rule r = rule_of(10, 0, EXPERTS_LARGEST_REMAINDER);
+    uint64_t count[3];
+    double share[3];
+
+    (void)state;
+    r.beta = 64;
+    check(&r, a, 3, want);
+    r.rounding = EXPERTS_UPSTREAM;
+    assert_int_equal(experts_allocate(&r, a, 3, count, share, NULL), ERR_NUMERIC);
+}
+
 /* The published rule has no minimum; large beta leaves layers without any. */
 static void upstream_may_give_none(void **state)
 {
@@ -291,6 +330,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_hand),
         cmocka_unit_test(llama_7b),
+        cmocka_unit_test(halves),
+        cmocka_unit_test(extremes),
         cmocka_unit_test(upstream_may_give_none),
         cmocka_unit_test(expert_properties),
         cmocka_unit_test(expert_refusals),
