@@ -4,6 +4,7 @@
 #include "api/gate.h"
 #include "api/idempotency.h"
 #include "api/job_json.h"
+#include "api/rows_get.h"
 #include "api/spectra_sent.h"
 #include "api/wait.h"
 #include "common/json_text.h"
@@ -15,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_AT_ONCE 1000 /* in one turn on the store thread */
-
 struct work {
     const struct decision *kind;
     struct ticket *ticket;
@@ -24,13 +23,10 @@ struct work {
     struct gate *gate; /* that it is inside of, or NULL */
     json_t *body;      /* a reference of our own */
     char analysis[IDENT_MAX], job[IDENT_MAX];
-    bool opened, more;
-    struct digest key;
-    uint64_t next;
-    struct layer_row_list rows; /* read, not yet taken */
-    struct measured measured;
-    struct fit_ask fit; /* of eigenvalues sent along */
-    struct err err;     /* code 0 = fine */
+    const char *metric;       /* borrowed from the body, or static; NULL: the first usual one */
+    struct metric_rows *rows; /* a reference */
+    struct fit_ask fit;       /* of eigenvalues sent along */
+    struct err err;           /* code 0 = fine */
     struct buf out;
 };
 
@@ -43,8 +39,7 @@ static void work_free(void *arg)
     if (w->gate)
         gate_leave(w->gate);
     json_decref(w->body);
-    layer_row_list_done(&w->rows);
-    measured_done(&w->measured);
+    metric_rows_unref(w->rows);
     buf_done(&w->out);
     free(w);
 }
@@ -60,35 +55,42 @@ static struct reply *with_preference(const struct request *rq, struct reply *r)
 
 /* --- writing ------------------------------------------------------------------------------- */
 
+/* What was sent along; rows of an analysis are there already. */
+static int take_sent(struct work *w)
+{
+    const json_t *metrics = json_object_get(w->body, "metrics"),
+                 *layers = json_object_get(w->body, "layers");
+
+    return metrics  ? measured_take(metrics, json_object_get(w->body, "metric"), &w->rows, &w->err)
+           : layers ? spectra_take(layers, w->metric, &w->fit, &w->rows, &w->err)
+                    : 0;
+}
+
 static void write_run(void *arg, void *state)
 {
     struct work *w = arg;
-    const json_t *sent = json_object_get(w->body, "metrics"),
-                 *layers = json_object_get(w->body, "layers");
-    int r = 0;
+    bool sent = !w->rows;
+    int r = take_sent(w);
 
     (void)state;
-    if (sent)
-        r = measured_choose(&w->measured, json_object_get(w->body, "metric"), sent, &w->err);
-    if (sent && r == 0)
-        r = measured_take_sent(&w->measured, sent, &w->err);
-    if (layers)
-        r = spectra_take(&w->measured, layers, &w->fit, &w->err);
-    if (*w->analysis && !json_object_get(w->body, "metric"))
-        measured_fall_back(&w->measured);
     buf_printf(&w->out, "{");
     if (*w->analysis)
         json_text_key_string(&w->out, "analysis", w->analysis);
     if (*w->job)
         json_text_key_string(&w->out, "job", w->job);
-    json_text_key_string(&w->out, "metric", w->measured.metric);
-    if (r == 0)
-        r = w->kind->write(w->body, &w->measured, &w->out, &w->err);
+    if (r == 0 && w->rows->n > MEASURED_MAX)
+        r = err_set_at(&w->err, ERR_LIMIT, "/analysis", "the model has more than %d layers",
+                       MEASURED_MAX);
+    if (r == 0) {
+        json_text_key_string(&w->out, "metric", w->rows->metric);
+        r = w->kind->write(w->body, w->rows, &w->out, &w->err);
+    }
     buf_printf(&w->out, "}");
     if (r < 0)
         w->err.code = r;
     /* Both may be large: not for the loop thread. */
-    measured_done(&w->measured);
+    if (sent)
+        metric_rows_unref(TAKE(w->rows));
     json_decref(TAKE(w->body));
 }
 
@@ -107,77 +109,52 @@ static void write_done(void *arg, const struct err *group_err)
     work_free(w);
 }
 
-/* --- reading rows: some on the store thread, taken on the writer thread, and again ---------- */
+/* --- rows of an analysis --------------------------------------------------------------------- */
 
-static void read_more(struct work *w);
+static void have_rows(struct work *w, struct metric_rows *rows)
+{
+    w->rows = metric_rows_ref(rows);
+    actor_send(w->api->writer, write_run, write_done, w);
+}
 
-static void take_run(void *arg, void *state)
+/* Where no row has the usual metric, because they were written before it was computed: alpha. */
+static bool falls_back(const struct work *w, const struct metric_rows *rows)
+{
+    return !rows->usable && strcmp(w->metric, MEASURED_FALLBACK) != 0 &&
+           !json_object_get(w->body, "metric");
+}
+
+static void got_rows(void *arg, struct request *rq, struct metric_rows *rows, const struct err *err)
 {
     struct work *w = arg;
 
-    (void)state;
-    (void)measured_add_rows(&w->measured, &w->rows, &w->err);
-    layer_row_list_done(&w->rows);
-    w->rows = (struct layer_row_list){.count = 0};
-}
-
-/* The request, or NULL when the work is over: its client is gone, or something failed. */
-static struct request *resumed(struct work *w)
-{
-    struct request *rq = ticket_redeem(w->ticket);
-
-    if (rq && !w->err.code) {
+    if (rq && rows && falls_back(w, rows)) {
+        w->metric = MEASURED_FALLBACK;
+        rows_get(rq, w->analysis, w->metric, got_rows, w);
+    } else if (rq && rows) {
         w->ticket = request_ticket(rq);
-        return rq;
+        have_rows(w, rows);
+    } else {
+        if (rq)
+            request_finish(rq, reply_err(err));
+        work_free(w);
     }
-    if (rq)
-        request_finish(rq, reply_err(&w->err));
-    work_free(w);
-    return NULL;
 }
 
-static void take_done(void *arg, const struct err *group_err)
+static void find_rows(struct request *rq, struct work *w)
 {
-    struct work *w = arg;
+    struct metric_rows *rows = rows_known(rq, w->analysis, w->metric);
 
-    (void)group_err;
-    if (!resumed(w))
+    if (rows && falls_back(w, rows)) {
+        w->metric = MEASURED_FALLBACK;
+        rows = rows_known(rq, w->analysis, w->metric);
+    }
+    if (!rows) {
+        rows_get(rq, w->analysis, w->metric, got_rows, w);
         return;
-    if (w->more)
-        read_more(w);
-    else
-        actor_send(w->api->writer, write_run, write_done, w);
-}
-
-static void read_run(void *arg, struct store *st)
-{
-    struct work *w = arg;
-    struct analysis_record a = {0};
-    int r = w->opened ? 0 : layer_analysis(st, w->analysis, &a, &w->err);
-
-    if (r == 0 && !w->opened)
-        w->key = a.rows;
-    analysis_record_done(&a);
-    w->opened = true;
-    if (r == 0)
-        r = store_rows_get(st, &w->key, w->next, ROWS_AT_ONCE, &w->rows, &w->err);
-    w->err.code = r;
-    w->more = r == 0 && w->rows.count == ROWS_AT_ONCE;
-    if (w->more)
-        w->next = w->rows.row[w->rows.count - 1].layer_id + 1;
-}
-
-static void read_done(void *arg)
-{
-    struct work *w = arg;
-
-    if (resumed(w))
-        actor_send(w->api->writer, take_run, take_done, w);
-}
-
-static void read_more(struct work *w)
-{
-    service_store_call(w->api->svc, read_run, read_done, w);
+    }
+    w->ticket = request_ticket(rq);
+    have_rows(w, rows);
 }
 
 /* Work on it: NULL, or a refusal, and then `w` is freed. */
@@ -192,11 +169,12 @@ static struct reply *start(struct request *rq, struct work *w)
         return reply_err(&err);
     }
     w->gate = gate;
+    if (*w->analysis) {
+        find_rows(rq, w);
+        return NULL;
+    }
     w->ticket = request_ticket(rq);
-    if (*w->analysis)
-        read_more(w);
-    else
-        actor_send(fits ? w->api->fitter : w->api->writer, write_run, write_done, w);
+    actor_send(fits ? w->api->fitter : w->api->writer, write_run, write_done, w);
     return NULL;
 }
 
@@ -355,8 +333,8 @@ static int check_layers(struct work *w, struct err *err)
     r = fit_ask_read(w->body, &w->fit, err);
     if (r < 0 || metrics)
         return r;
-    return layers ? spectra_choose(&w->measured, metric, err)
-                  : measured_choose(&w->measured, metric, NULL, err);
+    return layers ? spectra_metric(metric, &w->metric, err)
+                  : measured_column(metric, &w->metric, err);
 }
 
 struct reply *decision_make(struct request *rq, const struct decision *kind)

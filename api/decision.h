@@ -1,7 +1,7 @@
 /* decision.h: POST calls that turn measured layers into a decision: schedules, expert counts.
  *
  * The body names its layers by one of
- *   analysis   the rows of a finished analysis: read in pieces on the store thread
+ *   analysis   the rows of a finished analysis, from memory or the store (rows_get.h)
  *   metrics    numbers sent along
  *   layers     eigenvalues sent along: exponents are fitted on the fitter thread
  *   source     a checkpoint: an analyze job is made (with `params` and `labels` of the body) and
@@ -28,7 +28,7 @@ struct decision {
     /* Check these. Loop thread. */
     int (*check)(const json_t *body, struct err *err);
     /* Write the reply, a JSON object whose first members are there already. Writer thread. */
-    int (*write)(const json_t *body, const struct measured *m, struct buf *out, struct err *err);
+    int (*write)(const json_t *body, const struct metric_rows *m, struct buf *out, struct err *err);
 };
 
 /* Answer `rq`. Returns a refusal, or reply_suspend(). */

@@ -64,19 +64,19 @@ static void blocks_done(struct blocks *bs)
 }
 
 /* Means over the matrices of each block, in the order in which blocks come. */
-static void gather(struct blocks *bs, const struct measured *m)
+static void gather(struct blocks *bs, const struct metric_rows *m)
 {
     json_auto_t *index = json_object();
 
-    bs->b = xcalloc(m->count + 1, sizeof *bs->b);
-    for (size_t i = 0; i < m->count; i++) {
-        const struct measured_tensor *t = &m->t[i];
+    bs->b = xcalloc(m->n + 1, sizeof *bs->b);
+    for (size_t i = 0; i < m->n; i++) {
+        const struct metric_row *t = &m->row[i];
         json_t *known = json_object_get(index, t->block);
         size_t at = known ? (size_t)json_integer_value(known) : bs->n;
 
-        if (!*t->block || !measured_is_matrix(t))
+        if (!*t->block || !metric_row_is_matrix(t))
             continue;
-        if (!(t->value > 0) || !isfinite(t->value)) {
+        if (!(t->metric > 0) || !isfinite(t->metric)) {
             bs->n_unusable++;
             continue;
         }
@@ -84,7 +84,7 @@ static void gather(struct blocks *bs, const struct measured *m)
             bs->b[bs->n++].name = t->block;
             (void)json_object_set_new_nocheck(index, t->block, json_integer((json_int_t)at));
         }
-        bs->b[at].sum += t->value;
+        bs->b[at].sum += t->metric;
         bs->b[at].tensors++;
     }
     bs->mean = xcalloc(bs->n + 1, sizeof *bs->mean);
@@ -132,7 +132,7 @@ static void write_blocks(struct buf *out, const struct blocks *bs)
     buf_printf(out, "]");
 }
 
-static int write_experts(const json_t *body, const struct measured *m, struct buf *out,
+static int write_experts(const json_t *body, const struct metric_rows *m, struct buf *out,
                          struct err *err)
 {
     AUTO(blocks_done) struct blocks bs = {.b = NULL};

@@ -27,7 +27,7 @@ void plans_unref(struct plans *p)
 {
     if (!p || --p->refs > 0)
         return;
-    metric_rows_cache_free(p->rows);
+    metric_rows_cache_unref(p->rows);
     free(p);
 }
 

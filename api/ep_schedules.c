@@ -77,7 +77,7 @@ static const char *convention(const json_t *body)
 }
 
 static void write_place(struct buf *b, const json_t *body, const struct fit_ask *fit,
-                        const struct measured *m)
+                        const struct metric_rows *m)
 {
     const json_t *frozen = json_object_get(body, "freeze_from");
 
@@ -115,38 +115,14 @@ static void write_head(struct buf *b, const struct schedule_ask *q,
 
 /* --- the tensors --------------------------------------------------------------------------- */
 
-static void write_numbers(struct buf *b, const struct measured_tensor *t)
-{
-    const struct {
-        const char *key;
-        double x;
-    } number[MEASURED_NUMBERS] = {{"score", t->value},
-                                  {"n_eigs", t->n_eigs},
-                                  {"lambda_max", t->lambda_max},
-                                  {"fro2", t->norm},
-                                  {"alpha", t->alpha},
-                                  {"D", t->D},
-                                  {"alphahat", t->alpha_weighted}};
-
-    for (size_t i = 0; i < MEASURED_NUMBERS; i++)
-        if (*t->text[i])
-            json_out_raw(b, number[i].key, t->text[i]);
-        else
-            json_text_key_real(b, number[i].key, number[i].x);
-}
-
-static void write_layer(struct buf *b, const struct schedule_ask *q,
-                        const struct measured_tensor *t, const struct scheduled *s)
+static void write_layer(struct buf *b, const struct schedule_ask *q, const struct metric_row *t,
+                        const struct scheduled *s)
 {
     double lr = q->tune == TUNE_WEIGHT_DECAY ? 1 : s->factor;
     double wd = q->tune == TUNE_LR ? 1 : s->factor;
 
     buf_printf(b, "{");
-    json_out_text(b, "name", t->name);
-    json_out_text(b, "tensor", t->tensor);
-    json_out_text(b, "block", t->block);
-    json_text_key_string(b, "role", layer_role_name(t->role));
-    write_numbers(b, t);
+    buf_put(b, t->facts, strlen(t->facts));
     json_text_key_string(b, "excluded", s->excluded);
     json_out_text(b, "inherits", s->inherited);
     json_text_key_real(b, "multiplier", s->factor);
@@ -156,17 +132,17 @@ static void write_layer(struct buf *b, const struct schedule_ask *q,
 }
 
 /* Which tensor took its factor from which. */
-static void write_bindings(struct buf *b, const struct measured *m, const struct schedule *s)
+static void write_bindings(struct buf *b, const struct metric_rows *m, const struct schedule *s)
 {
     bool any = false;
 
     json_text_key(b, "bindings");
     buf_printf(b, "{");
-    for (size_t i = 0; i < m->count; i++)
+    for (size_t i = 0; i < m->n; i++)
         if (s->t[i].inherited) {
             if (any)
                 buf_put_u8(b, ',');
-            json_text_string(b, m->t[i].name);
+            json_text_string(b, m->row[i].name);
             buf_put_u8(b, ':');
             json_text_string(b, s->t[i].inherited);
             any = true;
@@ -193,16 +169,16 @@ static void warn(struct buf *b, const char *fmt, ...)
 }
 
 /* Matrices whose score is a fit far out, and rows that share one tensor. */
-static void warn_of_tensors(struct buf *b, const struct measured *m, const struct schedule *s)
+static void warn_of_tensors(struct buf *b, const struct metric_rows *m, const struct schedule *s)
 {
     bool exponent = strncmp(m->metric, "alpha", 5) == 0 && strcmp(m->metric, "alpha_weighted") != 0;
     size_t high = 0, stacked = 0;
 
-    for (size_t i = 0; i < m->count; i++) {
+    for (size_t i = 0; i < m->n; i++) {
         if (s->t[i].excluded)
             continue;
-        high += exponent && m->t[i].value > 6;
-        stacked += i > 0 && strcmp(m->t[i].tensor, m->t[i - 1].tensor) == 0;
+        high += exponent && m->row[i].metric > 6;
+        stacked += i > 0 && strcmp(m->row[i].tensor, m->row[i - 1].tensor) == 0;
     }
     if (high)
         warn(b, "%zu layers have %s above 6, where a power law fits badly; they stretch the range",
@@ -211,7 +187,7 @@ static void warn_of_tensors(struct buf *b, const struct measured *m, const struc
         warn(b, "stacks of experts have a factor per expert, but one parameter in most optimizers");
 }
 
-static void write_warnings(struct buf *b, const struct schedule_ask *q, const struct measured *m,
+static void write_warnings(struct buf *b, const struct schedule_ask *q, const struct metric_rows *m,
                            const struct schedule *s)
 {
     json_text_key(b, "warnings");
@@ -238,7 +214,7 @@ static void write_warnings(struct buf *b, const struct schedule_ask *q, const st
 
 /* --- the reply ----------------------------------------------------------------------------- */
 
-static int write_schedule(const json_t *body, const struct measured *m, struct buf *out,
+static int write_schedule(const json_t *body, const struct metric_rows *m, struct buf *out,
                           struct err *err)
 {
     AUTO(schedule_done) struct schedule s = {.t = NULL};
@@ -256,10 +232,10 @@ static int write_schedule(const json_t *body, const struct measured *m, struct b
     write_place(out, body, &fit, m);
     json_text_key(out, "layers");
     buf_printf(out, "[");
-    for (size_t i = 0; i < m->count; i++) {
+    for (size_t i = 0; i < m->n; i++) {
         if (i > 0)
             buf_put_u8(out, ',');
-        write_layer(out, &q, &m->t[i], &s.t[i]);
+        write_layer(out, &q, &m->row[i], &s.t[i]);
     }
     buf_printf(out, "]");
     write_bindings(out, m, &s);

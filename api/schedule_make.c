@@ -13,7 +13,7 @@ struct block {
 
 struct making {
     const struct schedule_ask *ask;
-    const struct measured *m;
+    const struct metric_rows *m;
     enum schedule_state *state;
     double *score, *n_eigs;
     json_t *block_of;    /* name -> number + 1 */
@@ -48,9 +48,9 @@ static bool is_listed(const json_t *names, const char *name)
 }
 
 /* Why a tensor is left out whatever its numbers, or NULL. */
-static const char *left_out(const struct schedule_ask *ask, const struct measured_tensor *t)
+static const char *left_out(const struct schedule_ask *ask, const struct metric_row *t)
 {
-    if (!measured_is_matrix(t) && t->type != TYPE_EMBEDDING)
+    if (!metric_row_is_matrix(t) && t->type != TYPE_EMBEDDING)
         return "not_a_matrix";
     if (is_listed(ask->names, t->name) ||
         (t->tensor != t->name && is_listed(ask->names, t->tensor)))
@@ -78,17 +78,16 @@ static size_t choose(struct making *k)
 {
     size_t n_unusable = 0;
 
-    for (size_t i = 0; i < k->m->count; i++) {
-        const struct measured_tensor *t = &k->m->t[i];
+    for (size_t i = 0; i < k->m->n; i++) {
+        const struct metric_row *t = &k->m->row[i];
 
         k->t[i] = (struct scheduled){.excluded = left_out(k->ask, t), .factor = 1};
         k->state[i] = k->t[i].excluded ? SCHEDULE_OTHER : SCHEDULE_IN;
-        k->score[i] = t->value;
+        k->score[i] = t->metric;
         k->n_eigs[i] = t->n_eigs;
     }
-    schedule_leave_out(&k->ask->exclude, k->ask->rule.map, k->score, k->n_eigs, k->m->count,
-                       k->state);
-    for (size_t i = 0; i < k->m->count; i++) {
+    schedule_leave_out(&k->ask->exclude, k->ask->rule.map, k->score, k->n_eigs, k->m->n, k->state);
+    for (size_t i = 0; i < k->m->n; i++) {
         if (!k->t[i].excluded)
             k->t[i].excluded = state_word(k->state[i]);
         n_unusable += k->state[i] == SCHEDULE_NONFINITE || k->state[i] == SCHEDULE_DOMAIN;
@@ -101,7 +100,7 @@ static size_t choose(struct making *k)
 /* The block of a tensor, or NULL when it is in none. */
 static struct block *block_at(struct making *k, size_t i, bool add)
 {
-    const char *name = k->m->t[i].block;
+    const char *name = k->m->row[i].block;
     json_t *number = *name ? json_object_get(k->block_of, name) : NULL;
 
     if (number)
@@ -115,7 +114,7 @@ static struct block *block_at(struct making *k, size_t i, bool add)
 
 static int give_factors(struct making *k, struct schedule *out, struct err *err)
 {
-    size_t n = 0, total = k->m->count;
+    size_t n = 0, total = k->m->n;
     AUTO(freep) void *scores = calloc(total + 1, sizeof(double));
     AUTO(freep) void *factors = calloc(total + 1, sizeof(double));
     AUTO(freep) void *units = calloc(total + 1, sizeof(uint32_t));
@@ -190,9 +189,9 @@ static json_t *index_matrices(const struct making *k)
 {
     json_t *index = json_object();
 
-    for (size_t i = 0; i < k->m->count; i++)
-        if (measured_is_matrix(&k->m->t[i])) {
-            AUTO(freep) char *module = module_of(k->m->t[i].name);
+    for (size_t i = 0; i < k->m->n; i++)
+        if (metric_row_is_matrix(&k->m->row[i])) {
+            AUTO(freep) char *module = module_of(k->m->row[i].name);
 
             (void)json_object_set_new_nocheck(index, module, json_integer((json_int_t)i));
         }
@@ -204,13 +203,13 @@ static void inherit_from(struct making *k, size_t i, size_t from)
     if (k->t[from].excluded)
         return;
     k->t[i].factor = k->t[from].factor;
-    k->t[i].inherited = k->m->t[from].name;
+    k->t[i].inherited = k->m->row[from].name;
 }
 
 /* A bias follows its matrix, a BatchNorm its convolution. True when there is one. */
 static bool inherit_by_name(struct making *k, const json_t *index, size_t i)
 {
-    AUTO(freep) char *module = module_of(k->m->t[i].name);
+    AUTO(freep) char *module = module_of(k->m->row[i].name);
     AUTO(freep) char *conv = conv_of(module);
     const json_t *at = json_object_get(index, conv ? conv : module);
 
@@ -225,10 +224,10 @@ static void inherit_along(struct making *k)
     bool by_order = k->ask->binding == BIND_ORDER;
     size_t last = SIZE_MAX;
 
-    for (size_t i = 0; i < k->m->count; i++) {
-        const struct measured_tensor *t = &k->m->t[i];
+    for (size_t i = 0; i < k->m->n; i++) {
+        const struct metric_row *t = &k->m->row[i];
 
-        if (measured_is_matrix(t) || t->type == TYPE_EMBEDDING)
+        if (metric_row_is_matrix(t) || t->type == TYPE_EMBEDDING)
             last = i;
         else if (!inherit_by_name(k, index, i) && by_order && t->type == TYPE_NORM &&
                  last != SIZE_MAX)
@@ -239,13 +238,13 @@ static void inherit_along(struct making *k)
 /* What has no factor of its own gets that of its block, the mean over the matrices in it. */
 static void inherit_in_blocks(struct making *k)
 {
-    for (size_t i = 0; i < k->m->count; i++) {
+    for (size_t i = 0; i < k->m->n; i++) {
         const struct block *b = k->t[i].excluded ? block_at(k, i, false) : NULL;
 
         if (!b || b->count == 0 || strcmp(k->t[i].excluded, "excluded") == 0)
             continue;
         k->t[i].factor = b->sum / (double)b->count;
-        k->t[i].inherited = k->m->t[i].block;
+        k->t[i].inherited = k->m->row[i].block;
     }
 }
 
@@ -254,12 +253,12 @@ static void inherit_max(struct making *k)
     double most = 0;
     bool any = false;
 
-    for (size_t i = 0; i < k->m->count; i++)
+    for (size_t i = 0; i < k->m->n; i++)
         if (!k->t[i].excluded) {
             most = fmax(most, k->t[i].factor);
             any = true;
         }
-    for (size_t i = 0; any && i < k->m->count; i++)
+    for (size_t i = 0; any && i < k->m->n; i++)
         if (k->t[i].excluded &&
             (strcmp(k->t[i].excluded, "embedding") == 0 || strcmp(k->t[i].excluded, "head") == 0)) {
             k->t[i].factor = most;
@@ -279,23 +278,23 @@ static void making_done(struct making *k)
     json_decref(k->block_of);
 }
 
-int schedule_make(const struct schedule_ask *ask, const struct measured *m, struct schedule *out,
+int schedule_make(const struct schedule_ask *ask, const struct metric_rows *m, struct schedule *out,
                   struct err *err)
 {
     AUTO(making_done)
     struct making k = {.ask = ask,
                        .m = m,
-                       .state = calloc(m->count + 1, sizeof *k.state),
-                       .score = calloc(m->count + 1, sizeof *k.score),
-                       .n_eigs = calloc(m->count + 1, sizeof *k.n_eigs),
-                       .block = calloc(m->count + 1, sizeof *k.block),
-                       .t = calloc(m->count + 1, sizeof *k.t),
+                       .state = calloc(m->n + 1, sizeof *k.state),
+                       .score = calloc(m->n + 1, sizeof *k.score),
+                       .n_eigs = calloc(m->n + 1, sizeof *k.n_eigs),
+                       .block = calloc(m->n + 1, sizeof *k.block),
+                       .t = calloc(m->n + 1, sizeof *k.t),
                        .block_of = json_object()};
     struct schedule s = {.t = NULL};
     int r;
 
     if (!k.state || !k.score || !k.n_eigs || !k.block || !k.t || !k.block_of)
-        return err_set(err, ERR_NOMEM, "no memory for %zu tensors", m->count);
+        return err_set(err, ERR_NOMEM, "no memory for %zu tensors", m->n);
     s.n_unusable = choose(&k);
     r = give_factors(&k, &s, err);
     if (r < 0)

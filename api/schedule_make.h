@@ -21,7 +21,7 @@ struct schedule {
 void schedule_done(struct schedule *s);
 
 /* `m` must outlive *out. ERR_NUMERIC when limits cannot be met, ERR_NOMEM. */
-int schedule_make(const struct schedule_ask *ask, const struct measured *m, struct schedule *out,
+int schedule_make(const struct schedule_ask *ask, const struct metric_rows *m, struct schedule *out,
                   struct err *err);
 
 #endif

@@ -75,37 +75,31 @@ int fit_ask_read(const json_t *body, struct fit_ask *out, struct err *err)
     return r;
 }
 
-static const struct {
-    const char *name;
-    size_t at;
-} metrics[] = {
-    {"alpha", offsetof(struct measured_tensor, alpha)},
-    {"D", offsetof(struct measured_tensor, D)},
-    {"alpha_weighted", offsetof(struct measured_tensor, alpha_weighted)},
-    {"alphahat", offsetof(struct measured_tensor, alpha_weighted)},
-    {"lambda_max", offsetof(struct measured_tensor, lambda_max)},
-    {"spectral_norm", offsetof(struct measured_tensor, lambda_max)},
-    {"norm", offsetof(struct measured_tensor, norm)},
-};
-
-int spectra_choose(struct measured *m, const json_t *name, struct err *err)
+int spectra_metric(const json_t *name, const char **out, struct err *err)
 {
-    const char *text = name ? json_string_value(name) : metrics[0].name;
+    static const char *const known[] = {"alpha",    "D",          "alpha_weighted",
+                                        "alphahat", "lambda_max", "spectral_norm",
+                                        "norm",     "stable_rank"};
+    const char *text = name ? json_string_value(name) : known[0];
 
-    for (size_t i = 0; text && i < ARRAY_LEN(metrics); i++)
-        if (strcmp(text, metrics[i].name) == 0) {
-            snprintf(m->metric, sizeof m->metric, "%s", text);
-            m->sent = true;
+    for (size_t i = 0; text && i < ARRAY_LEN(known); i++)
+        if (strcmp(text, known[i]) == 0) {
+            *out = known[i];
             return 0;
         }
-    if (text && strcmp(text, "stable_rank") == 0) {
-        snprintf(m->metric, sizeof m->metric, "%s", text);
-        m->sent = true;
-        return 0;
-    }
     return err_set_at(err, ERR_INVALID, "/metric",
                       "expected alpha, D, alpha_weighted, alphahat, lambda_max, spectral_norm, "
                       "norm or stable_rank");
+}
+
+static double metric_of(const struct metric_facts *f, const char *name)
+{
+    return strcmp(name, "alpha") == 0         ? f->alpha
+           : strcmp(name, "D") == 0           ? f->D
+           : strncmp(name, "alpha", 5) == 0   ? f->alphahat
+           : strcmp(name, "norm") == 0        ? f->fro2
+           : strcmp(name, "stable_rank") == 0 ? f->fro2 / f->lambda_max
+                                              : f->lambda_max;
 }
 
 /* --- one spectrum -------------------------------------------------------------------------- */
@@ -164,9 +158,10 @@ static int fit_values(const struct taking *k, size_t n, struct hill_fit *f, stru
     return hill_fit(x, n, k->fit->rule, DBL_EPSILON, k->work, f, err);
 }
 
-static int measure(struct taking *k, size_t n, struct measured_tensor *t, struct err *err)
+static int measure(struct taking *k, size_t n, enum layer_type type, struct metric_facts *t,
+                   struct err *err)
 {
-    double scale = t->type == TYPE_CONV2D ? k->fit->conv_norm : 1, sum = 0;
+    double scale = type == TYPE_CONV2D ? k->fit->conv_norm : 1, sum = 0;
     struct hill_fit f;
     int r;
 
@@ -177,17 +172,17 @@ static int measure(struct taking *k, size_t n, struct measured_tensor *t, struct
         return r;
     t->n_eigs = (double)n;
     t->lambda_max = k->value[n - 1];
-    t->norm = sum;
+    t->fro2 = sum;
     t->alpha = f.alpha;
     t->D = f.D;
     if (t->lambda_max > 0)
-        t->alpha_weighted = f.alpha * log10(t->lambda_max);
+        t->alphahat = f.alpha * log10(t->lambda_max);
     return 0;
 }
 
 /* --- layers -------------------------------------------------------------------------------- */
 
-static int read_kind(const json_t *layer, const char *pointer, struct measured_tensor *t,
+static int read_kind(const json_t *layer, const char *pointer, struct metric_row *t,
                      struct err *err)
 {
     static const char *const kinds[] = {"linear", "conv2d", "norm", "bias", "embedding", "other"};
@@ -217,14 +212,6 @@ static int read_text(const json_t *layer, const char *pointer, const char *key, 
     return err_set_at(err, ERR_INVALID, at, "expected text of at most %d bytes", NAME_BYTES);
 }
 
-static double chosen(const struct measured *m, const struct measured_tensor *t)
-{
-    for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
-        if (strcmp(m->metric, metrics[i].name) == 0)
-            return *(const double *)((const char *)t + metrics[i].at);
-    return t->norm / t->lambda_max; /* stable_rank */
-}
-
 static int check_layer(const json_t *layer, const char *pointer, struct err *err)
 {
     static const char *const known[] = {"name", "kind", "shape", "eigs", "block"};
@@ -249,11 +236,12 @@ static int check_layer(const json_t *layer, const char *pointer, struct err *err
     return 0;
 }
 
-static int take_layer(struct measured *m, struct taking *k, const json_t *layer,
+static int take_layer(struct metric_rows *m, struct taking *k, const json_t *layer,
                       const char *pointer, struct err *err)
 {
     const json_t *eigs = json_object_get(layer, "eigs");
-    struct measured_tensor *t;
+    struct metric_facts facts = {NAN, NAN, NAN, NAN, NAN, NAN};
+    struct metric_row *t;
     const char *name = NULL, *block = NULL;
     char at[ERR_POINTER_MAX];
     int r = check_layer(layer, pointer, err);
@@ -268,22 +256,24 @@ static int take_layer(struct measured *m, struct taking *k, const json_t *layer,
         r = read_text(layer, pointer, "block", &block, err);
     if (r < 0)
         return r;
-    t = measured_add_named(m, name, block);
+    t = metric_rows_add(m, name, block);
     r = read_kind(layer, pointer, t, err);
-    if (r < 0 || !eigs)
-        return r;
     err_pointer(at, pointer, "eigs");
-    r = read_values(k, eigs, at, err);
-    if (r == 0)
-        r = measure(k, json_array_size(eigs), t, err);
-    if (r == 0)
-        t->value = chosen(m, t);
-    return r;
+    if (r == 0 && eigs)
+        r = read_values(k, eigs, at, err);
+    if (r == 0 && eigs)
+        r = measure(k, json_array_size(eigs), t->type, &facts, err);
+    if (r < 0)
+        return r;
+    t->metric = metric_of(&facts, m->metric);
+    metric_row_settle(m, t, &facts);
+    return 0;
 }
 
-int spectra_take(struct measured *m, const json_t *layers, const struct fit_ask *fit,
-                 struct err *err)
+int spectra_take(const json_t *layers, const char *metric, const struct fit_ask *fit,
+                 struct metric_rows **out, struct err *err)
 {
+    AUTO(metric_rows_unrefp) struct metric_rows *m = metric_rows_new(metric);
     AUTO(freep) void *value = calloc(SPECTRUM_SENT_MAX, sizeof(double));
     AUTO(freep) void *work = calloc(2 * SPECTRUM_SENT_MAX, sizeof(double));
     struct taking k = {.fit = fit, .value = value, .work = work};
@@ -304,5 +294,6 @@ int spectra_take(struct measured *m, const json_t *layers, const struct fit_ask 
         if (r < 0)
             return r;
     }
+    *out = TAKE(m);
     return 0;
 }

@@ -28,11 +28,11 @@ int fit_ask_read(const json_t *body, struct fit_ask *out, struct err *err);
 
 /* A metric of a spectrum sent along, by its name: alpha, D, alpha_weighted (alphahat), lambda_max
  * (spectral_norm), norm or stable_rank; NULL means alpha. ERR_INVALID at /metric. */
-int spectra_choose(struct measured *m, const json_t *name, struct err *err);
+int spectra_metric(const json_t *name, const char **out, struct err *err);
 
-/* Take [{"name", "kind", "eigs": [...], "block"}, ...]. A layer without eigs has no spectrum: a
- * norm, a bias. ERR_INVALID and ERR_LIMIT with the pointer. */
-int spectra_take(struct measured *m, const json_t *layers, const struct fit_ask *fit,
-                 struct err *err);
+/* Take [{"name", "kind", "eigs": [...], "block"}, ...]; `metric` as from spectra_metric(). A layer
+ * without eigs has no spectrum: a norm, a bias. ERR_INVALID and ERR_LIMIT with the pointer. */
+int spectra_take(const json_t *layers, const char *metric, const struct fit_ask *fit,
+                 struct metric_rows **out, struct err *err);
 
 #endif

@@ -13,9 +13,7 @@
 /* Rows in one turn on the store thread: some milliseconds. */
 #define ROWS_AT_ONCE 1000
 
-#define CACHE_SETS     16
-#define CACHE_SET_ROWS 20000 /* larger sets are not kept */
-#define EXACT_MAX      9007199254740991.0
+#define EXACT_MAX  9007199254740991.0
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -32,21 +30,50 @@ void metric_row_write(const struct metric_row *r, double metric, struct buf *b)
     json_text_key_int(b, "params", (int64_t)r->params);
 }
 
-static void row_done(struct metric_row *r)
+#define CHUNK_BYTES 65536
+
+struct text_chunk {
+    struct text_chunk *next;
+    size_t used, size;
+    char text[];
+};
+
+/* `len` bytes and a zero. */
+static const char *keep_text(struct metric_rows *m, const void *bytes, size_t len)
 {
-    free(r->name);
-    free(r->block);
-    free(r->text);
+    struct text_chunk *c = m->chunks;
+    size_t size = len >= CHUNK_BYTES ? len + 1 : CHUNK_BYTES;
+    char *at;
+
+    if (!c || c->size - c->used <= len) {
+        c = xmalloc(sizeof *c + size);
+        *c = (struct text_chunk){.next = m->chunks, .size = size};
+        m->chunks = c;
+    }
+    at = c->text + c->used;
+    memcpy(at, bytes, len);
+    at[len] = '\0';
+    c->used += len + 1;
+    return at;
+}
+
+static const char *keep_string(struct metric_rows *m, const char *s)
+{
+    return keep_text(m, s, strlen(s));
+}
+
+bool metric_row_is_matrix(const struct metric_row *r)
+{
+    return r->type == TYPE_DENSE || r->type == TYPE_CONV1D || r->type == TYPE_CONV2D;
 }
 
 /* Written once for all replies: most of the time that a reply takes is text. */
-static void write_text(struct metric_row *r)
+static void write_text(struct metric_rows *m, struct metric_row *r)
 {
-    struct buf b = BUF_INIT;
+    AUTO(buf_done) struct buf b = BUF_INIT;
 
     metric_row_write(r, r->metric, &b);
-    buf_put_u8(&b, '\0');
-    r->text = (char *)b.data;
+    r->text = keep_text(m, b.data, b.len);
 }
 
 struct metric_rows *metric_rows_ref(struct metric_rows *m)
@@ -59,8 +86,12 @@ void metric_rows_unref(struct metric_rows *m)
 {
     if (!m || --m->refs > 0)
         return;
-    for (size_t i = 0; i < m->n; i++)
-        row_done(&m->row[i]);
+    while (m->chunks) {
+        struct text_chunk *c = m->chunks;
+
+        m->chunks = c->next;
+        free(c);
+    }
     free(m->row);
     free(m);
 }
@@ -72,7 +103,7 @@ bool metric_name_valid(const char *name)
     return *name && strlen(name) <= METRIC_NAME_MAX && !name[strspn(name, letters)];
 }
 
-static struct metric_rows *rows_new(const char *metric)
+struct metric_rows *metric_rows_new(const char *metric)
 {
     struct metric_rows *m = xcalloc(1, sizeof *m);
 
@@ -87,8 +118,62 @@ static struct metric_row *add_row(struct metric_rows *m)
         m->cap = m->cap ? 2 * m->cap : 256;
         m->row = xrealloc(m->row, m->cap * sizeof *m->row);
     }
-    m->row[m->n] = (struct metric_row){.metric = NAN};
+    m->row[m->n] = (struct metric_row){.metric = NAN, .n_eigs = NAN};
     return &m->row[m->n++];
+}
+
+/* --- facts ----------------------------------------------------------------------------------- */
+
+/* Their names in a schedule, and those of the columns. The first is the metric's. */
+static const struct {
+    const char *key, *column;
+} fact[] = {{"score", NULL},
+            {"n_eigs", "num_evals"},
+            {"lambda_max", "lambda_max"},
+            {"fro2", "norm"},
+            {"alpha", "alpha"},
+            {"D", "D"},
+            {"alphahat", "alpha_weighted"}};
+
+static void facts_begin(const struct metric_row *r, struct buf *b)
+{
+    json_out_text(b, "name", r->name);
+    json_out_text(b, "tensor", r->tensor);
+    json_out_text(b, "block", r->block);
+    json_text_key_string(b, "role", layer_role_name(r->role));
+}
+
+static void facts_end(struct metric_rows *m, struct metric_row *r, struct buf *b)
+{
+    m->usable = m->usable || isfinite(r->metric);
+    r->facts = keep_text(m, b->data, b->len);
+}
+
+void metric_row_settle(struct metric_rows *m, struct metric_row *r, const struct metric_facts *f)
+{
+    const double value[] = {r->metric, f->n_eigs, f->lambda_max, f->fro2,
+                            f->alpha,  f->D,      f->alphahat};
+    AUTO(buf_done) struct buf b = BUF_INIT;
+
+    r->n_eigs = f->n_eigs;
+    facts_begin(r, &b);
+    for (size_t i = 0; i < ARRAY_LEN(fact); i++)
+        json_text_key_real(&b, fact[i].key, value[i]);
+    facts_end(m, r, &b);
+}
+
+struct metric_row *metric_rows_add(struct metric_rows *m, const char *name, const char *block)
+{
+    struct metric_row *r = add_row(m);
+    struct layer_name said;
+
+    layer_name_read(name, &said);
+    r->name = r->tensor = keep_string(m, name);
+    r->block = block ? keep_string(m, block) : keep_text(m, name, said.n_block);
+    r->type = said.type;
+    r->role = said.role;
+    m->sent = true;
+    return r;
 }
 
 static void count_params(struct metric_row *r)
@@ -151,8 +236,8 @@ static int read_size(const json_t *tensor, const char *pointer, struct metric_ro
     return 0;
 }
 
-static int read_block(const json_t *tensor, const char *name, const char *pointer,
-                      struct metric_row *r, struct err *err)
+static int read_block(struct metric_rows *m, const json_t *tensor, const char *name,
+                      const char *pointer, struct metric_row *r, struct err *err)
 {
     const json_t *block = json_object_get(tensor, "block");
     struct layer_name said;
@@ -160,8 +245,7 @@ static int read_block(const json_t *tensor, const char *name, const char *pointe
     if (block && (!json_is_string(block) || json_string_length(block) > 512))
         return bad(err, pointer, "block", "expected a name of at most 512 bytes");
     layer_name_read(name, &said);
-    r->block =
-        block ? xstrdup(json_string_value(block)) : xasprintf("%.*s", (int)said.n_block, name);
+    r->block = block ? keep_string(m, json_string_value(block)) : keep_text(m, name, said.n_block);
     return 0;
 }
 
@@ -181,15 +265,15 @@ static int read_sent(struct metric_rows *m, const char *name, const json_t *tens
     if (metric && !json_is_number(metric) && !json_is_null(metric))
         return bad(err, at, m->metric, "expected a number or null");
     r = add_row(m);
-    r->name = xstrdup(name);
+    r->name = keep_string(m, name);
     layer_name_read(name, &said);
     r->role = said.role;
     m->known = m->known || metric;
     if (json_is_number(metric))
         r->metric = json_number_value(metric);
-    if (read_size(tensor, at, r, err) < 0 || read_block(tensor, name, at, r, err) < 0)
+    if (read_size(tensor, at, r, err) < 0 || read_block(m, tensor, name, at, r, err) < 0)
         return ERR_INVALID;
-    write_text(r);
+    write_text(m, r);
     return 0;
 }
 
@@ -202,7 +286,7 @@ static int by_name(const void *a, const void *b)
 int metric_rows_sent(const json_t *tensors, const char *metric, const char *pointer,
                      struct metric_rows **out, struct err *err)
 {
-    AUTO(metric_rows_unrefp) struct metric_rows *m = rows_new(metric);
+    AUTO(metric_rows_unrefp) struct metric_rows *m = metric_rows_new(metric);
     const char *name;
     json_t *tensor;
 
@@ -249,6 +333,32 @@ static void parse_dims(const struct row_member *m, struct metric_row *r)
     count_params(r);
 }
 
+/* Row members are followed by a comma or a brace, where strtod() stops. */
+static double number(const struct row_member *m)
+{
+    return m && strchr("-0123456789", *m->value) ? strtod(m->value, NULL) : NAN;
+}
+
+/* Numbers stay the text that they are. */
+static void take_facts(struct metric_rows *m, struct metric_row *r, const struct row_text *t,
+                       const struct row_member *metric)
+{
+    AUTO(buf_done) struct buf b = BUF_INIT;
+
+    facts_begin(r, &b);
+    for (size_t i = 0; i < ARRAY_LEN(fact); i++) {
+        const struct row_member *v = fact[i].column ? row_text_find(t, fact[i].column, 0) : metric;
+
+        json_text_key(&b, fact[i].key);
+        if (v && strchr("-0123456789", *v->value))
+            buf_put(&b, v->value, v->len);
+        else
+            buf_put(&b, "null", 4);
+    }
+    r->n_eigs = number(row_text_find(t, "num_evals", 0));
+    facts_end(m, r, &b);
+}
+
 static bool take_row(struct metric_rows *m, const struct layer_row *row)
 {
     AUTO(buf_done) struct buf text = BUF_INIT;
@@ -260,23 +370,25 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     if (!row_text_parse(row->json, &t) || !(shape = row_text_find(&t, "shape", 8)))
         return false;
     r = add_row(m);
-    r->name = xstrdup(row->longname);
-    r->block = xstrdup(plain_text(&t, "block", &text) ? (const char *)text.data : "");
+    r->name = keep_string(m, row->longname);
+    r->block = keep_string(m, plain_text(&t, "block", &text) ? (const char *)text.data : "");
     role = layer_role_from_name(plain_text(&t, "role", &text) ? (const char *)text.data : "");
     r->role = role < 0 ? ROLE_OTHER : (enum layer_role)role;
     type = layer_type_from_name(plain_text(&t, "layer_type", &text) ? (const char *)text.data : "");
     r->type = type < 0 ? TYPE_OTHER : (enum layer_type)type;
     r->skipped = plain_text(&t, "status", &text) && strcmp((char *)text.data, "skipped") == 0;
     parse_dims(shape, r);
+    r->tensor =
+        keep_string(m, plain_text(&t, "tensor", &text) ? (const char *)text.data : row->longname);
     metric = *m->metric ? row_text_find(&t, m->metric, 0) : NULL;
-    if (metric && strchr("-0123456789", *metric->value))
-        r->metric = strtod(metric->value, NULL);
+    r->metric = number(metric);
+    take_facts(m, r, &t, metric);
     m->known = m->known || (metric && strchr("-0123456789n", *metric->value));
-    write_text(r);
+    write_text(m, r);
     return true;
 }
 
-static int take_rows(struct metric_rows *m, const struct layer_row_list *l, struct err *err)
+int metric_rows_take(struct metric_rows *m, const struct layer_row_list *l, struct err *err)
 {
     for (size_t i = 0; i < l->count; i++) {
         if (m->n == METRIC_ROWS_MAX)
@@ -284,7 +396,7 @@ static int take_rows(struct metric_rows *m, const struct layer_row_list *l, stru
         if (!take_row(m, &l->row[i]))
             return err_set(err, ERR_INTERNAL, "a stored row cannot be read");
     }
-    return l->count == ROWS_AT_ONCE;
+    return 0;
 }
 
 int metric_rows_read_some(struct store *st, const char *analysis, const char *metric,
@@ -299,65 +411,15 @@ int metric_rows_read_some(struct store *st, const char *analysis, const char *me
         r = layer_analysis(st, analysis, &a, err);
         if (r != 0)
             return r < 0 ? r : ERR_NOT_FOUND; /* err says which */
-        *out = rows_new(metric);
+        *out = metric_rows_new(metric);
         (*out)->key = a.rows;
         analysis_record_done(&a);
     }
     r = store_rows_get(st, &(*out)->key, (*out)->n, ROWS_AT_ONCE, &l, err);
     if (r == 0)
-        r = take_rows(*out, &l, err);
+        r = metric_rows_take(*out, &l, err);
+    if (r == 0)
+        r = l.count == ROWS_AT_ONCE;
     layer_row_list_done(&l);
     return r;
-}
-
-/* --- those last used ------------------------------------------------------------------------- */
-
-struct metric_rows_cache {
-    struct cached {
-        char analysis[IDENT_MAX];
-        struct metric_rows *rows;
-        uint64_t used;
-    } set[CACHE_SETS];
-    uint64_t clock;
-};
-
-struct metric_rows_cache *metric_rows_cache_new(void)
-{
-    return xcalloc(1, sizeof(struct metric_rows_cache));
-}
-
-void metric_rows_cache_free(struct metric_rows_cache *c)
-{
-    for (size_t i = 0; c && i < CACHE_SETS; i++)
-        metric_rows_unref(c->set[i].rows);
-    free(c);
-}
-
-struct metric_rows *metric_rows_find(struct metric_rows_cache *c, const char *analysis,
-                                     const char *metric)
-{
-    for (size_t i = 0; i < CACHE_SETS; i++) {
-        struct cached *s = &c->set[i];
-
-        if (s->rows && strcmp(s->analysis, analysis) == 0 && strcmp(s->rows->metric, metric) == 0) {
-            s->used = ++c->clock;
-            return s->rows;
-        }
-    }
-    return NULL;
-}
-
-void metric_rows_keep(struct metric_rows_cache *c, const char *analysis, struct metric_rows *m)
-{
-    struct cached *oldest = &c->set[0];
-
-    if (m->n > CACHE_SET_ROWS || metric_rows_find(c, analysis, m->metric))
-        return;
-    for (size_t i = 1; i < CACHE_SETS; i++)
-        if (c->set[i].used < oldest->used)
-            oldest = &c->set[i];
-    metric_rows_unref(oldest->rows);
-    oldest->rows = metric_rows_ref(m);
-    oldest->used = ++c->clock;
-    snprintf(oldest->analysis, sizeof oldest->analysis, "%s", analysis);
 }
