@@ -66,6 +66,7 @@ static int check_entry(const json_t *entry, size_t i, struct err *err)
 {
     char at[ERR_POINTER_MAX], member[ERR_POINTER_MAX];
     const json_t *name = json_object_get(entry, "name");
+    const json_t *method = json_object_get(entry, "method");
 
     compare_ask_pointer(i, at);
     if (!json_is_object(entry))
@@ -76,6 +77,9 @@ static int check_entry(const json_t *entry, size_t i, struct err *err)
             return err_set_at(err, ERR_INVALID, member,
                               "it is the same for all plans: beside them");
         }
+    err_pointer(member, at, "method");
+    if (json_is_string(method) && strcmp(json_string_value(method), "alphaq") == 0)
+        return err_set_at(err, ERR_INVALID, member, "a plan of bit widths has no ratios");
     err_pointer(member, at, "name");
     if (name && (!json_is_string(name) || json_string_length(name) == 0 ||
                  json_string_length(name) > PLAN_NAME_MAX / 2))

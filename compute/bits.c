@@ -189,3 +189,21 @@ int bits_allocate(const struct bits_rule *rule, const struct bits_matrix *m, siz
     *out = sum;
     return 0;
 }
+
+int bits_losses(const struct bits_rule *rule, const struct bits_matrix *m, size_t n,
+                const unsigned *bits, double *loss, struct err *err)
+{
+    AUTO(freep) double *w = calloc(n + 1, sizeof *w);
+    int r = check_rule(rule, err);
+
+    if (r == 0)
+        r = check_matrices(m, n, rule->per_parameter, err);
+    if (r < 0)
+        return r;
+    if (!w)
+        return err_set(err, ERR_NOMEM, "no memory for %zu matrices", n);
+    r = weigh(rule, m, n, w, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        loss[i] = w[i] * ldexp(1, -2 * (int)bits[i]);
+    return r;
+}

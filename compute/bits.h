@@ -43,4 +43,8 @@ struct bits_summary {
 int bits_allocate(const struct bits_rule *rule, const struct bits_matrix *m, size_t n,
                   unsigned *bits, struct bits_summary *out, struct err *err);
 
+/* Of each matrix w * 4^-bits: what bits_allocate() makes small in sum. Errors as there. */
+int bits_losses(const struct bits_rule *rule, const struct bits_matrix *m, size_t n,
+                const unsigned *bits, double *loss, struct err *err);
+
 #endif

@@ -13,7 +13,7 @@
 /* Rows in one turn on the store thread: some milliseconds. */
 #define ROWS_AT_ONCE 1000
 
-#define EXACT_MAX  9007199254740991.0
+#define EXACT_MAX 9007199254740991.0
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -118,7 +118,7 @@ static struct metric_row *add_row(struct metric_rows *m)
         m->cap = m->cap ? 2 * m->cap : 256;
         m->row = xrealloc(m->row, m->cap * sizeof *m->row);
     }
-    m->row[m->n] = (struct metric_row){.metric = NAN, .n_eigs = NAN};
+    m->row[m->n] = (struct metric_row){.metric = NAN, .n_eigs = NAN, .weight_var = NAN};
     return &m->row[m->n++];
 }
 
@@ -249,6 +249,18 @@ static int read_block(struct metric_rows *m, const json_t *tensor, const char *n
     return 0;
 }
 
+static int read_var(const json_t *tensor, const char *pointer, struct metric_row *r,
+                    struct err *err)
+{
+    const json_t *v = json_object_get(tensor, "weight_var");
+
+    if (v && !json_is_null(v) && (!json_is_number(v) || json_number_value(v) < 0))
+        return bad(err, pointer, "weight_var", "expected a variance, which is not negative");
+    if (json_is_number(v))
+        r->weight_var = json_number_value(v);
+    return 0;
+}
+
 static int read_sent(struct metric_rows *m, const char *name, const json_t *tensor,
                      const char *pointer, struct err *err)
 {
@@ -271,7 +283,8 @@ static int read_sent(struct metric_rows *m, const char *name, const json_t *tens
     m->known = m->known || metric;
     if (json_is_number(metric))
         r->metric = json_number_value(metric);
-    if (read_size(tensor, at, r, err) < 0 || read_block(m, tensor, name, at, r, err) < 0)
+    if (read_var(tensor, at, r, err) < 0 || read_size(tensor, at, r, err) < 0 ||
+        read_block(m, tensor, name, at, r, err) < 0)
         return ERR_INVALID;
     write_text(m, r);
     return 0;
@@ -384,6 +397,7 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     r->metric = number(metric);
     take_facts(m, r, &t, metric);
     m->known = m->known || (metric && strchr("-0123456789n", *metric->value));
+    r->weight_var = number(row_text_find(&t, "weight_var", 0));
     write_text(m, r);
     return true;
 }

@@ -23,10 +23,11 @@ struct metric_row {
     const char *block; /* "" = in none */
     enum layer_role role;
     enum layer_type type;
-    bool skipped;  /* the analysis left it out */
-    double metric; /* NaN = none */
-    double params; /* number of weights; 0 when it has no shape */
-    uint32_t rank; /* 0: only params was sent */
+    bool skipped;      /* the analysis left it out */
+    double metric;     /* NaN = none */
+    double params;     /* number of weights; 0 when it has no shape */
+    double weight_var; /* variance of the weights, NaN = not known */
+    uint32_t rank;     /* 0: only params was sent */
     uint64_t dims[TENSOR_RANK_MAX];
     const char
         *text; /* {"name":…,"block":…,"role":…,"metric":…,"params":… without the closing brace */

@@ -1,5 +1,5 @@
 /* plan.c: see plan.h. */
-#include "daemon/plan.h"
+#include "daemon/plan_bits.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,6 +20,8 @@ void plan_done(struct plan *p)
     free(p->own_block);
     free(p->sparsity);
     free(p->pruned);
+    free(p->bits);
+    free(p->loss);
     memset(p, 0, sizeof *p);
 }
 
@@ -311,7 +313,11 @@ static int whole_steps(struct plan *p, struct err *err)
 
 static int solve(struct plan *p, struct err *err)
 {
-    int r = allocate(p->unit, p->n, &p->ask->opt, p->sparsity, &p->info, err);
+    int r;
+
+    if (p->ask->alphaq)
+        return plan_bits_solve(p, err);
+    r = allocate(p->unit, p->n, &p->ask->opt, p->sparsity, &p->info, err);
 
     if (r == 0)
         r = whole_steps(p, err);

@@ -6,7 +6,7 @@
 #include "daemon/plan_ask.h"
 
 /* Part of every plan's id: raise it when a plan may differ in a bit. */
-#define PLAN_VERSION 2
+#define PLAN_VERSION 3
 
 struct plan {
     const struct plan_ask *ask; /* borrowed, as the rows are */
@@ -19,6 +19,9 @@ struct plan {
     bool *own_block;            /* n_blocks: it is such a tensor */
     double *sparsity;           /* n */
     unsigned *pruned;           /* n, of ask->m; or NULL */
+    unsigned *bits;             /* n: bit widths instead of sparsities; or NULL */
+    double *loss;               /* n, with bits */
+    struct bits_summary bits_summary;
     struct allocate_info info;
     double params, params_total; /* of the plan, of all rows */
     size_t n_skipped;            /* matrices that the analysis left out */

@@ -2,6 +2,7 @@
 #include "daemon/plan_ask.h"
 
 #include "daemon/member.h"
+#include "daemon/plan_bits.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 #define DLP_WIDTH    0.3
 #define MAX_SPARSITY 0.99
 
+#define ALPHAQ ALLOCATE_METHOD_COUNT /* a method of plans, not of allocate() */
+
 static const char *const methods[] = {
     [ALLOCATE_ALPHAPRUNING] = "alphapruning",
     [ALLOCATE_UNIFORM] = "uniform",
@@ -23,13 +26,16 @@ static const char *const methods[] = {
     [ALLOCATE_ATP] = "atp",
     [ALLOCATE_OWL] = "owl",
     [ALLOCATE_DLP] = "dlp",
+    [ALPHAQ] = "alphaq",
 };
 static const char *const mappings[] = {"block_wise", "per_matrix", "mixed"};
 
 #define ONLY(m)  (1u << (m))
 #define ALPHA    ONLY(ALLOCATE_ALPHAPRUNING)
 #define OUTLIERS (ONLY(ALLOCATE_OWL) | ONLY(ALLOCATE_DLP))
+#define BITS     ONLY(ALPHAQ)
 #define ANY      (~0u)
+#define SHARES   (ANY & ~BITS)
 
 /* Members, and the methods that take them. */
 static const struct member {
@@ -37,16 +43,22 @@ static const struct member {
     unsigned methods;
 } members[] = {
     {"analysis", ANY},   {"metrics", ANY},     {"source", ANY},
-    {"method", ANY},     {"sparsity", ANY},    {"limits", ANY},
-    {"exclude", ANY},    {"m", ANY},           {"metric", ALPHA | OUTLIERS},
+    {"method", ANY},     {"sparsity", SHARES}, {"limits", SHARES},
+    {"exclude", ANY},    {"m", SHARES},        {"metric", ALPHA | OUTLIERS | BITS},
     {"epsilon", ALPHA},  {"mapping", ALPHA},   {"inner_epsilon", ALPHA},
-    {"mode", ALPHA},     {"direction", ALPHA}, {"peak_compat", ALPHA},
+    {"mode", ALPHA},     {"direction", ALPHA}, {"peak_compat", ALPHA | BITS},
     {"stats", OUTLIERS}, {"width", OUTLIERS},  {"beta", ONLY(ALLOCATE_ATP)},
+    {"bits", BITS},
 };
 
 const char *plan_method_name(enum allocate_method m)
 {
     return methods[m];
+}
+
+const char *plan_ask_method(const struct plan_ask *a)
+{
+    return methods[a->alphaq ? ALPHAQ : a->opt.method];
 }
 
 const char *plan_mapping_name(enum allocate_mapping m)
@@ -124,7 +136,8 @@ static int parse_method(const json_t *body, struct plan_ask *a, struct err *err)
     r = get_word(body, "method", methods, ARRAY_LEN(methods), &m, err);
     if (r < 0)
         return r;
-    a->opt.method = (enum allocate_method)m;
+    a->alphaq = m == ALPHAQ;
+    a->opt.method = a->alphaq ? ALLOCATE_UNIFORM : (enum allocate_method)m;
     for (size_t i = 0; i < ARRAY_LEN(members); i++)
         if (json_object_get(body, members[i].name) && !(members[i].methods & ONLY(m))) {
             char why[96];
@@ -138,11 +151,11 @@ static int parse_method(const json_t *body, struct plan_ask *a, struct err *err)
 static int parse_metric(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *v = json_object_get(body, "metric");
-    const char *name = v                                        ? json_string_value(v)
-                       : a->opt.method == ALLOCATE_ALPHAPRUNING ? "alpha_mid"
-                       : a->opt.method == ALLOCATE_OWL          ? "outlier_ratio"
-                       : a->opt.method == ALLOCATE_DLP          ? "score"
-                                                                : "";
+    const char *name = v                                                     ? json_string_value(v)
+                       : a->opt.method == ALLOCATE_ALPHAPRUNING || a->alphaq ? "alpha_mid"
+                       : a->opt.method == ALLOCATE_OWL                       ? "outlier_ratio"
+                       : a->opt.method == ALLOCATE_DLP                       ? "score"
+                                                                             : "";
 
     if (!name || (v && !metric_name_valid(name)))
         return bad(err, "metric", "expected the name of a numeric column");
@@ -308,6 +321,11 @@ static int parse_exclude(const json_t *body, struct plan_ask *a, struct err *err
     return 0;
 }
 
+static int parse_bits(const json_t *body, struct plan_ask *a, struct err *err)
+{
+    return a->alphaq ? plan_bits_parse(json_object_get(body, "bits"), &a->bits, err) : 0;
+}
+
 static int parse_m(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *v = json_object_get(body, "m");
@@ -339,7 +357,14 @@ static json_t *canonical(const json_t *body, const struct plan_ask *a)
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
         if (json_object_get(body, copied[i]))
             (void)json_object_set_nocheck(c, copied[i], json_object_get(body, copied[i]));
-    set(c, "method", json_string(methods[o->method]));
+    set(c, "method", json_string(plan_ask_method(a)));
+    if (a->alphaq) {
+        set(c, "metric", json_string(a->metric));
+        set(c, "bits", plan_bits_json(&a->bits));
+        set(c, "peak_compat", json_string(a->peak_linear ? "linear" : "upstream"));
+        json_decref(limits);
+        return c;
+    }
     set(c, "sparsity", json_real(o->sparsity));
     set(limits, "min", json_real(a->min));
     set(limits, "max", json_real(a->max));
@@ -379,14 +404,14 @@ static void keep_body(const json_t *body, struct plan_ask *a)
 int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
 {
     static int (*const parts[])(const json_t *, struct plan_ask *, struct err *) = {
-        parse_method, parse_metric, parse_options, parse_origin,
-        parse_stats,  parse_limits, parse_exclude, parse_m};
+        parse_method, parse_metric,  parse_options, parse_origin, parse_stats,
+        parse_limits, parse_exclude, parse_m,       parse_bits};
     struct plan_ask a = {.m = 0};
     int r = check_members(body, err);
 
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(parts); i++)
         r = parts[i](body, &a, err);
-    if (r == 0 && !json_object_get(body, "sparsity"))
+    if (r == 0 && !a.alphaq && !json_object_get(body, "sparsity"))
         r = bad(err, "sparsity", "this member is required");
     if (r == 0)
         r = get_share(body, "sparsity", 0, &a.opt.sparsity, err);

@@ -7,6 +7,7 @@
 #define SPECTRALD_PLAN_ASK_H
 
 #include "compute/allocate.h"
+#include "compute/bits.h"
 #include "daemon/metric_rows.h"
 
 #define PLAN_EXCLUDE_MAX 10000 /* names in a list */
@@ -22,12 +23,17 @@ struct plan_ask {
     bool peak_linear;                 /* alpha_peak means alpha_peak_linear */
     double min, max;                  /* limits of every tensor */
     unsigned m;                       /* N:M plan, or 0 */
-    json_t *body;                     /* canonical; owns what follows */
-    const json_t *tensors;            /* "metrics", or NULL */
-    const json_t *stats;              /* {tensor: number}, or NULL */
-    const json_t *exclude;            /* a string (regular expression), a list of names, or NULL */
-    const json_t *own_limits;         /* {tensor: {min, max}}, or NULL */
+    bool alphaq;                      /* bit widths by `bits` instead of sparsities by `opt` */
+    struct bits_rule bits;
+    json_t *body;             /* canonical; owns what follows */
+    const json_t *tensors;    /* "metrics", or NULL */
+    const json_t *stats;      /* {tensor: number}, or NULL */
+    const json_t *exclude;    /* a string (regular expression), a list of names, or NULL */
+    const json_t *own_limits; /* {tensor: {min, max}}, or NULL */
 };
+
+/* "alphapruning", …, "alphaq". */
+const char *plan_ask_method(const struct plan_ask *a);
 
 /* Which member of the rows is the metric: "" for none. */
 const char *plan_ask_column(const struct plan_ask *a);

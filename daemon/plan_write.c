@@ -1,7 +1,7 @@
 /* plan_write.c: a plan as JSON, and what to be careful about with it. */
-#include "daemon/plan.h"
-
 #include "common/json_out.h"
+#include "daemon/plan_bits.h"
+#include "daemon/plan_text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -62,9 +62,9 @@ static void warn_outliers(const struct plan *p, double middle, double spread, st
         WARN(
             b, "outliers",
             "the %s of %zu of %zu tensors is more than %.0f median deviations from the median, and "
-            "moves its block: %.*s%s",
-            p->ask->metric, count, p->n, OUTLIER, (int)names.len, (const char *)names.data,
-            count > NAMES_SHOWN ? ", …" : "");
+            "moves its %s: %.*s%s",
+            p->ask->metric, count, p->n, OUTLIER, p->bits ? "bits" : "block", (int)names.len,
+            (const char *)names.data, count > NAMES_SHOWN ? ", …" : "");
     buf_done(&names);
 }
 
@@ -103,7 +103,10 @@ static void warn_metric(const struct plan *p, struct buf *b)
 
     if (!*m)
         return;
-    if (p->info.n_missing > 0)
+    if (p->bits && p->info.n_missing > 0)
+        WARN(b, "no_metric", "%zu of %zu tensors have no %s (a failed fit): they take the median",
+             p->info.n_missing, p->n, m);
+    else if (p->info.n_missing > 0)
         WARN(b, "no_metric",
              "%zu of %zu tensors have no %s (a failed fit): %zu follow their block, %zu got the "
              "target",
@@ -148,7 +151,7 @@ static void warn_lengths(const struct plan *p, struct buf *b)
              p->ask->m);
 }
 
-static void write_warnings(const struct plan *p, struct buf *b)
+void plan_text_warnings(const struct plan *p, struct buf *b)
 {
     enum allocate_method m = p->ask->opt.method;
 
@@ -185,7 +188,7 @@ static const char *limit_met(const struct plan *p, size_t i)
     return p->sparsity[i] <= p->unit[i].min + AT_LIMIT ? "min" : NULL;
 }
 
-static void write_block_name(const struct plan *p, size_t block, struct buf *b)
+void plan_text_block(const struct plan *p, size_t block, struct buf *b)
 {
     if (p->own_block[block])
         json_text_key_string(b, "block", NULL);
@@ -303,7 +306,7 @@ static void write_blocks(const struct plan *p, struct buf *b)
         const struct block_sum *s = &sum[i];
 
         buf_printf(b, i ? ",{" : "{");
-        write_block_name(p, i, b);
+        plan_text_block(p, i, b);
         json_text_key_int(b, "n_tensors", s->tensors);
         json_text_key_real(b, "metric", s->metric_weight > 0 ? s->metric / s->metric_weight : NAN);
         json_text_key_int(b, "params", (int64_t)s->params);
@@ -379,16 +382,26 @@ static void write_head(const struct plan *p, struct buf *b)
     buf_put_u8(b, '}');
 }
 
+void plan_text_links(const struct plan *p, struct buf *b)
+{
+    json_text_key(b, "links");
+    buf_printf(b, "{\"self\":\"/v1/plans/%s\"", p->id);
+    if (*p->ask->analysis)
+        buf_printf(b, ",\"analysis\":\"/v1/analyses/%s\"", p->ask->analysis);
+    buf_put_u8(b, '}');
+}
+
 void plan_write(const struct plan *p, struct buf *out)
 {
+    if (p->bits) {
+        plan_bits_write(p, out);
+        return;
+    }
     buf_put_u8(out, '{');
     write_head(p, out);
     write_blocks(p, out);
     write_tensors(p, out);
-    write_warnings(p, out);
-    json_text_key(out, "links");
-    buf_printf(out, "{\"self\":\"/v1/plans/%s\"", p->id);
-    if (*p->ask->analysis)
-        buf_printf(out, ",\"analysis\":\"/v1/analyses/%s\"", p->ask->analysis);
-    buf_printf(out, "}}");
+    plan_text_warnings(p, out);
+    plan_text_links(p, out);
+    buf_put_u8(out, '}');
 }

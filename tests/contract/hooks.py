@@ -54,6 +54,8 @@ PLAN_TENSOR = {"alpha_mid": 2.5, "outlier_ratio": 0.1, "score": 1, "shape": [4, 
 
 def plannable(body):
     """Members that the method takes, a tensor that it can plan for, and a target within reach."""
+    if body.get("method") == "alphaq":
+        body["method"] = "uniform"
     takes = PLAN_MEMBERS.get(body.get("method", "alphapruning"), set())
     for name in set(body) - takes - {"analysis", "metrics", "method", "m", "sparsity"}:
         del body[name]
@@ -62,7 +64,7 @@ def plannable(body):
     if "metrics" in body or "analysis" not in body or "width" in takes:
         body.pop("analysis", None)
         body["metrics"] = {"layers.0.w": PLAN_TENSOR}
-    body["sparsity"] = 0.5 if "m" in body else min(body["sparsity"], 0.8)
+    body["sparsity"] = 0.5 if "m" in body else min(body.get("sparsity", 0.5), 0.8)
 
 
 @schemathesis.hook
@@ -98,5 +100,5 @@ def before_call(context, case, kwargs):
         plausible(case.body["params"])
     if isinstance(case.body, dict) and "kind" not in case.body:
         possible(case.body)
-    if isinstance(case.body, dict) and "sparsity" in case.body:
+    if isinstance(case.body, dict) and ("sparsity" in case.body or "bits" in case.body):
         plannable(case.body)
