@@ -31,6 +31,17 @@ void plans_unref(struct plans *p)
     free(p);
 }
 
+/* Plans that are quick are made at once, but for those that would keep a turn of the loop from
+ * ending: when many come together, the writer thread takes its share. */
+#define TURN_NS 1000000
+
+static bool is_for_now(const struct request *rq, const struct plan_ask *ask,
+                       const struct metric_rows *rows)
+{
+    return rows && plan_is_quick(ask, rows) &&
+           (loop_turn_ns(rq->api->loop) < TURN_NS || rq->api->plans->refs > PLANS_AT_ONCE);
+}
+
 /* --- remembering ----------------------------------------------------------------------------- */
 
 struct memo {
@@ -198,7 +209,7 @@ static void write_done(void *arg, const struct err *group_err)
 
 static void have_rows(struct work *w, struct request *rq)
 {
-    if (w->rows && plan_is_quick(&w->ask, w->rows))
+    if (is_for_now(rq, &w->ask, w->rows))
         finish(w, make_now(rq, &w->ask, w->rows));
     else
         actor_send(w->writer, write_run, write_done, w);
@@ -287,7 +298,7 @@ struct reply *ep_plans_create(struct request *rq)
         return reply_err(&err);
     if (!ask.tensors)
         rows = metric_rows_find(rq->api->plans->rows, ask.analysis, plan_ask_column(&ask));
-    if (!rows || !plan_is_quick(&ask, rows))
+    if (!is_for_now(rq, &ask, rows))
         return create_later(rq, &ask);
     r = make_now(rq, &ask, rows);
     plan_ask_done(&ask);

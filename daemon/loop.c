@@ -43,13 +43,18 @@ struct loop {
     struct loop_timer *timers;
     pthread_mutex_t lock; /* guards posts */
     struct post *posts, **posts_tail;
+    struct post *taken; /* off that list, not yet run: before all others */
     int64_t (*idle_cb)(void *arg);
     void *idle_arg;
     void (*turn_cb)(void *arg, double seconds);
     void *turn_arg;
     double stall_max;
+    int64_t turn_start;
     bool stopping;
 };
+
+/* Posts may take this long in a turn; those left come in the next one, after sockets and timers. */
+#define POSTS_TURN_NS 2000000
 
 static int64_t min_delay(int64_t a, int64_t b) /* negative means none */
 {
@@ -103,10 +108,10 @@ void loop_free(struct loop *l)
     free_watches(&l->dead);
     while (l->timers)
         loop_cancel(l, l->timers);
-    while (l->posts) {
-        struct post *p = l->posts;
+    while (l->taken || l->posts) {
+        struct post **first = l->taken ? &l->taken : &l->posts, *p = *first;
 
-        l->posts = p->next;
+        *first = p->next;
         free(p);
     }
     fd_close(&l->epoll_fd);
@@ -195,6 +200,11 @@ void loop_set_turn_hook(struct loop *l, void (*cb)(void *arg, double seconds), v
     l->turn_arg = arg;
 }
 
+int64_t loop_turn_ns(const struct loop *l)
+{
+    return mono_ns() - l->turn_start;
+}
+
 double loop_stall_max(struct loop *l, bool reset)
 {
     double max = l->stall_max;
@@ -218,14 +228,16 @@ static struct post *take_posts(struct loop *l)
 
 static void run_posts(struct loop *l)
 {
-    struct post *p = take_posts(l);
+    int64_t end = mono_ns() + POSTS_TURN_NS;
 
-    while (p) {
-        struct post *next = p->next;
+    if (!l->taken)
+        l->taken = take_posts(l);
+    while (l->taken && mono_ns() < end) {
+        struct post *p = l->taken;
 
+        l->taken = p->next;
         p->cb(p->arg);
         free(p);
-        p = next;
     }
 }
 
@@ -247,7 +259,7 @@ static bool have_posts(struct loop *l)
     bool any;
 
     pthread_mutex_lock(&l->lock);
-    any = l->posts != NULL;
+    any = l->posts || l->taken;
     pthread_mutex_unlock(&l->lock);
     return any;
 }
@@ -271,11 +283,11 @@ static int sleep_ms(struct loop *l)
 void loop_run(struct loop *l)
 {
     struct epoll_event ev[EVENTS_PER_TURN];
-    int64_t turn_start = mono_ns();
 
+    l->turn_start = mono_ns();
     while (!l->stopping) {
         int timeout = sleep_ms(l);
-        double turn_s = (double)(mono_ns() - turn_start) * 1e-9;
+        double turn_s = (double)loop_turn_ns(l) * 1e-9;
         int n;
 
         if (turn_s > l->stall_max)
@@ -283,7 +295,7 @@ void loop_run(struct loop *l)
         if (l->turn_cb)
             l->turn_cb(l->turn_arg, turn_s);
         n = epoll_wait(l->epoll_fd, ev, EVENTS_PER_TURN, timeout);
-        turn_start = mono_ns();
+        l->turn_start = mono_ns();
         ASSERT(n >= 0 || errno == EINTR);
         for (int i = 0; i < n; i++) {
             struct watch *w = ev[i].data.ptr;

@@ -34,6 +34,9 @@ void loop_set_idle(struct loop *l, int64_t (*cb)(void *arg), void *arg);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
+/* How long the present turn has lasted: what can be done elsewhere should be, when it is old. */
+int64_t loop_turn_ns(const struct loop *l);
+
 /* Longest and latest time between two sleeps, in seconds, since the last call with reset. */
 double loop_stall_max(struct loop *l, bool reset);
 
