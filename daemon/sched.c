@@ -54,8 +54,11 @@ struct sched {
     struct metric *m_tasks, *m_retries, *m_seconds;
 };
 
-static const char *const type_name[] = {"",         "hello", "inspect", "digest",   "gram",
-                                        "spectrum", "fit",   "farms",   "farms_fit"};
+static const char *const type_name[] = {
+    [WIRE_INSPECT] = "inspect", [WIRE_DIGEST] = "digest",       [WIRE_MAGNITUDE] = "magnitude",
+    [WIRE_GRAM] = "gram",       [WIRE_SPECTRUM] = "spectrum",   [WIRE_FIT] = "fit",
+    [WIRE_FARMS] = "farms",     [WIRE_FARMS_FIT] = "farms_fit", [WIRE_PRUNE] = "prune"};
+_Static_assert(ARRAY_LEN(type_name) == WIRE_DONE, "every task has a name");
 
 struct task *task_new(enum worker_role role, enum wire_type type, task_done *done, void *arg)
 {
