@@ -104,13 +104,15 @@ static struct reply *plan_reply(const struct request *rq, const char *id, struct
     return reply_header(r, "ETag", "%s", etag);
 }
 
-static int make_text(const struct plan_ask *ask, const struct metric_rows *rows, char id[IDENT_MAX],
-                     struct buf *body, struct err *err)
+/* 1: more weights are wanted. */
+static int make_text(const struct plan_ask *ask, const struct metric_rows *rows,
+                     struct plan_weights *weights, char id[IDENT_MAX], struct buf *body,
+                     struct err *err)
 {
     struct plan p;
-    int r = plan_make(ask, rows, &p, err);
+    int r = plan_make_weighed(ask, rows, weights, &p, err);
 
-    if (r < 0)
+    if (r != 0)
         return r;
     plan_write(&p, body);
     memcpy(id, p.id, IDENT_MAX);
@@ -126,7 +128,7 @@ static struct reply *make_now(struct request *rq, const struct plan_ask *ask,
     char id[IDENT_MAX];
     struct err err;
 
-    if (make_text(ask, rows, id, &body, &err) < 0)
+    if (make_text(ask, rows, NULL, id, &body, &err) < 0)
         return reply_err(&err);
     if (strcmp(rq->method, "POST") == 0)
         plans_remember(rq->api->svc, id, ask);
@@ -142,8 +144,9 @@ struct work {
     struct actor *writer; /* there as long as the request is */
     struct plan_ask ask;
     struct metric_rows *rows;
-    char wanted[IDENT_MAX]; /* GET: the plan asked for */
-    int more;               /* of the last step, or an error in err */
+    struct plan_weights *weights; /* where the method looks at them */
+    char wanted[IDENT_MAX];       /* GET: the plan asked for */
+    int more;                     /* of the last step, or an error in err */
     struct err err;
     char id[IDENT_MAX];
     struct buf body;
@@ -153,6 +156,7 @@ static void work_free(struct work *w)
 {
     plan_ask_done(&w->ask);
     metric_rows_unref(w->rows);
+    plan_weights_free(w->weights);
     buf_done(&w->body);
     plans_unref(w->plans);
     free(w);
@@ -181,6 +185,8 @@ static void finish(struct work *w, struct reply *r)
     work_free(w);
 }
 
+static void write_done(void *arg, const struct err *group_err);
+
 static void write_run(void *arg, void *state)
 {
     struct work *w = arg;
@@ -190,8 +196,35 @@ static void write_run(void *arg, void *state)
     if (w->ask.tensors)
         w->more = metric_rows_sent(w->ask.tensors, plan_ask_column(&w->ask), "/metrics", &w->rows,
                                    &w->err);
+    if (w->more == 0 && !w->weights && plan_ask_weighs(&w->ask))
+        w->weights = plan_weights_new(w->rows);
     if (w->more == 0)
-        w->more = make_text(&w->ask, w->rows, w->id, &w->body, &w->err);
+        w->more = make_text(&w->ask, w->rows, w->weights, w->id, &w->body, &w->err);
+}
+
+static void weights_run(void *arg, struct store *st)
+{
+    struct work *w = arg;
+
+    w->more = plan_weights_load_some(w->weights, st);
+    if (w->more == 0 && w->weights->n_missing > 0)
+        w->more =
+            err_set_at(&w->err, ERR_CONFLICT, "/analysis",
+                       "the magnitudes of %zu tensors are not cached: only 16-bit weights are "
+                       "counted while a model is analysed",
+                       w->weights->n_missing);
+}
+
+static void weights_done(void *arg)
+{
+    struct work *w = arg;
+
+    if (!resumed(w))
+        return;
+    if (w->more)
+        service_store_call(w->svc, weights_run, weights_done, w);
+    else
+        actor_send(w->writer, write_run, write_done, w);
 }
 
 static void write_done(void *arg, const struct err *group_err)
@@ -202,6 +235,10 @@ static void write_done(void *arg, const struct err *group_err)
     (void)group_err;
     if (!rq)
         return;
+    if (w->more) {
+        service_store_call(w->svc, weights_run, weights_done, w);
+        return;
+    }
     if (!*w->wanted)
         plans_remember(w->svc, w->id, &w->ask);
     finish(w, plan_reply(rq, w->id, &w->body));

@@ -362,7 +362,8 @@ struct plan_settings {
 #define AT(field) offsetof(struct plan_settings, field)
 static const struct arg_option plan_options[] = {
     {"sparsity", ARG_TEXT, AT(sparsity), "SHARE", "the target, such as 0.7 (required)"},
-    {"method", ARG_TEXT, AT(method), "alphapruning|uniform|uniform_plus|er|erk|atp",
+    {"method", ARG_TEXT, AT(method),
+     "alphapruning|uniform|uniform_plus|er|erk|atp|global_magnitude|lamp",
      "how the target is shared out (alphapruning)"},
     {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
     {"epsilon", ARG_TEXT, AT(epsilon), "SHARE", "how far ratios differ (0.3)"},

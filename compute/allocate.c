@@ -253,6 +253,8 @@ static void draw_lines(struct work *w)
         erdos_renyi(w, w->opt->method == ALLOCATE_ERK);
         break;
     case ALLOCATE_UNIFORM:
+    case ALLOCATE_GLOBAL_MAGNITUDE:
+    case ALLOCATE_LAMP:
     case ALLOCATE_METHOD_COUNT:
         break;
     }
@@ -275,7 +277,7 @@ static int check(const struct allocate_unit *unit, size_t n, const struct alloca
 {
     if (n == 0)
         return err_set(err, ERR_INVALID, "there is no tensor to plan for");
-    if ((unsigned)opt->method >= ALLOCATE_METHOD_COUNT || !share(opt->sparsity) ||
+    if ((unsigned)opt->method >= ALLOCATE_GLOBAL_MAGNITUDE || !share(opt->sparsity) ||
         !share(opt->epsilon) || !share(opt->inner_epsilon) || !share(opt->width) ||
         (!isnan(opt->beta) && !share(opt->beta)))
         return err_set(err, ERR_INVALID, "an option is out of its range");

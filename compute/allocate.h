@@ -45,6 +45,8 @@ enum allocate_method {
     ALLOCATE_ATP,
     ALLOCATE_OWL,
     ALLOCATE_DLP,
+    ALLOCATE_GLOBAL_MAGNITUDE, /* these two by allocate_magnitude.h, not here */
+    ALLOCATE_LAMP,
     ALLOCATE_METHOD_COUNT
 };
 

@@ -372,6 +372,17 @@ static void take_facts(struct metric_rows *m, struct metric_row *r, const struct
     facts_end(m, r, &b);
 }
 
+static void parse_content(const struct row_text *t, struct buf *text, struct metric_row *r)
+{
+    int dtype = plain_text(t, "dtype", text)
+                    ? dtype_from_name((const char *)text->data, text->len - 1)
+                    : -1;
+
+    r->has_digest = dtype >= 0 && plain_text(t, "digest", text) &&
+                    digest_from_hex((const char *)text->data, &r->digest);
+    r->dtype = dtype < 0 ? DTYPE_BOOL : (enum dtype)dtype;
+}
+
 static bool take_row(struct metric_rows *m, const struct layer_row *row)
 {
     AUTO(buf_done) struct buf text = BUF_INIT;
@@ -393,6 +404,7 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     parse_dims(shape, r);
     r->tensor =
         keep_string(m, plain_text(&t, "tensor", &text) ? (const char *)text.data : row->longname);
+    parse_content(&t, &text, r);
     metric = *m->metric ? row_text_find(&t, m->metric, 0) : NULL;
     r->metric = number(metric);
     take_facts(m, r, &t, metric);

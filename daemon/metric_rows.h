@@ -10,6 +10,7 @@
 
 #include <jansson.h>
 
+#include "common/digest.h"
 #include "models/layers.h"
 #include "storage/store.h"
 
@@ -29,6 +30,9 @@ struct metric_row {
     double weight_var; /* variance of the weights, NaN = not known */
     uint32_t rank;     /* 0: only params was sent */
     uint64_t dims[TENSOR_RANK_MAX];
+    bool has_digest; /* of an analysis: content and type of its weights are known */
+    struct digest digest;
+    enum dtype dtype;
     const char
         *text; /* {"name":…,"block":…,"role":…,"metric":…,"params":… without the closing brace */
     /* Of an analysis, and of what is sent for a schedule: */

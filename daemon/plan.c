@@ -9,7 +9,8 @@
 
 bool plan_is_quick(const struct plan_ask *ask, const struct metric_rows *rows)
 {
-    return rows->n <= QUICK_ROWS && !ask->tensors && !ask->stats && !json_is_string(ask->exclude);
+    return rows->n <= QUICK_ROWS && !plan_ask_weighs(ask) && !ask->tensors && !ask->stats &&
+           !json_is_string(ask->exclude);
 }
 
 void plan_done(struct plan *p)
@@ -311,17 +312,74 @@ static int whole_steps(struct plan *p, struct err *err)
     return r;
 }
 
-static int solve(struct plan *p, struct err *err)
+/* The runs of all tensors of the plan. 1: some are wanted first. */
+static int collect_runs(const struct plan *p, struct plan_weights *weights,
+                        struct allocate_magnitude_unit *unit, struct err *err)
+{
+    size_t n_known = 0, n_wanted = 0;
+    int r = plan_weights_absorb(weights, p->rows, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < p->n; i++) {
+        bool wanted;
+
+        unit[i] = (struct allocate_magnitude_unit){
+            .runs = plan_weights_of(weights, p->rows, p->row[i], &wanted),
+            .weights = p->unit[i].weights,
+            .min = p->unit[i].min,
+            .max = p->unit[i].max};
+        n_known += unit[i].runs != NULL;
+        n_wanted += wanted;
+    }
+    if (n_wanted)
+        return 1;
+    return n_known ? 0
+                   : err_set_at(err, ERR_UNSUPPORTED, "/method",
+                                "no tensor of the plan has finite weights of the types F16, BF16, "
+                                "F32 or F64");
+}
+
+static int weigh(struct plan *p, struct plan_weights *weights, struct err *err)
+{
+    AUTO(freep) struct allocate_magnitude_unit *unit = NULL;
+    struct allocate_magnitude_info info = {0};
+    int r;
+
+    if (!weights)
+        return err_set_at(err, ERR_UNSUPPORTED, "/method",
+                          "%s looks at the weights: it has a plan of its own, and no place here",
+                          plan_method_name(p->ask->opt.method));
+    unit = xcalloc(p->n, sizeof *unit);
+    r = collect_runs(p, weights, unit, err);
+    if (r == 0)
+        r = allocate_magnitude(
+            unit, p->n, p->ask->opt.method == ALLOCATE_LAMP ? MAGNITUDE_LAMP : MAGNITUDE_GLOBAL,
+            p->ask->opt.sparsity, p->sparsity, &info, err);
+    for (size_t i = 0; r == 0 && i < info.n_need; i++)
+        plan_weights_want(weights, p->rows, p->row[info.need[i].unit], info.need[i].level,
+                          info.need[i].prefix);
+    free(info.need);
+    p->info = (struct allocate_info){.least = info.least,
+                                     .most = info.most,
+                                     .n_missing = info.n_missing,
+                                     .n_assigned = info.n_missing};
+    p->threshold = info.threshold;
+    return r == 0 && info.n_need > 0 ? 1 : r;
+}
+
+static int solve(struct plan *p, struct plan_weights *weights, struct err *err)
 {
     int r;
 
     if (p->ask->alphaq)
         return plan_bits_solve(p, err);
-    r = allocate(p->unit, p->n, &p->ask->opt, p->sparsity, &p->info, err);
+    r = plan_ask_weighs(p->ask) ? weigh(p, weights, err)
+                                : allocate(p->unit, p->n, &p->ask->opt, p->sparsity, &p->info, err);
 
     if (r == 0)
         r = whole_steps(p, err);
-    if (r == ERR_LIMIT) {
+    if (r == ERR_LIMIT && !*err->pointer) {
         char text[ERR_TEXT_MAX];
 
         memcpy(text, err->text, sizeof text);
@@ -333,7 +391,13 @@ static int solve(struct plan *p, struct err *err)
 int plan_make(const struct plan_ask *ask, const struct metric_rows *rows, struct plan *out,
               struct err *err)
 {
-    struct plan p = {.ask = ask, .rows = rows};
+    return plan_make_weighed(ask, rows, NULL, out, err);
+}
+
+int plan_make_weighed(const struct plan_ask *ask, const struct metric_rows *rows,
+                      struct plan_weights *weights, struct plan *out, struct err *err)
+{
+    struct plan p = {.ask = ask, .rows = rows, .threshold = NAN};
     size_t n = rows->n ? rows->n : 1;
     int r;
 
@@ -350,7 +414,7 @@ int plan_make(const struct plan_ask *ask, const struct metric_rows *rows, struct
         r = check_metric(&p, err);
     if (r == 0) {
         number_blocks(&p);
-        r = solve(&p, err);
+        r = solve(&p, weights, err);
     }
     if (r == 0) {
         name_plan(&p);

@@ -4,6 +4,7 @@
 #define SPECTRALD_PLAN_H
 
 #include "daemon/plan_ask.h"
+#include "daemon/plan_weights.h"
 
 /* Part of every plan's id: raise it when a plan may differ in a bit. */
 #define PLAN_VERSION 3
@@ -23,15 +24,21 @@ struct plan {
     double *loss;               /* n, with bits */
     struct bits_summary bits_summary;
     struct allocate_info info;
+    double threshold;            /* of the method's score; NaN when it has none */
     double params, params_total; /* of the plan, of all rows */
     size_t n_skipped;            /* matrices that the analysis left out */
     bool no_blocks;              /* no tensor is in a block: all matrices take part */
 };
 
 /* The plan for `ask` over `rows`, both borrowed for its life. Takes time with many rows or a
- * regular expression: see plan_is_quick(). ERR_INVALID, ERR_LIMIT (infeasible) with the field. */
+ * regular expression: see plan_is_quick(). ERR_INVALID, ERR_LIMIT (infeasible) with the field.
+ * Where plan_ask_weighs(): ERR_UNSUPPORTED. */
 int plan_make(const struct plan_ask *ask, const struct metric_rows *rows, struct plan *out,
               struct err *err);
+/* The same for every method: `weights` are of these rows. 1: more of them are wanted, and there is
+ * no plan yet. */
+int plan_make_weighed(const struct plan_ask *ask, const struct metric_rows *rows,
+                      struct plan_weights *weights, struct plan *out, struct err *err);
 void plan_done(struct plan *p);
 
 /* True when making and writing the plan takes less than a millisecond or two. */

@@ -26,6 +26,8 @@ static const char *const methods[] = {
     [ALLOCATE_ATP] = "atp",
     [ALLOCATE_OWL] = "owl",
     [ALLOCATE_DLP] = "dlp",
+    [ALLOCATE_GLOBAL_MAGNITUDE] = "global_magnitude",
+    [ALLOCATE_LAMP] = "lamp",
     [ALPHAQ] = "alphaq",
 };
 static const char *const mappings[] = {"block_wise", "per_matrix", "mixed"};
@@ -126,13 +128,9 @@ static int check_members(const json_t *body, struct err *err)
 
 static int parse_method(const json_t *body, struct plan_ask *a, struct err *err)
 {
-    const char *name = json_string_value(json_object_get(body, "method"));
     size_t m = 0;
     int r;
 
-    if (name && (strcmp(name, "global_magnitude") == 0 || strcmp(name, "lamp") == 0))
-        return err_set_at(err, ERR_UNSUPPORTED, "/method",
-                          "%s needs the weights, and is not available yet", name);
     r = get_word(body, "method", methods, ARRAY_LEN(methods), &m, err);
     if (r < 0)
         return r;
@@ -275,6 +273,10 @@ static int parse_origin(const json_t *body, struct plan_ask *a, struct err *err)
     a->tensors = json_object_get(body, "metrics");
     if (!analysis == !a->tensors)
         return bad(err, "analysis", "expected either analysis or metrics");
+    if (a->tensors && plan_ask_weighs(a))
+        return err_set_at(err, ERR_INVALID, "/metrics",
+                          "%s looks at the weights themselves: name an analysis",
+                          methods[a->opt.method]);
     if (!analysis)
         return 0;
     if (!json_is_string(analysis) || !ident_valid(json_string_value(analysis), "ana_"))
@@ -426,6 +428,11 @@ void plan_ask_done(struct plan_ask *a)
 {
     json_decref(a->body);
     a->body = NULL;
+}
+
+bool plan_ask_weighs(const struct plan_ask *a)
+{
+    return a->opt.method == ALLOCATE_GLOBAL_MAGNITUDE || a->opt.method == ALLOCATE_LAMP;
 }
 
 const char *plan_ask_column(const struct plan_ask *a)

@@ -38,6 +38,9 @@ const char *plan_ask_method(const struct plan_ask *a);
 /* Which member of the rows is the metric: "" for none. */
 const char *plan_ask_column(const struct plan_ask *a);
 
+/* The method looks at weights (plan_weights.h). */
+bool plan_ask_weighs(const struct plan_ask *a);
+
 /* ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED, naming the field. The body stays the caller's. */
 int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err);
 void plan_ask_done(struct plan_ask *a);

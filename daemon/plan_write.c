@@ -101,6 +101,10 @@ static void warn_metric(const struct plan *p, struct buf *b)
 {
     const char *m = p->ask->metric;
 
+    if (plan_ask_weighs(p->ask) && p->info.n_missing > 0)
+        WARN(b, "no_weights",
+             "%zu of %zu tensors have no finite weights of a float type: they got the target",
+             p->info.n_missing, p->n);
     if (!*m)
         return;
     if (p->bits && p->info.n_missing > 0)
@@ -337,6 +341,8 @@ static void write_options(const struct plan *p, struct buf *b)
         json_text_key_real(b, "width", o->width);
     } else if (o->method == ALLOCATE_ATP) {
         json_text_key_real(b, "beta", p->info.beta);
+    } else if (plan_ask_weighs(a)) {
+        json_text_key_real(b, "threshold", p->threshold);
     }
     json_text_key(b, "limits");
     buf_put_u8(b, '{');

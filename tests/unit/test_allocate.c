@@ -276,7 +276,7 @@ static void random_units(struct rng *r, struct allocate_unit *u, size_t n, bool 
 static struct allocate_options random_options(struct rng *r)
 {
     struct allocate_options o = {.method =
-                                     (enum allocate_method)(rng_uniform(r) * ALLOCATE_METHOD_COUNT),
+                                     (enum allocate_method)(rng_uniform(r) * ALLOCATE_GLOBAL_MAGNITUDE),
                                  .mapping = (enum allocate_mapping)(rng_uniform(r) * 3),
                                  .additive = rng_uniform(r) < 0.5,
                                  .low_rank = rng_uniform(r) < 0.5,

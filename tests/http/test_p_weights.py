@@ -1,0 +1,185 @@
+"""Plans that look at the weights: one threshold on |w|, or on the scores of LAMP."""
+
+import os
+
+import numpy as np
+import pytest
+
+from daemon import write_safetensors
+
+TARGETS = (0.05, 0.3, 0.5, 0.7, 0.93)
+
+
+@pytest.fixture(scope="module")
+def d(refusing):
+    return refusing
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+def bf16(a):
+    """What is stored, and its values."""
+    bits = a.astype(np.float32).view(np.uint32)
+    bits = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return bits, (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def shapes():
+    """Two blocks like those of a language model, of different scale and size."""
+    for block in range(2):
+        for k, (name, shape) in enumerate((("self_attn.q_proj", (48, 48)),
+                                           ("self_attn.v_proj", (24, 48)),
+                                           ("mlp.up_proj", (96, 48)),
+                                           ("mlp.down_proj", (48, 96)))):
+            yield f"model.layers.{block}.{name}", shape, 0.02 * (1 + block) * (1 + 0.5 * k)
+
+
+def make_model(path, dtype, seed=1):
+    """The values of the matrices by longname."""
+    rng = np.random.default_rng(seed)
+    stored, values, names = {}, {}, {}
+    for name, shape, scale in shapes():
+        a = rng.standard_normal(shape) * scale
+        kind = dtype if isinstance(dtype, str) else dtype[len(values) % len(dtype)]
+        if kind == "BF16":
+            raw, value = bf16(a)
+        else:
+            raw = value = a.astype({"F16": np.float16, "F32": np.float32, "F64": np.float64}[kind])
+        stored[name + ".weight"], values[name] = raw, value.astype(np.float64)
+        names[name + ".weight"] = kind
+    raw, _ = bf16(rng.standard_normal((64, 48)))
+    stored["model.embed_tokens.weight"] = raw
+    names["model.embed_tokens.weight"] = "BF16"
+    write_safetensors(path, stored, names)
+    return values
+
+
+def model(d, name, dtype, seed=1):
+    path = os.path.join(d.root, name)
+    values = make_model(path, dtype, seed)
+    job, _ = d.analyze(name)
+    return job["result"]["analysis"], values
+
+
+# --- the same with all weights sorted ---------------------------------------------------------
+
+
+def scores(values, method):
+    out = {}
+    for name, a in values.items():
+        w = np.sort(np.abs(a).ravel())
+        if method == "lamp":
+            square = w * w
+            rest = np.cumsum(square[::-1])[::-1]
+            w = np.divide(square, rest, out=np.zeros_like(rest), where=square > 0)
+        out[name] = w
+    return out
+
+
+def brute(values, method, target, low=0.0, high=0.99):
+    s = scores(values, method)
+    size = {name: len(x) for name, x in s.items()}
+    goal = target * sum(size.values())
+
+    def shares(t, theta):
+        out = {}
+        for name, x in s.items():
+            below, upto = np.searchsorted(x, t), np.searchsorted(x, t, side="right")
+            out[name] = min(max((below + theta * (upto - below)) / size[name], low), high)
+        return out
+
+    def total(t, theta):
+        return sum(size[n] * x for n, x in shares(t, theta).items())
+
+    candidates = np.unique(np.concatenate(list(s.values())))
+    left, right = 0, len(candidates)
+    while right - left > 1:
+        middle = (left + right) // 2
+        left, right = (middle, right) if total(candidates[middle], 0) <= goal else (left, middle)
+    a, b = 0.0, 1.0
+    for _ in range(100):
+        middle = (a + b) / 2
+        a, b = (middle, b) if total(candidates[left], middle) <= goal else (a, middle)
+    return shares(candidates[left], a), candidates[left]
+
+
+def check(p, values, method, target, **limits):
+    want, threshold = brute(values, method, target, **limits)
+    assert {t["name"] for t in p["tensors"]} == set(values)
+    got = {t["name"]: t["sparsity"] for t in p["tensors"]}
+    for name in want:
+        assert abs(got[name] - want[name]) < 1e-9, (name, got[name], want[name])
+    assert p["params"]["threshold"] == pytest.approx(threshold, rel=1e-12)
+    pruned = sum(t["params"] * t["sparsity"] for t in p["tensors"])
+    assert abs(pruned / p["n_params"] - target) < 1e-9
+    assert p["metric"] is None and p["feasible"] is True
+
+
+def post(d, **body):
+    return d.request("POST", "/v1/plans", body)
+
+
+# --- tests ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16"])
+@pytest.mark.parametrize("method", ["global_magnitude", "lamp"])
+def test_sixteen_bits_at_once(d, dtype, method):
+    analysis, values = model(d, f"weights_{dtype}.safetensors", dtype)
+    for target in TARGETS:
+        r = post(d, analysis=analysis, method=method, sparsity=target)
+        assert r.status == 200, r.body
+        check(r.json, values, method, target)
+        again = d.get(f"/v1/plans/{r.json['id']}")
+        assert again.status == 200 and again.body == r.body
+
+
+@pytest.mark.parametrize("method", ["global_magnitude", "lamp"])
+def test_limits_and_exclusion(d, method):
+    analysis, values = model(d, "weights_BF16.safetensors", "BF16")
+    r = post(d, analysis=analysis, method=method, sparsity=0.6, limits={"min": 0.5, "max": 0.65})
+    assert r.status == 200, r.body
+    check(r.json, values, method, 0.6, low=0.5, high=0.65)
+    assert {t["limit"] for t in r.json["tensors"]} >= {"min"}
+    r = post(d, analysis=analysis, method=method, sparsity=0.6, exclude="q_proj")
+    check(r.json, {n: v for n, v in values.items() if "q_proj" not in n}, method, 0.6)
+    r = post(d, analysis=analysis, method=method, sparsity=0.6, limits={"max": 0.5})
+    assert r.status == 422 and r.json["errors"][0]["pointer"] == "#/sparsity", r.body
+    r = post(d, analysis=analysis, method=method, sparsity=0.5, m=4)
+    assert r.status == 200 and all(t["pruned_of_m"] <= 4 for t in r.json["tensors"])
+
+
+def test_what_weights_are_not(d):
+    analysis, _ = model(d, "weights_BF16.safetensors", "BF16")
+    r = post(d, method="lamp", sparsity=0.5, metrics={"a": {"params": 4}})
+    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/metrics", r.body
+    r = post(d, method="lamp", sparsity=0.5, analysis=analysis, epsilon=0.1)
+    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/epsilon", r.body
+
+
+def test_weights_that_are_not_finite(d):
+    rng = np.random.default_rng(3)
+    stored, values = {}, {}
+    for i in range(3):
+        raw, values[f"model.layers.{i}.mlp.up_proj"] = bf16(rng.standard_normal((20, 30)))
+        stored[f"model.layers.{i}.mlp.up_proj.weight"] = raw
+    stored["model.layers.1.mlp.up_proj.weight"][3, 4] = 0x7FC0
+    write_safetensors(os.path.join(d.root, "nan.safetensors"), stored, {n: "BF16" for n in stored})
+    job, _ = d.analyze("nan.safetensors")
+    r = post(d, analysis=job["result"]["analysis"], method="lamp", sparsity=0.6)
+    assert r.status == 200, r.body
+    assert "no_weights" in [w["code"] for w in r.json["warnings"]]
+    got = {t["name"]: t["sparsity"] for t in r.json["tensors"]}
+    assert got.pop("model.layers.1.mlp.up_proj") == 0.6
+    del values["model.layers.1.mlp.up_proj"]
+    want, _ = brute(values, "lamp", 0.6)
+    for name, x in got.items():
+        assert abs(x - want[name]) < 1e-9
+
+
+def test_comparison_has_no_place_for_it(d):
+    analysis, _ = model(d, "weights_BF16.safetensors", "BF16")
+    r = d.request("POST", "/v1/plans:compare", {"analysis": analysis, "sparsity": 0.5, "plans": [
+        {"method": "uniform"}, {"method": "lamp"}]})
+    assert r.status == 422, r.body
