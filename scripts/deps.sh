@@ -6,6 +6,7 @@ BUILD_PACKAGES="gcc pkg-config meson ninja-build libc6-dev libmicrohttpd-dev lib
 TEST_PACKAGES="clang clang-format libclang-rt-14-dev libcmocka-dev python3 python3-pytest
   python3-numpy python3-venv python3-yaml python3-jsonschema curl git
   zsh fish mandoc"
+CLIENT_PACKAGES="python3-torch mypy"
 ORACLE_PACKAGES="python3-torch python3-scipy python3-pandas python3-sklearn python3-matplotlib
   python3-tqdm python3-pip"
 

@@ -1,0 +1,1245 @@
+"""What the server takes and answers, as types for checkers and editors.
+
+Made by make_types.py from openapi.yaml; do not edit. At run time these are plain dicts, exactly the
+JSON of the server: a member that this version does not know stays in place. Enumerations of
+replies may gain values and are therefore plain str.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Literal, Optional, TypedDict, Union
+
+
+JobId = str
+
+
+# A digest of all tensors, so that equal models have equal ids.
+ModelId = str
+
+
+AnalysisId = str
+
+
+UploadId = str
+
+
+# A digest of the request, its defaults and the rows it is about.
+PlanId = str
+
+
+JobState = str
+
+
+# The client's own keys and values. Keys are of `A-Z a-z 0-9 . _ - /`.
+Labels = Dict[str, str]
+
+
+class LabelChange(TypedDict):
+    """A merge patch (RFC 7396) of the labels; with it there may be 32 at most."""
+    labels: Dict[str, Optional[str]]
+
+
+class SourcePath(TypedDict):
+    # A safetensors file, its index, or a directory that holds one: absolute inside a model root,
+    # or relative to one.
+    path: str
+
+
+class SourceUpload(TypedDict):
+    upload: UploadId
+
+
+# What to read.
+Source = Union[SourcePath, SourceUpload]
+
+
+Time = str
+
+
+class UploadLinks(TypedDict):
+    self: str
+
+
+class Upload(TypedDict):
+    id: UploadId
+    name: str
+    kind: str
+    # Of the body.
+    bytes: int
+    files: int
+    # Of the body.
+    sha256: str
+    created_at: Time
+    # Moves on whenever a job uses it.
+    expires_at: Time
+    links: UploadLinks
+
+
+# Opaque; empty on the last page.
+NextPageToken = str
+
+
+class UploadList(TypedDict):
+    uploads: List[Upload]
+    next_page_token: NextPageToken
+
+
+class FarmsParams(TypedDict, total=False):
+    """Also fit the pooled eigenvalues of equally shaped windows of each matrix (FARMS), so
+    that layers of different shapes compare: columns `farms_*`. A convolution's windows
+    follow from its shape and q. The eigenvalues are kept: another fit of the same windows
+    solves nothing.
+    """
+    # Rows of a window; fewer where the matrix is smaller on either side.
+    rows: int
+    # Columns of a window over its rows. A layer where such a window does not fit gets
+    # `farms_reason` `window_does_not_fit`.
+    q: float
+    # Windows along each side; at most 1000000 eigenvalues in all.
+    windows: int
+    # Where the tail starts; all but xmin_mid need precision double.
+    fit: Literal["xmin_mid", "xmin_peak", "ks"]
+    # `fast` solves a sample of the windows where all would take more than about a second, and
+    # states the standard error. xmin_mid only.
+    mode: Literal["exact", "fast"]
+
+
+class AnalyzeParams(TypedDict, total=False):
+    """Parameters of an analyze job. All filters must agree on a layer for it to be analysed;
+    the others keep a row with status `skipped`.
+    """
+    # Only these layers, by `layer_id` or `longname` (or full tensor name).
+    layers: Optional[List[Union[int, str]]]
+    # Only layers of these types.
+    types: Optional[List[Literal["dense", "embedding", "conv1d", "conv2d", "norm", "bias", "other"]]]
+    # Only layers in whose longname this POSIX extended regular expression is found.
+    include: Optional[str]
+    # Not the layers in whose longname this one is found.
+    exclude: Optional[str]
+    # Skip layers with fewer eigenvalues; null or 0 lifts the limit.
+    min_evals: Optional[int]
+    # Skip layers with more eigenvalues (15000 with compat).
+    max_evals: Optional[int]
+    # Skip layers whose long side is longer (50000 with compat).
+    max_N: Optional[int]
+    # Analyse integer tensors as numbers instead of skipping them.
+    integers: bool
+    # Arithmetic of the eigen-solver; single is faster and less exact.
+    precision: Literal["double", "single"]
+    # Give that version's values where it is wrong, too.
+    compat: Optional[Literal["weightwatcher-0.7.5.5"]]
+    farms: Optional[FarmsParams]
+
+
+class _JobRequest(TypedDict):
+    kind: Literal["analyze"]
+    source: Source
+
+
+class JobRequest(_JobRequest, total=False):
+    params: Optional[AnalyzeParams]
+    labels: Optional[Labels]
+
+
+class Progress(TypedDict):
+    layers_done: int
+    # 0 until the model's header has been read.
+    layers_total: int
+    # Of the estimated floating-point operations.
+    fraction: float
+    # The layer or stage in work, or empty.
+    message: str
+    # Estimated seconds left; null when unknown.
+    eta_s: Optional[float]
+
+
+class JobCache(TypedDict):
+    # Layers whose spectrum was known.
+    hits: int
+    # Eigen-solves done for this job, and nothing else; all windows of a layer count as one.
+    misses: int
+
+
+class JobResult(TypedDict, total=False):
+    """What came of the job, once it has succeeded."""
+    analysis: AnalysisId
+    model: ModelId
+
+
+class JobError(TypedDict):
+    """Why the job failed, in the terms of a problem document. A layer that fails does not fail
+    the job: see the layer's row.
+    """
+    type: str
+    title: str
+    code: str
+    detail: str
+
+
+# null when it has not come to that yet.
+MaybeTime = Optional[str]
+
+
+class JobLinks(TypedDict):
+    self: str
+    cancel: str
+    result: Optional[str]
+
+
+class Job(TypedDict):
+    id: JobId
+    kind: str
+    state: JobState
+    # Why the job failed: `deadline_exceeded`, `out_of_memory`, `worker_crashed`, `input_invalid`,
+    # `not_converged`, `storage_failed`; null otherwise.
+    reason: Optional[str]
+    source: Source
+    # The parameters with every default filled in.
+    params: Dict[str, Any]
+    labels: Labels
+    progress: Progress
+    cache: JobCache
+    # What came of the job, once it has succeeded.
+    result: Optional[JobResult]
+    # Why the job failed, in the terms of a problem document. A layer that fails does not fail the
+    # job: see the layer's row.
+    error: Optional[JobError]
+    created_at: Time
+    started_at: MaybeTime
+    finished_at: MaybeTime
+    # Trace id of the request that made the job: of its `traceparent` (W3C Trace Context), or a
+    # new one. The job outlives the request: link its spans, do not nest them.
+    trace_id: Optional[str]
+    # How often work on the job was begun.
+    attempt: int
+    # Raised by every change of state or labels.
+    version: int
+    links: JobLinks
+
+
+class JobList(TypedDict):
+    jobs: List[Job]
+    next_page_token: NextPageToken
+
+
+class ModelLinks(TypedDict):
+    self: str
+    tensors: str
+    analyses: str
+
+
+class Model(TypedDict):
+    id: ModelId
+    # Last component of the path it was first seen under.
+    name: str
+    format: str
+    # From the model's config.json.
+    model_type: Optional[str]
+    tensors: int
+    # Numbers in all tensors together.
+    parameters: int
+    bytes: int
+    first_seen_at: Time
+    last_seen_at: Time
+    links: ModelLinks
+
+
+class ModelList(TypedDict):
+    models: List[Model]
+    next_page_token: NextPageToken
+
+
+class Means(TypedDict, total=False):
+    """One value for each of the columns that are averaged."""
+    alpha: Optional[float]
+    alpha_weighted: Optional[float]
+    log_alpha_norm: Optional[float]
+    log_norm: Optional[float]
+    log_spectral_norm: Optional[float]
+    stable_rank: Optional[float]
+
+
+class Summary(TypedDict, total=False):
+    """Plain means over the averaged rows, without weights, and counts of rows."""
+    alpha: Optional[float]
+    alpha_weighted: Optional[float]
+    log_alpha_norm: Optional[float]
+    log_norm: Optional[float]
+    log_spectral_norm: Optional[float]
+    stable_rank: Optional[float]
+    median: Means
+    rows_averaged: int
+    # Which rows the means are over.
+    rows_averaged_rule: str
+    rows_total: int
+    rows_success: int
+    rows_failed: int
+    rows_skipped: int
+    skipped_by_reason: Dict[str, int]
+    # Rows with alpha above 6.
+    under_trained: int
+    # Rows with alpha below 2.
+    over_trained: int
+    # Numbers in all tensors of the model.
+    params: int
+    # Tensors in the shards that the model's index does not name.
+    tensors_not_in_index: int
+
+
+class AnalysisLinks(TypedDict):
+    self: str
+    layers: str
+    job: str
+    model: str
+
+
+class Analysis(TypedDict):
+    id: AnalysisId
+    job: JobId
+    model: ModelId
+    labels: Labels
+    # The job's parameters with every default filled in.
+    params: Dict[str, Any]
+    summary: Summary
+    layers_total: int
+    # Raised by every change of the labels.
+    version: int
+    created_at: Time
+    links: AnalysisLinks
+
+
+class AnalysisList(TypedDict):
+    analyses: List[Analysis]
+    next_page_token: NextPageToken
+
+
+class LayerLinks(TypedDict, total=False):
+    """On a single row only."""
+    self: str
+    esd: str
+    analysis: str
+
+
+class Layer(TypedDict, total=False):
+    """One row. W is the N x M matrix (N >= M), sigma its singular values, lambda = sigma
+    squared the eigenvalues of W'W, scaled by 1/2 for convolutions. log10 is the decimal
+    logarithm. Columns keep WeightWatcher's names and meanings. Every member is there unless
+    `columns` selects some.
+    """
+    # Row number, in natural order of names.
+    layer_id: int
+    # Last telling component of longname.
+    name: str
+    # The tensor's name without `.weight`; `name[3]` for expert 3 of a stack.
+    longname: str
+    # The tensor's full name.
+    tensor: str
+    # The block it belongs to (`model.layers.3`), or empty.
+    block: str
+    # From the name: q, k, v, o, qkv, gate, up, gate_up, down, embedding, head, router, expert,
+    # conv, norm, bias, other.
+    role: str
+    # dense, embedding, conv1d, conv2d, norm, bias, other.
+    layer_type: str
+    dtype: str
+    shape: List[int]
+    status: str
+    # Why a row is skipped or failed (`min_evals`, `filtered`, `one_dimension`, `non_finite`,
+    # `alpha_infinite`, `too_few_eigenvalues`, `zero_matrix`, `limit`, `worker_crashed`,
+    # `deadline_exceeded`, and others).
+    reason: Optional[str]
+    # The reason in a sentence.
+    detail: Optional[str]
+    # over-trained (alpha < 2), under-trained (alpha > 6), or empty.
+    warning: str
+    # There is a spectrum.
+    has_esd: bool
+    # Weights that are NaN or infinite.
+    num_nonfinite: Optional[int]
+    # Kolmogorov-Smirnov distance of the power-law fit at the chosen xmin.
+    D: Optional[float]
+    # Short side of the matrix (of one slice of a convolution; with compat, sometimes the long
+    # one).
+    M: Optional[int]
+    # Long side of the matrix (of one slice of a convolution; with compat, sometimes the short
+    # one).
+    N: Optional[int]
+    # Aspect ratio N / M.
+    Q: Optional[float]
+    # Fitted exponent of the eigenvalue density, lambda^-alpha above xmin.
+    alpha: Optional[float]
+    # alpha * log10(lambda_max).
+    alpha_weighted: Optional[float]
+    # Matrix entropy, -sum p ln p / ln(rank) with p = lambda / sum of lambda.
+    entropy: Optional[float]
+    # Largest eigenvalue.
+    lambda_max: Optional[float]
+    # log10 of the sum of lambda^alpha.
+    log_alpha_norm: Optional[float]
+    # log10 of norm.
+    log_norm: Optional[float]
+    # log10 of spectral_norm.
+    log_spectral_norm: Optional[float]
+    # Singular values above sigma_max * N * 2.2e-16.
+    matrix_rank: Optional[int]
+    # Squared Frobenius norm, the sum of the eigenvalues.
+    norm: Optional[float]
+    # Number of eigenvalues, of all slices together, zeros included.
+    num_evals: Optional[int]
+    # Eigenvalues at or above xmin (with compat, -1 where the fit failed).
+    num_pl_spikes: Optional[int]
+    # Singular values at or below sigma_max * N * 2.2e-16.
+    rank_loss: Optional[int]
+    # Kernel positions of a convolution, else 1.
+    rf: Optional[int]
+    # Standard error of alpha, (alpha - 1) / sqrt(size of the tail).
+    sigma: Optional[float]
+    # Largest eigenvalue, the squared spectral norm.
+    spectral_norm: Optional[float]
+    # norm / spectral_norm.
+    stable_rank: Optional[float]
+    # Largest singular value.
+    sv_max: Optional[float]
+    # Smallest singular value (with compat, the largest of the slices' smallest).
+    sv_min: Optional[float]
+    # Eigenvalues below 1e-6.
+    weak_rank_loss: Optional[int]
+    # Largest fitted eigenvalue.
+    xmax: Optional[float]
+    # Start of the fitted tail.
+    xmin: Optional[float]
+    # Hill exponent of the upper half of the spectrum (xmin at its median): steady, and
+    # independent of the scale of the weights. The usual metric of plans.
+    alpha_mid: Optional[float]
+    # Exponent of the tail that fits best among those that start near the peak of the density of
+    # log eigenvalues, as published with AlphaPruning. Depends on the scale of the weights: the
+    # published lower bound compares an eigenvalue with a logarithm.
+    alpha_peak: Optional[float]
+    # The same with the lower bound as it was meant, independent of the scale.
+    alpha_peak_linear: Optional[float]
+    # Mean of the weights.
+    weight_mean: Optional[float]
+    # Variance of the weights (of the population): their mean square less the square of their
+    # mean. What bits are shared out by.
+    weight_var: Optional[float]
+    # Exponent of the pooled eigenvalues of equally shaped windows, with the job's parameter
+    # `farms`; of a convolution the mean over its groups.
+    farms_alpha: Optional[float]
+    # Kolmogorov-Smirnov distance of that fit.
+    farms_D: Optional[float]
+    # Eigenvalues of all windows that were solved, zeros included.
+    farms_num_evals: Optional[int]
+    # Standard error of farms_alpha against all windows, where mode fast solved a sample; else 0.
+    farms_alpha_se: Optional[float]
+    # Why an analysed layer has no farms_alpha although farms was asked for:
+    # `window_does_not_fit`, `too_few`, `all_equal`, `no_candidate`, `unresolved_in_single`,
+    # `not_a_matrix`, `limit`, and others.
+    farms_reason: Optional[str]
+    # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, and others.
+    notes: List[str]
+    # Content digest of the tensor.
+    digest: str
+    # How the spectrum was computed.
+    method: Optional[str]
+    # double or single.
+    precision: Optional[str]
+    # Absolute bound on the error of the unscaled eigenvalues.
+    error_bound: Optional[float]
+    # Kernel of the linear-algebra library that was used.
+    blas_core: Optional[str]
+    # On a single row only.
+    links: LayerLinks
+
+
+# A member of a row.
+LayerColumn = str
+
+
+class LayerList(TypedDict):
+    layers: List[Layer]
+    next_page_token: NextPageToken
+
+
+# A member of a row.
+TensorColumn = str
+
+
+class Tensor(TypedDict, total=False):
+    """Every member is there unless `columns` selects some."""
+    name: str
+    # As the file names it (F32, BF16).
+    dtype: str
+    shape: List[int]
+    # Number of elements.
+    n_params: int
+    # Bytes in the file.
+    nbytes: int
+    # The block it belongs to (`model.layers.3`), or empty.
+    block: str
+    # As in the layers table.
+    role: str
+    # As in the layers table.
+    layer_type: str
+    # Content digest of dtype, shape and bytes.
+    digest: str
+
+
+class TensorList(TypedDict):
+    tensors: List[Tensor]
+    next_page_token: NextPageToken
+
+
+class _Esd(TypedDict):
+    analysis: AnalysisId
+    layer_id: int
+    longname: str
+    # Number of eigenvalues, zeros included.
+    n: int
+    # Kernel positions of a convolution, else 1.
+    n_slices: int
+    # What every eigenvalue was multiplied by; 0.5 for convolutions.
+    factor: float
+    # Ascending.
+    evals: List[float]
+
+
+class Esd(_Esd, total=False):
+    """The eigenvalues of one layer."""
+    # Of the row; a spectrum may be there though the fit failed.
+    status: str
+    # As in the row.
+    alpha: Optional[float]
+    # As in the row.
+    D: Optional[float]
+    # As in the row.
+    sigma: Optional[float]
+    # As in the row.
+    xmin: Optional[float]
+    # As in the row.
+    xmax: Optional[float]
+    # As in the row.
+    num_pl_spikes: Optional[int]
+    # How the spectrum was computed.
+    method: str
+    # double or single.
+    precision: str
+    # Absolute bound on the error of these (multiplied) eigenvalues.
+    error_bound: float
+
+
+class _EsdHistogram(TypedDict):
+    analysis: AnalysisId
+    layer_id: int
+    longname: str
+    # Number of eigenvalues, zeros included.
+    n: int
+    # Kernel positions of a convolution, else 1.
+    n_slices: int
+    # What every eigenvalue was multiplied by; 0.5 for convolutions.
+    factor: float
+    scale: str
+    bins: int
+    # One more than bins, ascending.
+    edges: List[float]
+    counts: List[int]
+    # Share of the counted eigenvalues per unit; times width it sums to 1.
+    density: List[float]
+    # Positive eigenvalues below the first edge (log scale).
+    n_below: int
+    # Zeros, left out on the log scale.
+    n_nonpositive: int
+
+
+class EsdHistogram(_EsdHistogram, total=False):
+    """Eigenvalues counted in bins."""
+    # Of the row; a spectrum may be there though the fit failed.
+    status: str
+    # As in the row.
+    alpha: Optional[float]
+    # As in the row.
+    D: Optional[float]
+    # As in the row.
+    sigma: Optional[float]
+    # As in the row.
+    xmin: Optional[float]
+    # As in the row.
+    xmax: Optional[float]
+    # As in the row.
+    num_pl_spikes: Optional[int]
+    # How the spectrum was computed.
+    method: str
+    # double or single.
+    precision: str
+    # Absolute bound on the error of these (multiplied) eigenvalues.
+    error_bound: float
+
+
+class RunStepsItem(TypedDict):
+    # Value of the step label; null when there is none.
+    step: Optional[str]
+    analysis: AnalysisId
+    created_at: Time
+
+
+class RunLayersItem(TypedDict):
+    longname: str
+    values: List[Optional[float]]
+
+
+class Run(TypedDict):
+    """What has one value of the label. `values` and `mean` have an element per step."""
+    value: str
+    steps: List[RunStepsItem]
+    layers: List[RunLayersItem]
+    # Over the layers that have a value.
+    mean: List[Optional[float]]
+
+
+class Series(TypedDict):
+    metric: str
+    label: str
+    step_label: str
+    series: List[Run]
+    next_page_token: NextPageToken
+
+
+# Numbers of a model's tensors by name, in the order of the model: at least the metric asked for.
+# Norms and biases may be listed without any, to be told whose multiplier they inherit. Blocks and
+# roles are read from the names.
+SentMetrics = Dict[str, Dict[str, Any]]
+
+
+class _SentSpectraItem(TypedDict):
+    name: str
+
+
+class SentSpectraItem(_SentSpectraItem, total=False):
+    # Read from the name when missing; linear where it does not say and has eigs.
+    kind: Literal["linear", "conv2d", "norm", "bias", "embedding", "other"]
+    shape: List[int]
+    # The block it belongs to, where its name does not say.
+    block: str
+    # In any order. For fits that scan (xmin_peak, ks) the squares of their numbers may sum to
+    # 2^30 over all layers. Without them a layer can only inherit a multiplier.
+    eigs: List[float]
+
+
+# Layers in the order of the model, with their eigenvalues (squared singular values), from which
+# exponents are fitted as `fit` says.
+SentSpectra = List[SentSpectraItem]
+
+
+class SpectraFit(TypedDict, total=False):
+    """How exponents come from the eigenvalues of `layers`."""
+    # Where the tail starts: `xmin_mid` at a fixed place (TempBalance's median), `xmin_peak` near
+    # the peak of the density (its fix-finger), `ks` where a power law fits best (goodness-of-
+    # fit).
+    method: Literal["xmin_mid", "xmin_peak", "ks"]
+    # For xmin_mid, the tail starts at eigenvalue floor(n / xmin_pos), from 0.
+    xmin_pos: float
+    # For xmin_mid: the threshold is the first value of the tail, as in the papers' code, or the
+    # one below, as in their text.
+    hill_variant: Literal["code", "paper"]
+    # For xmin_peak, the lower bound as the code has it, or as it is meant.
+    peak_compat: Literal["upstream", "linear"]
+    # Leave out eigenvalues up to `evals_thresh`, unless that is all.
+    filter_zeros: bool
+    evals_thresh: float
+    # Eigenvalues of conv2d layers are multiplied by it; TempBalance's code has 0.5. It moves
+    # lambda_max, norm, alpha_weighted, and xmin_peak.
+    conv_norm: float
+
+
+class ScheduleWindow(TypedDict):
+    """With unit `sliding_window`."""
+    # Of the block, in the order of the layers.
+    index: int
+    scale: float
+
+
+class ScheduleAssign(TypedDict, total=False):
+    """From scores to multipliers, with n units. `linear`: s1 + (s2 - s1) * (s - min) / (max -
+    min); `sqrt`: n * sqrt(s) / sum sqrt(s); `log2` likewise; `rank`: s1 + (s2 - s1) * r / n
+    with r from 0; `sigmoid`: 10^(c * (1 / (1 + exp(-tau * (s - mean))) - 1/2)), where c is
+    sigmoid_max above the mean and else sigmoid_min; `zscore`: 2 / (1 + exp(-tau * z)) with
+    z = (s - mean) / std over the matrices of the same block.
+    """
+    fn: Literal["linear", "sqrt", "log2", "rank", "sigmoid", "zscore"]
+    s1: float
+    s2: float
+    sigmoid_min: float
+    sigmoid_max: float
+    # Default 10 for sigmoid, 4 for zscore.
+    tau: float
+    # Then divide by the mean multiplier over all matrices.
+    normalize: bool
+
+
+class ScheduleRequestLimits(TypedDict, total=False):
+    """Bounds of every multiplier. Where the function or `normalize` makes the mean 1 it stays
+    1: what the bounds take is spread over the others.
+    """
+    min: float
+    max: float
+
+
+class ScheduleExclude(TypedDict, total=False):
+    """Which matrices get no multiplier of their own; before the range is looked at."""
+    # The first matrix. Default true for tempbalance with `metrics`, else false: layers of an
+    # analysis come in the natural order of their names, not in that of the modules.
+    first: bool
+    # The last matrix; default as `first`.
+    last: bool
+    # Those with fewer eigenvalues.
+    min_eigs: int
+    embeddings: bool
+    # The output matrix, by its name; default true unless the last is left out.
+    heads: bool
+    # These layers, and all beneath (`model.layers.0`).
+    names: List[str]
+
+
+class ScheduleRequest(TypedDict, total=False):
+    analysis: AnalysisId
+    metrics: SentMetrics
+    layers: SentSpectra
+    fit: SpectraFit
+    source: Source
+    # The scores stay those of this analysis, whatever the `analysis` or `source`, which is then
+    # not analysed: a loop that freezes its schedule adds this to the same request.
+    freeze_from: Optional[AnalysisId]
+    # Of the training; echoed.
+    step: int
+    # Of the analysis of the source.
+    params: AnalyzeParams
+    # Of the job that analyses the source, and of its analysis.
+    labels: Labels
+    # A numeric column of layers; alpha_mid when missing. With `metrics` any member of theirs;
+    # when missing the first of alpha_mid, alpha, alpha_peak that one of them has. With `layers`
+    # alpha (default), D, alpha_weighted (alphahat), lambda_max (spectral_norm), norm or
+    # stable_rank.
+    metric: str
+    # Sets the defaults of the other members. `tempbalance`: fn linear from 0.5 to 1.5, unit
+    # matrix; `modelbalancing`: fn sigmoid, unit block; `llr`: fn linear from 1 to 5, outside max;
+    # `alphadecay`: fn linear from 0.67 to 3, tune weight_decay.
+    method: Literal["tempbalance", "modelbalancing", "llr", "alphadecay"]
+    # Learning rate of multiplier 1; without it replies have multipliers only.
+    base_lr: float
+    # Weight decay of multiplier 1.
+    base_weight_decay: float
+    # What gets a multiplier. `matrix`: each; `block`: all of a block, whose score is the mean
+    # over its matrices; `layer`: each, that of its block times s1 to s2, linearly in its score
+    # within the block; `sliding_window`: one block `window.scale`, the others 1.
+    unit: Literal["matrix", "block", "layer", "sliding_window"]
+    window: ScheduleWindow
+    # What the multiplier is applied to.
+    tune: Literal["lr", "weight_decay", "both"]
+    assign: ScheduleAssign
+    # Bounds of every multiplier. Where the function or `normalize` makes the mean 1 it stays 1:
+    # what the bounds take is spread over the others.
+    limits: ScheduleRequestLimits
+    exclude: ScheduleExclude
+    # Who takes over the multiplier of a matrix. `name`: a BatchNorm that of its convolution (bn1
+    # of conv1), a bias that of its matrix; `order`: moreover a norm that of the matrix before it;
+    # `block`: all of a block that has none of its own the mean of its block (default for unit
+    # block); `none`.
+    norm_binding: Literal["none", "name", "order", "block"]
+    # What left-out embeddings and heads get, 1 or the largest multiplier.
+    outside: Literal["base", "max"]
+    # `reference`: as the papers' code when every score is the same (`s2` instead of 1), and with
+    # eigenvalues of 0 among `layers` (they count when the middle is looked for).
+    compat: Literal["safe", "reference"]
+
+
+class _ScheduleFit(TypedDict):
+    method: str
+    filter_zeros: bool
+    # Null without `filter_zeros`.
+    evals_thresh: Optional[float]
+    conv_norm: float
+
+
+class ScheduleFit(_ScheduleFit, total=False):
+    """As used for eigenvalues sent along."""
+    xmin_pos: float
+    hill_variant: str
+    peak_compat: str
+
+
+class _ScheduledLayer(TypedDict):
+    # The longname of a row; as sent.
+    name: str
+    # Why it has no multiplier of its own.
+    excluded: Optional[str]
+    # 1 where nothing says otherwise.
+    multiplier: float
+    # Null without `base_lr`.
+    lr: Optional[float]
+    # Null without `base_weight_decay`.
+    weight_decay: Optional[float]
+
+
+class ScheduledLayer(_ScheduledLayer, total=False):
+    # The whole name of the parameter.
+    tensor: str
+    block: str
+    role: str
+    n_eigs: Optional[float]
+    # The metric.
+    score: Optional[float]
+    # The largest eigenvalue, sigma_max^2.
+    lambda_max: Optional[float]
+    # Sum of the eigenvalues, the column norm.
+    fro2: Optional[float]
+    # The column alpha.
+    alpha: Optional[float]
+    # The column D.
+    D: Optional[float]
+    # The column alpha_weighted.
+    alphahat: Optional[float]
+    # Whose multiplier it has.
+    inherits: Optional[str]
+
+
+class _Schedule(TypedDict):
+    metric: str
+    method: str
+    unit: str
+    tune: str
+    # As used, with the defaults.
+    assign: ScheduleAssign
+    # Every score is the same; every multiplier is 1 (unless `compat` says else).
+    degenerate_range: bool
+    layers: List[ScheduledLayer]
+    # Whose multiplier a layer inherits, a matrix or a block or `max`.
+    bindings: Dict[str, str]
+    warnings: List[str]
+
+
+class Schedule(_Schedule, total=False):
+    analysis: AnalysisId
+    # The job that analysed the source.
+    job: JobId
+    step: int
+    freeze_from: AnalysisId
+    window: ScheduleWindow
+    norm_binding: str
+    compat: str
+    base_lr: Optional[float]
+    base_weight_decay: Optional[float]
+    # Of the layers; what first, last and norm_binding order go by.
+    order: str
+    # How a convolution became a spectrum.
+    matrix_convention: Optional[str]
+    # Of the fits to eigenvalues sent along.
+    precision: str
+    # As used for eigenvalues sent along.
+    fit: ScheduleFit
+    # Matrices with a multiplier of their own.
+    n_scheduled: int
+    n_units: int
+    # Of the scores of the units.
+    alpha_mean: Optional[float]
+    # Standard deviation of the scores (of the population): how unbalanced the model is.
+    alpha_std: Optional[float]
+
+
+class _ExpertsRequest(TypedDict):
+    # Experts of all blocks together.
+    total: int
+
+
+class ExpertsRequest(_ExpertsRequest, total=False):
+    analysis: AnalysisId
+    metrics: SentMetrics
+    layers: SentSpectra
+    fit: SpectraFit
+    source: Source
+    # Of the analysis of the source.
+    params: AnalyzeParams
+    # Of the job that analyses the source, and of its analysis.
+    labels: Labels
+    # A numeric column of layers; alpha_mid when missing. With `metrics` any member of theirs;
+    # when missing the first of alpha_mid, alpha, alpha_peak that one of them has.
+    metric: str
+    beta: float
+    # Of every block; set aside first. Rounding alphalora knows none.
+    minimum: int
+    # `alphalora`: as its code, round half to even and let one block take the whole correction of
+    # the sum.
+    rounding: Literal["largest_remainder", "alphalora"]
+
+
+class ExpertsBlocksItem(TypedDict):
+    block: str
+    # Matrices that the score is the mean of.
+    tensors: int
+    score: float
+    # score^beta, divided by the sum of all.
+    share: float
+    experts: int
+    # Experts active per token, as AlphaLoRA sets it.
+    top_k: int
+
+
+class _Experts(TypedDict):
+    metric: str
+    total: int
+    beta: float
+    minimum: int
+    rounding: str
+    # In the order of the model.
+    blocks: List[ExpertsBlocksItem]
+    warnings: List[str]
+
+
+class Experts(_Experts, total=False):
+    analysis: AnalysisId
+    # The job that analysed the source.
+    job: JobId
+
+
+Share = float
+
+
+# `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
+# dense, the last tensor keeps 20 %. `er`, `erk`: Erdős–Rényi densities by shape. `atp`: a ramp
+# over the depth. `owl`: blocks with more outliers stay denser; `dlp`: blocks with a smaller score
+# do. `alphaq`: bit widths instead of sparsities.
+PlanMethod = str
+
+
+class PlanRequestLimitsTensorsValue(TypedDict, total=False):
+    min: Share
+    max: Share
+
+
+class PlanRequestLimits(TypedDict, total=False):
+    """Of every tensor's sparsity."""
+    min: Share
+    max: Share
+    # Tensors with limits of their own.
+    tensors: Dict[str, PlanRequestLimitsTensorsValue]
+
+
+class BitsRule(TypedDict, total=False):
+    """How bits are shared out; every member has a default."""
+    # Ascending; by default 2, 3, 4 and 8.
+    candidates: List[int]
+    # Of the bits, at most; not below the smallest candidate.
+    average: float
+    # How much the exponent counts; 0 leaves the variance alone.
+    gamma: float
+    # What the average is taken over; upstream has matrices.
+    over: Literal["matrices", "parameters"]
+
+
+class PlanRequest(TypedDict, total=False):
+    """Either `analysis` or `metrics`. A member that the method does not take is refused."""
+    analysis: AnalysisId
+    # Tensors by name, each with its numbers.
+    metrics: Dict[str, Dict[str, Any]]
+    method: PlanMethod
+    # The target, over the tensors that take part.
+    sparsity: Share
+    # A numeric column of layers, or a member of `metrics`. Default for owl: outlier_ratio, for
+    # dlp: score.
+    metric: str
+    # alphapruning: ratios lie between 1 − epsilon and 1 + epsilon times a common factor
+    # (multiplicative), or that far around the target (additive).
+    epsilon: Share
+    # Whose metric counts: the mean of the block's tensors, each tensor's own, or the block's and
+    # then, by inner_epsilon, each tensor's within it.
+    mapping: Literal["block_wise", "per_matrix", "mixed"]
+    # Of the mapping mixed; a third of epsilon by default.
+    inner_epsilon: Share
+    mode: Literal["multiplicative", "additive"]
+    # prune takes more from a larger metric. low_rank is for factorisations, and takes more from a
+    # smaller one (a heavy tail); sparsity is the share of weights that the factors save, and
+    # tensors have a rank.
+    direction: Literal["prune", "low_rank"]
+    # linear makes the metric alpha_peak mean alpha_peak_linear.
+    peak_compat: Literal["upstream", "linear"]
+    # atp: the step from block to block. By default half of what keeps all ratios between 0 and 1;
+    # upstream searches it by perplexity.
+    beta: Share
+    # owl (0.16) and dlp (0.3); the range of ratios, twice the Λ or α of the papers.
+    width: Share
+    # owl and dlp with an analysis; each tensor's outlier ratio or score.
+    stats: Dict[str, float]
+    # Of every tensor's sparsity.
+    limits: PlanRequestLimits
+    # What takes no part, by a POSIX extended regular expression or by names.
+    exclude: Union[str, List[str]]
+    # N:M: every tensor loses a whole number of each m weights, which is its own (mixed N:m).
+    m: int
+    # alphaq, which takes no sparsity, limits or m.
+    bits: BitsRule
+
+
+class BitsPlanParams(TypedDict):
+    bits: BitsRule
+    peak_compat: str
+
+
+class BitsPlanBlocksItem(TypedDict):
+    block: Optional[str]
+    n_tensors: int
+    # The mean over its tensors.
+    metric: Optional[float]
+    params: int
+    # For each weight.
+    bits: float
+
+
+class BitsPlanTensorsItem(TypedDict):
+    name: str
+    block: Optional[str]
+    role: str
+    metric: Optional[float]
+    params: int
+    weight_var: float
+    bits: int
+    loss: float
+
+
+class PlanWarning(TypedDict):
+    code: str
+    detail: str
+
+
+class _BitsPlanLinks(TypedDict):
+    self: str
+
+
+class BitsPlanLinks(_BitsPlanLinks, total=False):
+    analysis: str
+
+
+class BitsPlan(TypedDict):
+    """Bit widths by alphaq. A tensor of b bits costs (median(alpha) / alpha)^gamma · variance
+    · 4^−b, and the sum of that is as small as the average allows but for the last bits that
+    do not fit.
+    """
+    id: PlanId
+    # null when metrics were sent.
+    analysis: Optional[str]
+    method: str
+    metric: str
+    params: BitsPlanParams
+    target_bits: float
+    # The average over what was asked for, matrices or parameters; at most the target.
+    achieved_bits: float
+    # The average over parameters, whatever was asked for.
+    bits_per_weight: float
+    # The sum over tensors.
+    loss: float
+    # What no allocation of this average is below.
+    bound: float
+    n_params: int
+    n_params_total: int
+    feasible: bool
+    # In order of depth.
+    blocks: List[BitsPlanBlocksItem]
+    # In natural order of names.
+    tensors: List[BitsPlanTensorsItem]
+    warnings: List[PlanWarning]
+    links: BitsPlanLinks
+
+
+class PlanRange(TypedDict):
+    min: Share
+    max: Share
+
+
+class _PlanParams(TypedDict):
+    limits: PlanRange
+
+
+class PlanParams(_PlanParams, total=False):
+    """What was asked for, with defaults; what the method takes."""
+    mapping: str
+    mode: str
+    direction: str
+    epsilon: Share
+    inner_epsilon: Share
+    peak_compat: str
+    width: Share
+    beta: Share
+    m: int
+
+
+class PlanBlock(TypedDict):
+    # null for a tensor that is in no block.
+    block: Optional[str]
+    n_tensors: int
+    # The mean over its tensors; for owl and dlp by number of weights.
+    metric: Optional[float]
+    params: int
+    sparsity: Share
+
+
+class _PlanTensor(TypedDict):
+    # The longname, or as sent.
+    name: str
+    block: Optional[str]
+    role: str
+    metric: Optional[float]
+    params: int
+    sparsity: Share
+    # The limit that it is at.
+    limit: Optional[str]
+
+
+class PlanTensor(_PlanTensor, total=False):
+    # N:M plans only; how many of each m weights go.
+    pruned_of_m: int
+    # N:M plans only; how many of each m weights stay, the N of N:M as papers write it (2:4 keeps
+    # two of four). m − pruned_of_m.
+    kept_of_m: int
+    # direction low_rank only; the rank of a factorisation with no more than the weights that
+    # stay, ⌊(1 − sparsity) · m n / (m + n)⌋ for an m × n matrix (inputs and kernel of a
+    # convolution together are n), at least 1. null when nothing is removed, or no shape was sent.
+    rank: Optional[int]
+
+
+class _PlanLinks(TypedDict):
+    self: str
+
+
+class PlanLinks(_PlanLinks, total=False):
+    analysis: str
+
+
+class Plan(TypedDict):
+    id: PlanId
+    # null when metrics were sent.
+    analysis: Optional[str]
+    method: PlanMethod
+    # What was read; null for a method without.
+    metric: Optional[str]
+    params: PlanParams
+    target_sparsity: Share
+    # Of the plan's tensors together; the target but for rounding, or for N:M steps.
+    achieved_sparsity: Share
+    # Of all tensors of the model, those included that take no part.
+    model_sparsity: Share
+    # Weights of the plan's tensors.
+    n_params: int
+    # Weights of all tensors.
+    n_params_total: int
+    # Always true; a target that cannot be met is refused.
+    feasible: bool
+    # The targets that these limits allow.
+    feasible_range: PlanRange
+    # In order of depth.
+    blocks: List[PlanBlock]
+    # In natural order of names.
+    tensors: List[PlanTensor]
+    warnings: List[PlanWarning]
+    links: PlanLinks
+
+
+class _PlanCompareRequest(TypedDict):
+    sparsity: Share
+
+
+class PlanCompareRequest(_PlanCompareRequest, total=False):
+    """What all plans share, and the plans. Exactly one of `analysis` and `metrics`."""
+    analysis: AnalysisId
+    # As for one plan; with a member for each metric that is compared.
+    metrics: Dict[str, Dict[str, Any]]
+    # As for one plan.
+    limits: Dict[str, Any]
+    # As for one plan.
+    exclude: Union[str, List[str]]
+    plans: List[Dict[str, Any]]
+
+
+class PlanComparisonPlansItemLinks(TypedDict):
+    self: str
+
+
+class PlanComparisonPlansItem(TypedDict):
+    name: str
+    id: PlanId
+    method: PlanMethod
+    metric: Optional[str]
+    achieved_sparsity: Share
+    # The least ratio of a block.
+    min: Share
+    # The greatest.
+    max: Share
+    links: PlanComparisonPlansItemLinks
+
+
+class PlanComparisonLeftOutItem(TypedDict):
+    name: str
+    reason: str
+
+
+class PlanComparisonBlocksItem(TypedDict):
+    # null for a tensor that is in no block.
+    block: Optional[str]
+    # A ratio for each of `plans`.
+    sparsity: List[Share]
+    # Between the least and the greatest of them.
+    range: Share
+
+
+class PlanComparisonCorrelationsItem(TypedDict):
+    a: str
+    b: str
+    spearman: Optional[float]
+    kendall: Optional[float]
+
+
+class PlanComparisonDisagreementsItem(TypedDict):
+    block: Optional[str]
+    range: Share
+    # The plan with the least ratio.
+    least: str
+    # And with the greatest.
+    most: str
+
+
+class PlanComparison(TypedDict):
+    # null when metrics were sent.
+    analysis: Optional[str]
+    sparsity: Share
+    plans: List[PlanComparisonPlansItem]
+    # Plans of the usual set that cannot be had here.
+    left_out: List[PlanComparisonLeftOutItem]
+    # In order of depth.
+    blocks: List[PlanComparisonBlocksItem]
+    # One for each pair of plans, over blocks.
+    correlations: List[PlanComparisonCorrelationsItem]
+    # The blocks of the largest ranges, largest first.
+    disagreements: List[PlanComparisonDisagreementsItem]
+
+
+class _ProblemErrorsItem(TypedDict):
+    detail: str
+
+
+class ProblemErrorsItem(_ProblemErrorsItem, total=False):
+    # JSON pointer into the body, as a URI fragment.
+    pointer: str
+    # Name of a query parameter or of a header.
+    parameter: str
+
+
+class _Problem(TypedDict):
+    # Stable URI of the kind of problem.
+    type: str
+    title: str
+    status: int
+    detail: str
+    # Kind of the problem. There may be more, one day.
+    code: str
+    # The request id, as in X-Request-Id.
+    instance: str
+
+
+class Problem(_Problem, total=False):
+    errors: List[ProblemErrorsItem]

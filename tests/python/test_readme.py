@@ -1,0 +1,21 @@
+"""The examples of clients/python/README.md, as they stand there."""
+
+import os
+import re
+import shutil
+
+from conftest import EXAMPLE, TOP
+
+
+def blocks(language):
+    with open(os.path.join(TOP, "clients/python/README.md")) as f:
+        return re.findall(rf"^<!-- tested -->\n```{language}\n(.*?)^```$", f.read(), re.M | re.S)
+
+
+def test_examples_of_the_client(daemon, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLE, tmp_path)
+    (first, *_) = blocks("python")
+    exec(first.replace("8437", str(daemon.port)), {})
+    out = capsys.readouterr().out
+    assert "model.layers.0.mlp.gate_proj" in out
