@@ -99,7 +99,8 @@ struct job_view jobs_view(const struct job *j)
     if (job_state_final(j->rec.state))
         return v;
     if (j->flops_total > 0) {
-        v.fraction = j->flops_done / j->flops_total;
+        /* What is done was added up in another order than the total: the last bits may differ. */
+        v.fraction = left > 0 ? j->flops_done / j->flops_total : 1;
         v.eta_s = sched_eta_s(j->svc->sched, left > 0 ? left : 0);
     }
     v.message = label ? label : j->stage ? j->stage : "";
