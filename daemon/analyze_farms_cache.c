@@ -98,6 +98,7 @@ struct row_message {
     struct analyze *a;
     size_t row;
     struct buf bytes;
+    bool stored;
 };
 
 static void row_call(struct analyze *a, size_t row, void (*run)(void *arg, void *state),
@@ -162,12 +163,15 @@ static void keep_pool_run(void *arg, void *state)
 {
     struct row_message *k = arg;
     const struct row_farms *f = &k->a->farms->row[k->row];
+    uint64_t room = k->a->job->svc->config->windows_cache_bytes;
     size_t len = farms_pool_bytes(&f->plan);
+    struct store *st = job_store(state);
     const void *map = NULL;
 
-    if (memfd_map_sealed(f->pool_fd, len, &map, NULL) < 0)
+    if (len > room || memfd_map_sealed(f->pool_fd, len, &map, NULL) < 0)
         return;
-    (void)store_cache_put(job_store(state), CACHE_WINDOWS, &f->windows_key, map, len, NULL);
+    k->stored = store_cache_put(st, CACHE_WINDOWS, &f->windows_key, map, len, NULL) == 0 &&
+                store_cache_trim(st, CACHE_WINDOWS, room, NULL) == 0;
     (void)munmap((void *)(uintptr_t)map, len);
 }
 
@@ -178,7 +182,7 @@ static void keep_pool_done(void *arg, const struct err *group_err)
     if (group_err)
         log_warn("windows could not be cached: %s", group_err->text);
     if (!k->a->job->ended)
-        analyze_farms_pool_kept(k->a, k->row, !group_err);
+        analyze_farms_pool_kept(k->a, k->row, k->stored && !group_err);
     row_message_free(k);
 }
 

@@ -11,24 +11,25 @@ struct config {
     char *state_dir;
     char *model_root[CONFIG_ROOTS_MAX]; /* absolute, without trailing slash */
     size_t n_model_roots;
-    char *output_root;          /* or NULL */
-    unsigned workers;           /* 0 on the command line = number of processors */
-    bool auth_token;            /* --auth token */
-    uint64_t memory_limit;      /* bytes for all workers together */
-    char *blas_core;            /* OPENBLAS_CORETYPE for workers, or NULL = choose */
-    uint64_t body_limit;        /* JSON request body, bytes; 1 MiB */
-    unsigned connection_limit;  /* 4096 */
-    unsigned per_ip_limit;      /* 64; loopback and unix sockets exempt */
-    unsigned request_timeout_s; /* header + body must arrive within; 60 */
-    unsigned idle_timeout_s;    /* 30 */
-    uint64_t queue_limit;       /* unfinished jobs; 10000 */
-    uint64_t disk_low_bytes;    /* refuse new jobs below this much free space; 64 MiB */
-    unsigned deadline_base_s;   /* 60: deadline = base + 20 x estimate */
-    uint64_t reply_cache_bytes; /* finished replies kept in memory; 64 MiB; 0 = none */
-    uint64_t upload_limit;      /* bytes of one upload; 1 TiB */
-    uint64_t upload_quota;      /* of all uploads together; 0 = what the disk holds */
-    unsigned upload_ttl_s;      /* an unused upload is kept so long; 7 days */
-    char *allowed_hosts;        /* comma-separated extra Host names, or NULL */
+    char *output_root;            /* or NULL */
+    unsigned workers;             /* 0 on the command line = number of processors */
+    bool auth_token;              /* --auth token */
+    uint64_t memory_limit;        /* bytes for all workers together */
+    char *blas_core;              /* OPENBLAS_CORETYPE for workers, or NULL = choose */
+    uint64_t body_limit;          /* JSON request body, bytes; 1 MiB */
+    unsigned connection_limit;    /* 4096 */
+    unsigned per_ip_limit;        /* 64; loopback and unix sockets exempt */
+    unsigned request_timeout_s;   /* header + body must arrive within; 60 */
+    unsigned idle_timeout_s;      /* 30 */
+    uint64_t queue_limit;         /* unfinished jobs; 10000 */
+    uint64_t disk_low_bytes;      /* refuse new jobs below this much free space; 64 MiB */
+    unsigned deadline_base_s;     /* 60: deadline = base + 20 x estimate */
+    uint64_t reply_cache_bytes;   /* finished replies kept in memory; 64 MiB; 0 = none */
+    uint64_t windows_cache_bytes; /* eigenvalues of windows kept on disk; 4 GiB; 0 = none */
+    uint64_t upload_limit;        /* bytes of one upload; 1 TiB */
+    uint64_t upload_quota;        /* of all uploads together; 0 = what the disk holds */
+    unsigned upload_ttl_s;        /* an unused upload is kept so long; 7 days */
+    char *allowed_hosts;          /* comma-separated extra Host names, or NULL */
 };
 
 void config_done(struct config *c);

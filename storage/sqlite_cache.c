@@ -187,6 +187,63 @@ static int cache_put(struct store *base, enum cache_kind kind, const struct dige
     return sql_run(&s->cache, st, err);
 }
 
+/* Bytes of all values of a kind. */
+static int kind_bytes(struct sqlite_store *s, enum cache_kind kind, uint64_t *out, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->cache, "SELECT ifnull(sum(size), 0) FROM results WHERE kind=?", err);
+    int r;
+
+    if (!st)
+        return s->cache.failure;
+    sql_bind_int(st, 1, kind);
+    r = sql_next(&s->cache, st, err);
+    if (r == 1)
+        *out = sql_u64(st, 0);
+    return r < 0 ? r : 0;
+}
+
+/* The value of a kind that was not used for longest. ERR_NOT_FOUND. */
+static int oldest(struct sqlite_store *s, enum cache_kind kind, struct digest *key, uint64_t *size,
+                  struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(
+        &s->cache,
+        "SELECT key, size FROM results WHERE kind=? ORDER BY last_used_ms, rowid LIMIT 1", err);
+    int r;
+
+    if (!st)
+        return s->cache.failure;
+    sql_bind_int(st, 1, kind);
+    r = sql_next(&s->cache, st, err);
+    if (r < 0)
+        return r;
+    if (r == 0 || sqlite3_column_bytes(st, 0) != DIGEST_LEN)
+        return err_set(err, ERR_NOT_FOUND, "not in the cache");
+    memcpy(key->b, sqlite3_column_blob(st, 0), DIGEST_LEN);
+    *size = sql_u64(st, 1);
+    return 0;
+}
+
+static int cache_trim(struct store *base, enum cache_kind kind, uint64_t bytes, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    uint64_t have = 0, size = 0;
+    int r = kind_bytes(s, kind, &have, err);
+
+    while (r == 0 && have > bytes) {
+        struct digest key;
+
+        r = oldest(s, kind, &key, &size, err);
+        if (r == 0)
+            forget(s, kind, &key);
+        have -= size < have ? size : have;
+    }
+    return r;
+}
+
 struct sweep {
     struct sqlite_store *s;
     enum cache_kind kind;
@@ -355,6 +412,7 @@ const struct store_cache_ops sqlite_cache_ops = {
     .find = cache_find,
     .known = cache_known,
     .put = cache_put,
+    .trim = cache_trim,
     .put_rows = rows_put,
     .get_rows = rows_get,
     .find_row = rows_find,

@@ -420,6 +420,11 @@ int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *
     return s->ops->cache->put(s, kind, key, bytes, len, err);
 }
 
+int store_cache_trim(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err)
+{
+    return s->ops->cache->trim(s, kind, bytes, err);
+}
+
 int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
                    size_t count, struct err *err)
 {

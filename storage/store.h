@@ -380,6 +380,10 @@ bool store_cache_known(struct store *s, enum cache_kind kind, const struct diges
 int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
                     const void *bytes, size_t len, struct err *err);
 
+/* Forget the values of this kind that were not used for longest, until the others take at most
+ * `bytes`. */
+int store_cache_trim(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err);
+
 /* Rows of one analysis, by content key. Putting rows that exist replaces them. */
 int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
                    size_t count, struct err *err);

@@ -85,6 +85,7 @@ struct store_cache_ops {
     bool (*known)(struct store *s, enum cache_kind kind, const struct digest *key);
     int (*put)(struct store *s, enum cache_kind kind, const struct digest *key, const void *bytes,
                size_t len, struct err *err);
+    int (*trim)(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err);
     int (*put_rows)(struct store *s, const struct digest *key, const struct layer_row *row,
                     size_t count, struct err *err);
     int (*get_rows)(struct store *s, const struct digest *key, uint64_t first, size_t limit,

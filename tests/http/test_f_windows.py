@@ -136,6 +136,18 @@ def test_lost_or_damaged_windows_are_solved_again(d):
     assert job["cache"]["misses"] == 0
 
 
+@pytest.mark.parametrize("limit, kept", [(0, 0), (24 + 8 * 144 * 400, 1), (10 ** 6, 2)])
+def test_limit_on_disk(tmp_path, root, expected, limit, kept):
+    with Daemon(str(tmp_path), "--windows-cache", str(limit), root=root) as d:
+        job, rows = d.analyze("two.safetensors", ASK)
+        assert job["cache"]["misses"] == 4 and farms_of(rows) == expected
+        assert len(blobs(d)) == kept
+        job, _ = d.analyze("two.safetensors", {"farms": dict(ASK["farms"], fit="ks")})
+        assert job["cache"]["misses"] == 2 - kept
+        assert len(blobs(d)) == kept
+        assert d.analyze("two.safetensors", ASK)[0]["cache"]["misses"] == 0
+
+
 def test_jobs_at_the_same_time_share_their_windows(d, expected):
     first = start(d)
     others = [d.submit("two.safetensors", p, wait=0).json["id"]

@@ -182,6 +182,44 @@ static void values_inline_and_in_files(void **state)
     store_close(s);
 }
 
+/* What was not used for longest goes, of one kind only. */
+static void trimmed(void **state)
+{
+    struct store *s = open_store(1000);
+    struct digest one = key_of(1), fit = key_of(9);
+    uint64_t wal, cache, blobs = 0;
+    char value[3000] = {0};
+    struct buf b = BUF_INIT;
+
+    (void)state;
+    assert_int_equal(store_begin(s, NULL), 0);
+    assert_int_equal(store_cache_put(s, CACHE_FIT, &fit, value, 3000, NULL), 0);
+    for (uint8_t k = 1; k <= 4; k++) {
+        struct digest key = key_of(k);
+
+        assert_int_equal(store_cache_put(s, CACHE_WINDOWS, &key, value, k == 2 ? 500 : 3000, NULL),
+                         0);
+    }
+    assert_int_equal(store_cache_put(s, CACHE_WINDOWS, &one, value, 3000, NULL), 0); /* anew */
+    assert_int_equal(store_cache_trim(s, CACHE_WINDOWS, 9500, NULL), 0);
+    assert_true(store_cache_known(s, CACHE_WINDOWS, &one));
+    assert_int_equal(store_cache_trim(s, CACHE_WINDOWS, 6100, NULL), 0);
+    assert_int_equal(store_commit(s, NULL), 0);
+    for (uint8_t k = 1; k <= 4; k++) {
+        struct digest key = key_of(k);
+
+        assert_int_equal(store_cache_known(s, CACHE_WINDOWS, &key), k == 1 || k == 4);
+    }
+    assert_int_equal(store_sizes(s, &wal, &cache, &blobs, NULL), 0);
+    assert_int_equal(blobs, 9000);
+    assert_int_equal(store_cache_trim(s, CACHE_WINDOWS, 0, NULL), 0);
+    assert_int_equal(store_cache_trim(s, CACHE_WINDOWS, 0, NULL), 0);
+    assert_int_equal(store_cache_find(s, CACHE_WINDOWS, &one, &b, NULL), ERR_NOT_FOUND);
+    assert_int_equal(store_cache_find(s, CACHE_FIT, &fit, &b, NULL), 0);
+    buf_done(&b);
+    store_close(s);
+}
+
 static void files_and_rows(void **state)
 {
     struct store *s = open_store(0);
@@ -718,6 +756,7 @@ int main(void)
         STORE_TEST(paging),
         STORE_TEST(labels),
         STORE_TEST(values_inline_and_in_files),
+        STORE_TEST(trimmed),
         STORE_TEST(files_and_rows),
         STORE_TEST(rollback_undoes_both),
         STORE_TEST(analyses),
