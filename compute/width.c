@@ -12,6 +12,9 @@
 /* Two passes are enough for ratios that meet the target within the limits. */
 #define PASSES_MAX 1000
 
+/* Of a step, and a little: one that brings the sum no closer is not taken for its rounding. */
+#define HALF (0.5 + 1e-9)
+
 struct place {
     size_t group;
     uint64_t least, most, now; /* widths kept */
@@ -101,7 +104,7 @@ static bool widen(const struct width_group *g, struct place *p, size_t n, double
         const struct width_group *group = &g[p[i].group];
         double size = step_up(group, &p[i]);
 
-        if (p[i].now < p[i].most && size / 2 < *missing) {
+        if (p[i].now < p[i].most && size * HALF < *missing) {
             p[i].now = next_width(group, p[i].now);
             *missing -= size;
             any = true;
@@ -119,7 +122,7 @@ static bool narrow(const struct width_group *g, struct place *p, size_t n, doubl
         uint64_t before = width_before(group, p[i].now);
         double size = (double)(p[i].now - before) * group->cost;
 
-        if (p[i].now > p[i].least && size / 2 < -*missing) {
+        if (p[i].now > p[i].least && size * HALF < -*missing) {
             p[i].now = before;
             *missing += size;
             any = true;
@@ -151,7 +154,7 @@ static int repair(const struct width_group *g, struct place *p, size_t n, double
         continue;
     for (int pass = 0; pass < PASSES_MAX && missing > 0 && widen(g, p, n, &missing); pass++)
         continue;
-    if (fabs(missing) > largest / 2 * (1 + 1e-9))
+    if (fabs(missing) > largest * (HALF + 1e-9))
         return err_set(err, ERR_LIMIT,
                        "with whole widths within the limits, the target is missed by %.0f weights",
                        fabs(missing));

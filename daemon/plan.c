@@ -1,5 +1,6 @@
 /* plan.c: see plan.h. */
 #include "daemon/plan_bits.h"
+#include "daemon/plan_width.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@ void plan_done(struct plan *p)
     free(p->own_block);
     free(p->sparsity);
     free(p->pruned);
+    free(p->group);
+    free(p->group_of);
     free(p->bits);
     free(p->loss);
     memset(p, 0, sizeof *p);
@@ -136,6 +139,8 @@ static int choose(struct plan *p, struct err *err)
     }
     r = check_all_met(&x, err);
     exclusion_done(&x);
+    if (r == 0 && p->n > 0 && p->ask->structure.multiple)
+        r = plan_width_choose(p, err);
     if (r == 0 && p->n == 0)
         r = err_set_at(err, ERR_INVALID, p->ask->exclude ? "/exclude" : "/analysis",
                        "no tensor is left to plan for");
@@ -378,7 +383,7 @@ static int solve(struct plan *p, struct plan_weights *weights, struct err *err)
                                 : allocate(p->unit, p->n, &p->ask->opt, p->sparsity, &p->info, err);
 
     if (r == 0)
-        r = whole_steps(p, err);
+        r = p->group ? plan_width_solve(p, err) : whole_steps(p, err);
     if (r == ERR_LIMIT && !*err->pointer) {
         char text[ERR_TEXT_MAX];
 

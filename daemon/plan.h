@@ -7,7 +7,15 @@
 #include "daemon/plan_weights.h"
 
 /* Part of every plan's id: raise it when a plan may differ in a bit. */
-#define PLAN_VERSION 3
+#define PLAN_VERSION 5
+
+/* Matrices that lose the same channels together: see plan_width.h. */
+struct plan_group {
+    bool attention;
+    uint64_t of, kept; /* heads (of keys and values), or neurons */
+    double cost;       /* weights for each */
+    size_t n, tensor[4];
+};
 
 struct plan {
     const struct plan_ask *ask; /* borrowed, as the rows are */
@@ -20,6 +28,9 @@ struct plan {
     bool *own_block;            /* n_blocks: it is such a tensor */
     double *sparsity;           /* n */
     unsigned *pruned;           /* n, of ask->m; or NULL */
+    struct plan_group *group;   /* n_groups; or NULL */
+    size_t n_groups, *group_of; /* n */
+    size_t n_outside;           /* tensors that are in no group */
     unsigned *bits;             /* n: bit widths instead of sparsities; or NULL */
     double *loss;               /* n, with bits */
     struct bits_summary bits_summary;

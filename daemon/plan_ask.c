@@ -3,6 +3,7 @@
 
 #include "daemon/member.h"
 #include "daemon/plan_bits.h"
+#include "daemon/plan_width.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,12 +45,25 @@ static const struct member {
     const char *name;
     unsigned methods;
 } members[] = {
-    {"analysis", ANY},   {"metrics", ANY},     {"source", ANY},
-    {"method", ANY},     {"sparsity", SHARES}, {"limits", SHARES},
-    {"exclude", ANY},    {"m", SHARES},        {"metric", ALPHA | OUTLIERS | BITS},
-    {"epsilon", ALPHA},  {"mapping", ALPHA},   {"inner_epsilon", ALPHA},
-    {"mode", ALPHA},     {"direction", ALPHA}, {"peak_compat", ALPHA | BITS},
-    {"stats", OUTLIERS}, {"width", OUTLIERS},  {"beta", ONLY(ALLOCATE_ATP)},
+    {"analysis", ANY},
+    {"metrics", ANY},
+    {"source", ANY},
+    {"method", ANY},
+    {"sparsity", SHARES},
+    {"limits", SHARES},
+    {"exclude", ANY},
+    {"m", SHARES},
+    {"structure", SHARES},
+    {"metric", ALPHA | OUTLIERS | BITS},
+    {"epsilon", ALPHA},
+    {"mapping", ALPHA},
+    {"inner_epsilon", ALPHA},
+    {"mode", ALPHA},
+    {"direction", ALPHA},
+    {"peak_compat", ALPHA | BITS},
+    {"stats", OUTLIERS},
+    {"width", OUTLIERS},
+    {"beta", ONLY(ALLOCATE_ATP)},
     {"bits", BITS},
 };
 
@@ -323,6 +337,17 @@ static int parse_exclude(const json_t *body, struct plan_ask *a, struct err *err
     return 0;
 }
 
+static int parse_structure(const json_t *body, struct plan_ask *a, struct err *err)
+{
+    const json_t *v = json_object_get(body, "structure");
+
+    if (!v)
+        return 0;
+    if (a->m || a->opt.low_rank)
+        return bad(err, "structure", "it excludes m, and the direction low_rank");
+    return plan_width_parse(v, &a->structure, err);
+}
+
 static int parse_bits(const json_t *body, struct plan_ask *a, struct err *err)
 {
     return a->alphaq ? plan_bits_parse(json_object_get(body, "bits"), &a->bits, err) : 0;
@@ -375,6 +400,8 @@ static json_t *canonical(const json_t *body, const struct plan_ask *a)
     set(c, "limits", limits);
     if (a->m)
         set(c, "m", json_integer((json_int_t)a->m));
+    if (a->structure.multiple)
+        set(c, "structure", plan_width_json(&a->structure));
     if (*a->metric)
         set(c, "metric", json_string(a->metric));
     if (o->method == ALLOCATE_ATP && !isnan(o->beta))
@@ -406,8 +433,8 @@ static void keep_body(const json_t *body, struct plan_ask *a)
 int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
 {
     static int (*const parts[])(const json_t *, struct plan_ask *, struct err *) = {
-        parse_method, parse_metric,  parse_options, parse_origin, parse_stats,
-        parse_limits, parse_exclude, parse_m,       parse_bits};
+        parse_method, parse_metric,  parse_options, parse_origin,    parse_stats,
+        parse_limits, parse_exclude, parse_m,       parse_structure, parse_bits};
     struct plan_ask a = {.m = 0};
     int r = check_members(body, err);
 

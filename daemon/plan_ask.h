@@ -16,6 +16,12 @@
 const char *plan_method_name(enum allocate_method m);   /* "alphapruning", … */
 const char *plan_mapping_name(enum allocate_mapping m); /* "block_wise", … */
 
+/* Whole channels and heads instead of single weights. */
+struct plan_structure {
+    uint64_t multiple; /* widths are multiples of it; 0 = single weights */
+    uint64_t head_dim; /* 0 = not known: attention stays */
+};
+
 struct plan_ask {
     char analysis[IDENT_MAX]; /* or "": then `tensors` */
     struct allocate_options opt;
@@ -23,7 +29,8 @@ struct plan_ask {
     bool peak_linear;                 /* alpha_peak means alpha_peak_linear */
     double min, max;                  /* limits of every tensor */
     unsigned m;                       /* N:M plan, or 0 */
-    bool alphaq;                      /* bit widths by `bits` instead of sparsities by `opt` */
+    struct plan_structure structure;
+    bool alphaq; /* bit widths by `bits` instead of sparsities by `opt` */
     struct bits_rule bits;
     json_t *body;             /* canonical; owns what follows */
     const json_t *tensors;    /* "metrics", or NULL */

@@ -2,6 +2,7 @@
 #include "common/json_out.h"
 #include "daemon/plan_bits.h"
 #include "daemon/plan_text.h"
+#include "daemon/plan_width.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -155,6 +156,19 @@ static void warn_lengths(const struct plan *p, struct buf *b)
              p->ask->m);
 }
 
+static void warn_groups(const struct plan *p, struct buf *b)
+{
+    if (p->n_outside > 0)
+        WARN(b, "not_in_groups",
+             "%zu tensors are in no group that could be cut (fused, experts, odd shapes, or "
+             "attention without head_dim) and take no part",
+             p->n_outside);
+    if (plan_width_varies(p))
+        WARN(b, "width_varies",
+             "blocks have different widths: what expects one width in the configuration of a model "
+             "cannot load them; the method uniform gives one width");
+}
+
 void plan_text_warnings(const struct plan *p, struct buf *b)
 {
     enum allocate_method m = p->ask->opt.method;
@@ -180,6 +194,8 @@ void plan_text_warnings(const struct plan *p, struct buf *b)
              "at 50 %% and below, published gains over a uniform plan are near zero or negative");
     warn_limits(p, b);
     warn_lengths(p, b);
+    if (p->group)
+        warn_groups(p, b);
     buf_put_u8(b, ']');
 }
 
@@ -254,6 +270,8 @@ static void write_tensor(const struct plan *p, size_t i, struct number *last, st
         json_text_key_int(b, "pruned_of_m", p->pruned[i]);
     if (p->pruned)
         json_text_key_int(b, "kept_of_m", p->ask->m - p->pruned[i]);
+    if (p->group)
+        plan_width_write_tensor(p, i, b);
     if (p->ask->opt.low_rank)
         write_rank(p, i, b);
     buf_put_u8(b, '}');
@@ -322,6 +340,17 @@ static void write_blocks(const struct plan *p, struct buf *b)
 
 /* --- the head -------------------------------------------------------------------------------- */
 
+static void write_structure(const struct plan_ask *a, struct buf *b)
+{
+    json_text_key(b, "structure");
+    buf_put_u8(b, '{');
+    json_text_key_string(b, "kind", "width");
+    json_text_key_int(b, "multiple", (int64_t)a->structure.multiple);
+    if (a->structure.head_dim)
+        json_text_key_int(b, "head_dim", (int64_t)a->structure.head_dim);
+    buf_put_u8(b, '}');
+}
+
 static void write_options(const struct plan *p, struct buf *b)
 {
     const struct plan_ask *a = p->ask;
@@ -351,6 +380,8 @@ static void write_options(const struct plan *p, struct buf *b)
     buf_put_u8(b, '}');
     if (a->m)
         json_text_key_int(b, "m", (int64_t)a->m);
+    if (p->group)
+        write_structure(a, b);
     buf_put_u8(b, '}');
 }
 
@@ -406,6 +437,8 @@ void plan_write(const struct plan *p, struct buf *out)
     buf_put_u8(out, '{');
     write_head(p, out);
     write_blocks(p, out);
+    if (p->group)
+        plan_width_write(p, out);
     write_tensors(p, out);
     plan_text_warnings(p, out);
     plan_text_links(p, out);

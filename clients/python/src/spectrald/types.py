@@ -905,7 +905,9 @@ Share = float
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
 # dense, the last tensor keeps 20 %. `er`, `erk`: Erdős–Rényi densities by shape. `atp`: a ramp
 # over the depth. `owl`: blocks with more outliers stay denser; `dlp`: blocks with a smaller score
-# do. `alphaq`: bit widths instead of sparsities.
+# do. `global_magnitude`: one threshold on |w| over all weights; `lamp`: one on w² over the sum of
+# the squares of the tensor's weights that are not smaller. `alphaq`: bit widths instead of
+# sparsities.
 PlanMethod = str
 
 
@@ -920,6 +922,22 @@ class PlanRequestLimits(TypedDict, total=False):
     max: Share
     # Tensors with limits of their own.
     tensors: Dict[str, PlanRequestLimitsTensorsValue]
+
+
+class _PlanStructure(TypedDict):
+    kind: Literal["width"]
+
+
+class PlanStructure(_PlanStructure, total=False):
+    """Groups of matrices lose the same channels together: neurons of a feed-forward part (rows
+    of up and gate, columns of down), and key-value heads of an attention with the query
+    heads that use them (rows of q, k and v, columns of o). Tensors in no group take no
+    part: fused ones, experts, convolutions, attention without head_dim.
+    """
+    # Widths of feed-forward parts are multiples of it, or whole.
+    multiple: int
+    # Rows of k for each head. Without it attention stays as it is.
+    head_dim: int
 
 
 class BitsRule(TypedDict, total=False):
@@ -973,8 +991,22 @@ class PlanRequest(TypedDict, total=False):
     exclude: Union[str, List[str]]
     # N:M: every tensor loses a whole number of each m weights, which is its own (mixed N:m).
     m: int
+    # Remove whole channels and heads; excludes m and the direction low_rank.
+    structure: PlanStructure
     # alphaq, which takes no sparsity, limits or m.
     bits: BitsRule
+
+
+class PlanGroup(TypedDict):
+    block: Optional[str]
+    part: str
+    unit: str
+    # Units that stay.
+    kept: int
+    of: int
+    # Weights of all its matrices.
+    params: int
+    params_kept: int
 
 
 class BitsPlanParams(TypedDict):
@@ -1066,7 +1098,10 @@ class PlanParams(_PlanParams, total=False):
     peak_compat: str
     width: Share
     beta: Share
+    # `global_magnitude`, `lamp`: weights with a smaller score go. null when all may go.
+    threshold: Optional[float]
     m: int
+    structure: PlanStructure
 
 
 class PlanBlock(TypedDict):
@@ -1077,6 +1112,15 @@ class PlanBlock(TypedDict):
     metric: Optional[float]
     params: int
     sparsity: Share
+
+
+class PlanTensorWidth(TypedDict):
+    """With a structure only; which stored dimension loses how much."""
+    # Position in `groups`.
+    group: int
+    dim: int
+    kept: int
+    of: int
 
 
 class _PlanTensor(TypedDict):
@@ -1097,6 +1141,8 @@ class PlanTensor(_PlanTensor, total=False):
     # N:M plans only; how many of each m weights stay, the N of N:M as papers write it (2:4 keeps
     # two of four). m − pruned_of_m.
     kept_of_m: int
+    # With a structure only; which stored dimension loses how much.
+    width: PlanTensorWidth
     # direction low_rank only; the rank of a factorisation with no more than the weights that
     # stay, ⌊(1 − sparsity) · m n / (m + n)⌋ for an m × n matrix (inputs and kernel of a
     # convolution together are n), at least 1. null when nothing is removed, or no shape was sent.
@@ -1111,7 +1157,7 @@ class PlanLinks(_PlanLinks, total=False):
     analysis: str
 
 
-class Plan(TypedDict):
+class _Plan(TypedDict):
     id: PlanId
     # null when metrics were sent.
     analysis: Optional[str]
@@ -1138,6 +1184,11 @@ class Plan(TypedDict):
     tensors: List[PlanTensor]
     warnings: List[PlanWarning]
     links: PlanLinks
+
+
+class Plan(_Plan, total=False):
+    # With a structure only; in order of their first tensors.
+    groups: List[PlanGroup]
 
 
 class _PlanCompareRequest(TypedDict):
