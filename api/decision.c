@@ -2,13 +2,10 @@
 #include "api/decision.h"
 
 #include "api/gate.h"
-#include "api/idempotency.h"
-#include "api/job_json.h"
+#include "api/job_first.h"
 #include "api/rows_get.h"
 #include "api/spectra_sent.h"
-#include "api/wait.h"
 #include "common/json_text.h"
-#include "daemon/labels.h"
 #include "daemon/layer_analysis.h"
 #include "daemon/member.h"
 
@@ -42,15 +39,6 @@ static void work_free(void *arg)
     metric_rows_unref(w->rows);
     buf_done(&w->out);
     free(w);
-}
-
-static struct reply *with_preference(const struct request *rq, struct reply *r)
-{
-    if (rq->prefer.async)
-        reply_header(r, "Preference-Applied", "respond-async");
-    else if (rq->prefer.has_wait)
-        reply_header(r, "Preference-Applied", "wait=%u", rq->prefer.wait_s);
-    return r;
 }
 
 /* --- writing ------------------------------------------------------------------------------- */
@@ -103,7 +91,7 @@ static void write_done(void *arg, const struct err *group_err)
     if (rq && w->err.code)
         request_finish(rq, reply_err(&w->err));
     else if (rq && *w->job)
-        request_finish(rq, with_preference(rq, reply_json_take(200, &w->out)));
+        request_finish(rq, job_first_headers(rq, reply_json_take(200, &w->out)));
     else if (rq)
         request_finish(rq, reply_json_take(200, &w->out));
     work_free(w);
@@ -191,20 +179,12 @@ static struct reply *job_refusal(const struct job_view *view)
                          detail ? detail : "");
 }
 
-/* The job as it stands, or, when it is over, the decision. Also for wait_job(). */
 static struct reply *after_job(struct request *rq, const struct job_view *view)
 {
-    struct buf body = BUF_INIT;
     json_auto_t *result = NULL;
     struct reply *r;
     struct work *w;
 
-    if (!job_state_final(view->job->state)) {
-        job_json_write(&body, view);
-        r = with_preference(rq, reply_json_take(202, &body));
-        reply_header(r, "Retry-After", "1");
-        return reply_header(r, "Location", "/v1/jobs/%s", view->job->id);
-    }
     if (view->job->state != JOB_SUCCEEDED)
         return job_refusal(view);
     w = TAKE(rq->kept);
@@ -218,45 +198,15 @@ static struct reply *after_job(struct request *rq, const struct job_view *view)
     return r ? r : reply_suspend();
 }
 
-static void on_created(void *arg, const struct err *err, const struct job_view *view)
-{
-    struct request *rq = ticket_redeem(arg);
-    struct reply *r;
-    unsigned wait_s;
-
-    if (!rq)
-        return; /* the job goes on; only its client is gone */
-    wait_s = rq->prefer.async ? 0 : rq->prefer.has_wait ? rq->prefer.wait_s : DECISION_WAIT_S;
-    if (!err && wait_s > 0 && !job_state_final(view->job->state)) {
-        wait_job(rq, view->job->id, wait_s, true, after_job);
-        return;
-    }
-    r = err ? reply_err(err) : after_job(rq, view);
-    if (!reply_is_suspend(r))
-        request_finish(rq, r);
-}
-
 static int submit(struct request *rq, struct work *w, struct err *err)
 {
-    char key[IDEMPOTENCY_KEY_MAX + 1];
-    struct job_request q = {.owner = "local", .kind = "analyze", .trace_id = rq->trace_id};
-    int r = idempotency_key(rq, key, err);
+    int r = job_first(rq, "analyze", w->body, json_object_get(w->body, "params"), DECISION_WAIT_S,
+                      after_job, err);
 
-    q.source = json_object_get(w->body, "source");
-    q.params = json_object_get(w->body, "params");
-    q.labels = json_object_get(w->body, "labels");
-    if (r == 0 && !json_is_object(q.source))
-        r = err_set_at(err, ERR_INVALID, "/source", "expected an object");
-    if (r == 0 && q.params && !json_is_object(q.params))
-        r = err_set_at(err, ERR_INVALID, "/params", "expected an object");
-    if (r == 0 && q.labels)
-        r = labels_check(q.labels, err);
     if (r < 0)
         return r;
-    q.key = *key ? key : NULL;
     rq->kept = w;
     rq->kept_free = work_free;
-    service_job_submit(rq->api->svc, &q, on_created, request_ticket(rq));
     return 0;
 }
 

@@ -1,14 +1,18 @@
 /* ep_plans.c: /v1/plans.
  *
  * A plan is made anew for every POST and every GET: it is a function of its request, and takes
- * less time than reading it would. What is remembered, after the answer, is the request.
+ * less time than reading it would. What is remembered, after the answer, is the request. With a
+ * source, a job comes first: plan_source.c.
  */
 #include "api/ep.h"
 
+#include "api/job_first.h"
+#include "api/plan_source.h"
 #include "api/plans.h"
 #include "api/problem.h"
 #include "api/request.h"
 #include "daemon/plan.h"
+#include "daemon/plan_memo.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,25 +49,15 @@ static bool is_for_now(const struct request *rq, const struct plan_ask *ask,
 /* --- remembering ----------------------------------------------------------------------------- */
 
 struct memo {
-    struct digest key;
+    char id[IDENT_MAX];
     char *text;
 };
-
-static void memo_key(const char *id, struct digest *out)
-{
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-
-    hasher_add_str(h, "plan");
-    hasher_add_str(h, id);
-    hasher_finish(h, out);
-}
 
 static void memo_run(void *arg, struct store *st)
 {
     const struct memo *m = arg;
 
-    if (!store_cache_known(st, CACHE_PLAN, &m->key))
-        (void)store_cache_put(st, CACHE_PLAN, &m->key, m->text, strlen(m->text), NULL);
+    (void)plan_memo_put(st, m->id, PLAN_MEMO_ASK, m->text, strlen(m->text), NULL);
 }
 
 static void memo_done(void *arg)
@@ -78,7 +72,7 @@ void plans_remember(struct service *svc, const char *id, const struct plan_ask *
 {
     struct memo *m = xcalloc(1, sizeof *m);
 
-    memo_key(id, &m->key);
+    snprintf(m->id, sizeof m->id, "%s", id);
     m->text = plan_ask_text(ask);
     service_store_call(svc, memo_run, memo_done, m);
 }
@@ -145,7 +139,8 @@ struct work {
     struct plan_ask ask;
     struct metric_rows *rows;
     struct plan_weights *weights; /* where the method looks at them */
-    char wanted[IDENT_MAX];       /* GET: the plan asked for */
+    char wanted[IDENT_MAX];       /* a plan that was made before, or "" */
+    char job[IDENT_MAX];          /* by this job, just now; or "" */
     int more;                     /* of the last step, or an error in err */
     struct err err;
     char id[IDENT_MAX];
@@ -183,6 +178,15 @@ static void finish(struct work *w, struct reply *r)
 
     request_finish(rq, r);
     work_free(w);
+}
+
+/* Which job it comes from. */
+static struct reply *job_reply(const struct work *w, const struct request *rq, struct reply *r)
+{
+    if (!*w->job)
+        return r;
+    reply_header(r, "Link", "</v1/jobs/%s>; rel=\"via\"", w->job);
+    return job_first_headers(rq, r);
 }
 
 static void write_done(void *arg, const struct err *group_err);
@@ -241,13 +245,13 @@ static void write_done(void *arg, const struct err *group_err)
     }
     if (!*w->wanted)
         plans_remember(w->svc, w->id, &w->ask);
-    finish(w, plan_reply(rq, w->id, &w->body));
+    finish(w, job_reply(w, rq, plan_reply(rq, w->id, &w->body)));
 }
 
 static void have_rows(struct work *w, struct request *rq)
 {
     if (is_for_now(rq, &w->ask, w->rows))
-        finish(w, make_now(rq, &w->ask, w->rows));
+        finish(w, job_reply(w, rq, make_now(rq, &w->ask, w->rows)));
     else
         actor_send(w->writer, write_run, write_done, w);
 }
@@ -331,7 +335,11 @@ struct reply *ep_plans_create(struct request *rq)
     struct reply *r;
     struct err err;
 
-    if (query_check_unused(&rq->query, &err) < 0 || plan_ask_parse(rq->json, &ask, &err) < 0)
+    if (query_check_unused(&rq->query, &err) < 0)
+        return reply_err(&err);
+    if (json_object_get(rq->json, "source"))
+        return plan_from_source(rq);
+    if (plan_ask_parse(rq->json, &ask, &err) < 0)
         return reply_err(&err);
     if (!ask.tensors)
         rows = metric_rows_find(rq->api->plans->rows, ask.analysis, plan_ask_column(&ask));
@@ -358,14 +366,17 @@ static void memo_find_run(void *arg, struct store *st)
 {
     struct work *w = arg;
     AUTO(buf_done) struct buf text = BUF_INIT;
-    struct digest key;
+    enum plan_memo what;
 
-    memo_key(w->wanted, &key);
-    w->more = store_cache_find(st, CACHE_PLAN, &key, &text, &w->err);
-    if (w->more == ERR_NOT_FOUND)
-        (void)err_set(&w->err, ERR_NOT_FOUND, "no such plan; POST its request to have it again");
-    if (w->more == 0)
+    w->more = plan_memo_find(st, w->wanted, &what, &text, &w->err);
+    if (w->more < 0)
+        return;
+    if (what == PLAN_MEMO_ASK) {
         w->more = parse_memo(w, &text);
+    } else {
+        w->body = text;
+        text = (struct buf)BUF_INIT;
+    }
 }
 
 static void memo_find_done(void *arg)
@@ -373,24 +384,32 @@ static void memo_find_done(void *arg)
     struct work *w = arg;
     struct request *rq = resumed(w);
 
-    if (rq)
+    if (rq && w->body.len > 0)
+        finish(w, job_reply(w, rq, plan_reply(rq, w->wanted, &w->body)));
+    else if (rq)
         begin(w, rq);
+}
+
+struct reply *plans_fetch(struct request *rq, const char *id, const char *job)
+{
+    struct work *w = work_new(rq);
+
+    if (!w)
+        return too_many();
+    snprintf(w->wanted, sizeof w->wanted, "%s", id);
+    snprintf(w->job, sizeof w->job, "%s", job ? job : "");
+    w->ticket = request_ticket(rq);
+    service_store_call(w->svc, memo_find_run, memo_find_done, w);
+    return reply_suspend();
 }
 
 struct reply *ep_plans_get(struct request *rq)
 {
-    struct work *w;
     struct err err;
 
     if (query_check_unused(&rq->query, &err) < 0)
         return reply_err(&err);
     if (!ident_valid(rq->match.arg[0], "pln_"))
         return reply_problem(ERR_NOT_FOUND, "no such plan");
-    w = work_new(rq);
-    if (!w)
-        return too_many();
-    snprintf(w->wanted, sizeof w->wanted, "%s", rq->match.arg[0]);
-    w->ticket = request_ticket(rq);
-    service_store_call(w->svc, memo_find_run, memo_find_done, w);
-    return reply_suspend();
+    return plans_fetch(rq, rq->match.arg[0], NULL);
 }

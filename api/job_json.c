@@ -44,8 +44,25 @@ static void write_progress(struct buf *b, const struct job_view *view)
     buf_printf(b, "}");
 }
 
-/* The stored error is {"code", "detail"}; clients get it with the type and title that the same
- * code has in an HTTP error. */
+/* As a problem document has it. */
+static void write_field(struct buf *b, const json_t *e)
+{
+    const char *pointer = json_string_value(json_object_get(e, "pointer"));
+    const char *detail = json_string_value(json_object_get(e, "detail"));
+    AUTO(freep) char *fragment = NULL;
+
+    if (!pointer)
+        return;
+    fragment = xasprintf("#%s", pointer);
+    json_text_key(b, "errors");
+    buf_printf(b, "[{");
+    json_text_key_string(b, "pointer", fragment);
+    json_text_key_string(b, "detail", detail ? detail : "");
+    buf_printf(b, "}]");
+}
+
+/* The stored error is {"code", "detail"}, and "pointer" where a field is at fault; clients get it
+ * with the type and title that the same code has in an HTTP error. */
 static void write_error(struct buf *b, const char *stored)
 {
     json_t *e = stored && *stored ? json_loads(stored, 0, NULL) : NULL;
@@ -63,6 +80,7 @@ static void write_error(struct buf *b, const char *stored)
     json_text_key_string(b, "title", t->title);
     json_text_key_string(b, "code", code ? code : t->name);
     json_text_key_string(b, "detail", detail ? detail : t->title);
+    write_field(b, e);
     buf_printf(b, "}");
     json_decref(e);
 }
@@ -71,12 +89,15 @@ static void write_links(struct buf *b, const struct job_record *job)
 {
     json_t *result = job->result && *job->result ? json_loads(job->result, 0, NULL) : NULL;
     const char *analysis = json_string_value(json_object_get(result, "analysis"));
+    const char *plan = json_string_value(json_object_get(result, "plan"));
 
     json_text_key(b, "links");
     buf_printf(b,
                "{\"self\":\"/v1/jobs/%s\",\"cancel\":\"/v1/jobs/%s:cancel\",\"result\":", job->id,
                job->id);
-    if (analysis && ident_valid(analysis, "ana_"))
+    if (plan && ident_valid(plan, "pln_"))
+        buf_printf(b, "\"/v1/plans/%s\"}", plan);
+    else if (analysis && ident_valid(analysis, "ana_"))
         buf_printf(b, "\"/v1/analyses/%s\"}", analysis);
     else
         buf_printf(b, "null}");

@@ -51,6 +51,10 @@ struct request {
     bool replayed; /* an earlier request with the same Idempotency-Key made what is answered */
     void *kept;    /* what a handler keeps while the request is suspended, freed with it, or NULL */
     void (*kept_free)(void *kept);
+    /* Of job_first.h: what answers when the job is over, and how long it may take. */
+    struct reply *(*then)(struct request *rq, const struct job_view *view);
+    unsigned patience_s;
+    bool flat; /* the job's parameters are members of the body, without "/params" above */
     /* The rest is private to request.c and wait.c. */
     int stage;
     char *target;

@@ -1,16 +1,22 @@
-/* analyze.c: the order of the stages of an analyze job. */
+/* analyze.c: the order of the stages of a job of kind `analyze` or `plan`. */
 #include "daemon/analyze.h"
 
 #include "common/fdio.h"
 #include "daemon/locate.h"
 #include "daemon/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const stage_name[] = {
-    "opening", "reading headers", "opening",   "reading headers", "reading headers", "hashing",
-    "hashing", "looking up",      "computing", "computing",       "storing",         "storing"};
+    [STAGE_OPEN] = "opening",          [STAGE_SIDE_FILES] = "reading headers",
+    [STAGE_SHARDS] = "opening",        [STAGE_TABLES] = "reading headers",
+    [STAGE_BUILD] = "reading headers", [STAGE_CHECK_PLAN] = "reading headers",
+    [STAGE_DIGEST] = "hashing",        [STAGE_IDENTIFY] = "hashing",
+    [STAGE_LOOKUP] = "looking up",     [STAGE_COMPUTE] = "computing",
+    [STAGE_FARMS] = "computing",       [STAGE_PLAN] = "planning",
+    [STAGE_REPORT] = "storing",        [STAGE_END] = "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {
@@ -54,6 +60,8 @@ void analyze_free(struct analyze *a)
     free(a->unit);
     free(a->leaf);
     free(a->summary);
+    free(a->params_text);
+    analyze_plan_free(a);
     job_record_done(&a->final);
     hf_index_done(&a->index);
     layer_list_done(&a->layers);
@@ -177,6 +185,9 @@ static void enter(struct analyze *a)
     case STAGE_BUILD:
         analyze_build(a);
         break;
+    case STAGE_CHECK_PLAN:
+        analyze_plan_check(a);
+        break;
     case STAGE_DIGEST:
         analyze_digest(a);
         break;
@@ -192,6 +203,9 @@ static void enter(struct analyze *a)
     case STAGE_FARMS:
         analyze_farms(a);
         break;
+    case STAGE_PLAN:
+        analyze_plan_make(a);
+        break;
     case STAGE_REPORT:
         analyze_report(a);
         break;
@@ -200,12 +214,33 @@ static void enter(struct analyze *a)
     }
 }
 
+/* What a job of kind plan leaves out, and an analyze job. */
+static bool is_needed(const struct analyze *a, enum stage stage)
+{
+    switch (stage) {
+    case STAGE_PLAN:
+        return a->plan != NULL;
+    case STAGE_CHECK_PLAN:
+        return a->plan && analyze_plan_needs_spectra(a);
+    case STAGE_DIGEST:
+    case STAGE_IDENTIFY:
+    case STAGE_LOOKUP:
+    case STAGE_COMPUTE:
+    case STAGE_FARMS:
+        return !a->plan || analyze_plan_needs_spectra(a);
+    default:
+        return true;
+    }
+}
+
 void analyze_next(struct analyze *a)
 {
     if (a->job->ended)
         return;
-    ASSERT(a->stage < STAGE_END);
-    a->stage++;
+    do {
+        ASSERT(a->stage < STAGE_END);
+        a->stage++;
+    } while (!is_needed(a, a->stage));
     enter(a);
 }
 
@@ -220,12 +255,16 @@ void analyze_start(struct job *j, struct source *src)
     j->work = a;
     a->layers = (struct layer_list)LAYER_LIST_INIT;
     a->source = src;
-    r = analyze_params_parse(params, &a->params, &err);
+    r = strcmp(j->rec.kind, "plan") == 0 ? analyze_plan_start(a, params, &err)
+                                         : analyze_params_parse(params, &a->params, &err);
     json_decref(params);
     if (r < 0) { /* stored by another version of the program */
         job_fail_err(j, &err);
         return;
     }
+    a->params_text = analyze_params_text(&a->params);
+    /* Begun again after a crash, the job makes the same analysis, and the same plan of it. */
+    snprintf(a->analysis_id, sizeof a->analysis_id, "ana_%s", j->rec.id + strlen("job_"));
     a->stage = src ? STAGE_SIDE_FILES : STAGE_OPEN;
     enter(a);
 }

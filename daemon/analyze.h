@@ -1,4 +1,5 @@
-/* analyze.h: the state of one analyze job, shared by the files that carry it out.
+/* analyze.h: the state of one job of kind `analyze` or `plan`, shared by the files that carry it
+ * out.
  *
  *   analyze.c          the order of the stages
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
@@ -7,6 +8,7 @@
  *   analyze_histograms.c   histograms of magnitudes, on the way
  *   analyze_compute.c  rows -> cached or computed values
  *   analyze_farms.c    rows -> exponents of windows, if asked for
+ *   analyze_plan.c     rows -> a plan, in a job of that kind
  *   analyze_report.c   values -> stored rows, summary, analysis
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
@@ -94,11 +96,13 @@ enum stage {
     STAGE_SHARDS,
     STAGE_TABLES,
     STAGE_BUILD,
+    STAGE_CHECK_PLAN,
     STAGE_DIGEST,
     STAGE_IDENTIFY,
     STAGE_LOOKUP,
     STAGE_COMPUTE,
     STAGE_FARMS,
+    STAGE_PLAN,
     STAGE_REPORT,
     STAGE_END
 };
@@ -106,6 +110,8 @@ enum stage {
 struct analyze {
     struct job *job;
     struct analyze_params params;
+    char *params_text;      /* canonical */
+    struct plan_work *plan; /* analyze_plan.c's own; NULL in an analyze job */
     struct source *source;
     enum stage stage;
     struct input *input; /* [0] index, [1] config when there; then the tensors' files */
@@ -154,7 +160,22 @@ void analyze_lookup(struct analyze *a);
 void analyze_compute(struct analyze *a);
 void analyze_farms(struct analyze *a);
 void analyze_farms_free(struct analyze *a);
+/* What cannot be planned, whatever the metric will be, fails before the work. */
+void analyze_plan_check(struct analyze *a);
+void analyze_plan_make(struct analyze *a);
 void analyze_report(struct analyze *a);
+
+/* --- a job of kind plan ---------------------------------------------------------------------- */
+
+/* Read the job's parameters into `plan` and `params`. ERR_INVALID, ERR_LIMIT, ERR_UNSUPPORTED. */
+int analyze_plan_start(struct analyze *a, const json_t *params, struct err *err);
+void analyze_plan_free(struct analyze *a);
+/* False: names and shapes are enough, and the job makes no analysis. */
+bool analyze_plan_needs_spectra(const struct analyze *a);
+/* "pln_…", once it is made. */
+const char *analyze_plan_id(const struct analyze *a);
+/* Remember the plan; on the store thread. Error in a->err. */
+int analyze_plan_put(struct analyze *a, struct store *st);
 
 /* --- shared pieces -----------------------------------------------------------------------------
  */
@@ -202,6 +223,9 @@ void analyze_row_finished(struct analyze *a);
 /* Rows as JSON text, and the summary; pure functions, for the store thread. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);
 char *analyze_summary_json(const struct analyze *a);
+
+/* rows_key, from the rows as they are. */
+void analyze_make_rows_key(struct analyze *a);
 
 /* Remember the model's tensors (tensor_rows.h), unless they are known; on the store thread. */
 int analyze_put_tensors(struct analyze *a, struct store *st);

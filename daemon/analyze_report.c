@@ -397,13 +397,13 @@ static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
 
 /* Rows under a key never change: another result, from another processor or version of the
  * program, gets another key. Replies that say "immutable" rely on it. */
-static void make_rows_key(struct analyze *a)
+void analyze_make_rows_key(struct analyze *a)
 {
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
     hasher_add_str(h, "spectrald-rows-3");
     hasher_add(h, a->model.b, DIGEST_LEN);
-    hasher_add_str(h, a->job->rec.params);
+    hasher_add_str(h, a->params_text);
     for (size_t i = 0; i < a->layers.count; i++)
         hash_row(h, a, i);
     hasher_finish(h, &a->rows_key);
@@ -433,7 +433,7 @@ static int put_analysis(struct analyze *a, struct store *st)
     int r = store_job_get(st, j->id, &now, &a->err);
     struct analysis_record rec = {.owner = j->owner,
                                   .labels = now.labels,
-                                  .params = j->params,
+                                  .params = a->params_text,
                                   .summary = a->summary,
                                   .rows = a->rows_key,
                                   .n_layers = a->layers.count,
@@ -448,24 +448,48 @@ static int put_analysis(struct analyze *a, struct store *st)
     return r;
 }
 
+static int put_results(struct analyze *a, struct store *st)
+{
+    analyze_make_rows_key(a);
+    a->summary = analyze_summary_json(a);
+    if (put_rows(a, st) < 0 || analyze_put_tensors(a, st) < 0 || put_model(a, st) < 0)
+        return a->err.code;
+    return put_analysis(a, st);
+}
+
+static char *result_json(const struct analyze *a, bool analysed)
+{
+    struct buf b = BUF_INIT;
+
+    buf_put_u8(&b, '{');
+    if (analysed) {
+        json_text_key_string(&b, "analysis", a->analysis_id);
+        json_text_key_string(&b, "model", a->model_id);
+    }
+    if (a->plan)
+        json_text_key_string(&b, "plan", analyze_plan_id(a));
+    buf_printf(&b, "}");
+    buf_put_u8(&b, '\0');
+    return (char *)b.data;
+}
+
 static void report_run(void *arg, void *state)
 {
     struct analyze *a = arg;
     struct store *st = job_store(state);
     struct job_record *rec = &a->final;
+    bool analysed = !a->plan || analyze_plan_needs_spectra(a);
 
     a->err.code = 0;
     if (source_unchanged(a->source, &a->err) < 0)
         return;
-    make_rows_key(a);
-    a->summary = analyze_summary_json(a);
-    ident_new(a->analysis_id, "ana_");
-    if (put_rows(a, st) < 0 || analyze_put_tensors(a, st) < 0 || put_model(a, st) < 0 ||
-        put_analysis(a, st) < 0)
+    if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0))
         return;
     rec->state = JOB_SUCCEEDED;
     rec->finished_ms = wall_ms();
-    rec->result = xasprintf("{\"analysis\":\"%s\",\"model\":\"%s\"}", a->analysis_id, a->model_id);
+    if (!analysed) /* nothing is left of them */
+        rec->layers_done = rec->layers_total;
+    rec->result = result_json(a, analysed);
     (void)store_job_finish(st, rec, &a->err);
 }
 

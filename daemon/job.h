@@ -75,7 +75,8 @@ void job_ended(struct job *j);
 void job_fail(struct job *j, const char *reason, const struct err *err);
 void job_fail_err(struct job *j, const struct err *err); /* reason chosen from err->code */
 
-/* Begin work on an analyze job. `src` is taken; NULL = open it from the job's source. */
+/* Begin work on a job of kind analyze or plan. `src` is taken; NULL = open it from the job's
+ * source. */
 void analyze_start(struct job *j, struct source *src);
 /* Drop everything; messages under way end harmlessly. Called once, before the job is freed. */
 void analyze_free(struct analyze *a);

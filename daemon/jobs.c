@@ -5,7 +5,7 @@
  */
 #include "daemon/jobs.h"
 
-#include "common/json_text.h"
+#include "common/json_out.h"
 #include "daemon/log.h"
 
 #include <stdio.h>
@@ -288,6 +288,8 @@ static char *error_json(const struct err *err)
     buf_printf(&b, "{");
     json_text_key_string(&b, "code", err_name(err->code));
     json_text_key_string(&b, "detail", err->text);
+    if (*err->pointer)
+        json_out_text(&b, "pointer", err->pointer);
     buf_printf(&b, "}");
     buf_put_u8(&b, '\0');
     return (char *)b.data;

@@ -3,6 +3,7 @@
 
 #include "daemon/analyze_params.h"
 #include "daemon/locate.h"
+#include "daemon/plan_job.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,21 +181,43 @@ static char *dumps(const json_t *v)
     return text;
 }
 
-static int fill_record(struct submit *q)
+static int analyze_params(struct submit *q)
 {
     struct analyze_params params;
-    int r = source_ref_parse(q->json_source, &q->ref, &q->err);
+    int r = analyze_params_parse(q->json_params, &params, &q->err);
 
-    if (r == 0)
-        r = analyze_params_parse(q->json_params, &params, &q->err);
     if (r < 0)
         return r;
     r = layer_filter_check(&params.filter, &q->err);
-    q->rec.source = dumps(q->json_source);
     q->rec.params = analyze_params_text(&params);
-    q->rec.labels = dumps(q->json_labels);
     analyze_params_done(&params);
     return r;
+}
+
+static int plan_params(struct submit *q)
+{
+    struct plan_job params;
+    int r = plan_job_parse(q->json_params, &params, &q->err);
+
+    if (r < 0)
+        return r;
+    r = plan_job_check(&params, &q->err);
+    q->rec.params = plan_job_text(&params);
+    plan_job_done(&params);
+    return r;
+}
+
+static int fill_record(struct submit *q)
+{
+    int r = source_ref_parse(q->json_source, &q->ref, &q->err);
+
+    if (r == 0)
+        r = strcmp(q->rec.kind, "plan") == 0 ? plan_params(q) : analyze_params(q);
+    if (r < 0)
+        return r;
+    q->rec.source = dumps(q->json_source);
+    q->rec.labels = dumps(q->json_labels);
+    return 0;
 }
 
 /* What was asked for, however it was spelt. */
@@ -236,8 +259,8 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
     if (!s->health.disk_ok)
         return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
-    if (strcmp(kind, "analyze") != 0)
-        return err_set_at(err, ERR_INVALID, "/kind", "kind must be \"analyze\"");
+    if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0)
+        return err_set_at(err, ERR_INVALID, "/kind", "kind must be \"analyze\" or \"plan\"");
     return 0;
 }
 

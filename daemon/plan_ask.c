@@ -65,6 +65,7 @@ static const struct member {
     {"width", OUTLIERS},
     {"beta", ONLY(ALLOCATE_ATP)},
     {"bits", BITS},
+    {"analyze", ANY},
 };
 
 const char *plan_method_name(enum allocate_method m)
@@ -277,25 +278,46 @@ static int parse_limits(const json_t *body, struct plan_ask *a, struct err *err)
 
 /* --- where it comes from --------------------------------------------------------------------- */
 
+static int refuse(const json_t *body, const char *name, const char *why, struct err *err)
+{
+    return json_object_get(body, name) ? bad(err, name, why) : 0;
+}
+
 static int parse_origin(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *analysis = json_object_get(body, "analysis");
 
-    if (json_object_get(body, "source"))
-        return err_set_at(err, ERR_UNSUPPORTED, "/source",
-                          "plans from a source are not available yet: analyse it first");
     a->tensors = json_object_get(body, "metrics");
     if (!analysis == !a->tensors)
-        return bad(err, "analysis", "expected either analysis or metrics");
+        return bad(err, "analysis", "expected one of analysis, metrics and source");
     if (a->tensors && plan_ask_weighs(a))
         return err_set_at(err, ERR_INVALID, "/metrics",
                           "%s looks at the weights themselves: name an analysis",
                           methods[a->opt.method]);
+    if (refuse(body, "analyze", "only with a source", err) < 0 ||
+        refuse(body, "source", "only without analysis and metrics", err) < 0)
+        return ERR_INVALID;
     if (!analysis)
         return 0;
     if (!json_is_string(analysis) || !ident_valid(json_string_value(analysis), "ana_"))
         return bad(err, "analysis", "expected the id of an analysis");
     snprintf(a->analysis, sizeof a->analysis, "%s", json_string_value(analysis));
+    return 0;
+}
+
+/* Of a job: its source is beside the parameters. */
+static int parse_no_origin(const json_t *body, struct plan_ask *a, struct err *err)
+{
+    static const char *const others[] = {"analysis", "metrics", "source"};
+
+    if (plan_ask_weighs(a))
+        return err_set_at(err, ERR_UNSUPPORTED, "/method",
+                          "%s looks at the weights themselves: analyse the source, then name the "
+                          "analysis",
+                          methods[a->opt.method]);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (refuse(body, others[i], "the source of the job says which tensors are meant", err) < 0)
+            return ERR_INVALID;
     return 0;
 }
 
@@ -315,7 +337,7 @@ static int parse_stats(const json_t *body, struct plan_ask *a, struct err *err)
         if (!json_is_number(v))
             return err_set_at(err, ERR_INVALID, at, "expected a number");
     }
-    if (*a->analysis && !a->stats && ((1u << a->opt.method) & OUTLIERS))
+    if (!a->tensors && !a->stats && ((1u << a->opt.method) & OUTLIERS))
         return err_set_at(err, ERR_UNSUPPORTED, "/stats",
                           "%s needs activation statistics: send the %s of each tensor",
                           methods[a->opt.method], a->metric);
@@ -430,11 +452,13 @@ static void keep_body(const json_t *body, struct plan_ask *a)
     a->own_limits = json_object_get(json_object_get(a->body, "limits"), "tensors");
 }
 
-int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
+typedef int part_fn(const json_t *body, struct plan_ask *a, struct err *err);
+
+static int parse(const json_t *body, part_fn *origin, struct plan_ask *out, struct err *err)
 {
-    static int (*const parts[])(const json_t *, struct plan_ask *, struct err *) = {
-        parse_method, parse_metric,  parse_options, parse_origin,    parse_stats,
-        parse_limits, parse_exclude, parse_m,       parse_structure, parse_bits};
+    part_fn *const parts[] = {parse_method,    parse_metric, parse_options, origin,
+                              parse_stats,     parse_limits, parse_exclude, parse_m,
+                              parse_structure, parse_bits};
     struct plan_ask a = {.m = 0};
     int r = check_members(body, err);
 
@@ -449,6 +473,27 @@ int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
     keep_body(body, &a);
     *out = a;
     return 0;
+}
+
+int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
+{
+    return parse(body, parse_origin, out, err);
+}
+
+int plan_ask_parse_job(const json_t *params, struct plan_ask *out, struct err *err)
+{
+    return parse(params, parse_no_origin, out, err);
+}
+
+void plan_ask_bind(struct plan_ask *a, const char *analysis)
+{
+    snprintf(a->analysis, sizeof a->analysis, "%s", analysis);
+    set(a->body, "analysis", json_string(analysis));
+}
+
+bool plan_ask_needs_spectra(const struct plan_ask *a)
+{
+    return *a->metric && !a->stats && !a->tensors;
 }
 
 void plan_ask_done(struct plan_ask *a)

@@ -1,4 +1,5 @@
-/* plan_ask.h: the body of POST /v1/plans, checked, with defaults filled in.
+/* plan_ask.h: the body of POST /v1/plans, or the parameters of a job of kind `plan`, checked, with
+ * defaults filled in.
  *
  * A plan is a pure function of what is asked: the canonical text names everything that decides it,
  * and can be parsed again to the same.
@@ -23,7 +24,7 @@ struct plan_structure {
 };
 
 struct plan_ask {
-    char analysis[IDENT_MAX]; /* or "": then `tensors` */
+    char analysis[IDENT_MAX]; /* or "": then `tensors`, or a job's rows */
     struct allocate_options opt;
     char metric[METRIC_NAME_MAX + 1]; /* "" = the method needs none */
     bool peak_linear;                 /* alpha_peak means alpha_peak_linear */
@@ -50,6 +51,17 @@ bool plan_ask_weighs(const struct plan_ask *a);
 
 /* ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED, naming the field. The body stays the caller's. */
 int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err);
+
+/* The parameters of a job, whose source says which tensors are meant: neither `analysis` nor
+ * `metrics`. A member `analyze` is left to the caller. */
+int plan_ask_parse_job(const json_t *params, struct plan_ask *out, struct err *err);
+
+/* From now on as if this analysis had been asked for: the job made it. */
+void plan_ask_bind(struct plan_ask *a, const char *analysis);
+
+/* Does the metric come from a spectrum? If not, names and shapes are enough. */
+bool plan_ask_needs_spectra(const struct plan_ask *a);
+
 void plan_ask_done(struct plan_ask *a);
 
 /* The canonical text; the caller frees it. */

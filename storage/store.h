@@ -39,15 +39,15 @@ bool job_state_final(enum job_state s);
 struct job_record {
     char id[IDENT_MAX];
     char trace_id[TRACE_ID_MAX]; /* of the request that made it; "" = unknown */
-    char *kind;                  /* "analyze" */
+    char *kind;                  /* "analyze", "plan" */
     char *owner;                 /* who asked; "local" without authentication */
     enum job_state state;
     char *reason; /* closed list, or NULL: deadline_exceeded, out_of_memory, … */
     char *source; /* JSON text, as sent */
     char *params; /* JSON text, canonical: defaults filled in */
     char *labels; /* JSON text: object of strings */
-    char *result; /* JSON text or NULL: {"analysis":"ana_…"} */
-    char *error;  /* JSON text or NULL: {"code","detail"} */
+    char *result; /* JSON text or NULL: {"analysis":"ana_…","plan":"pln_…"} */
+    char *error;  /* JSON text or NULL: {"code","detail"}, "pointer" of the field at fault */
     int64_t created_ms, started_ms, finished_ms; /* 0 = not yet */
     uint32_t attempt;                            /* raised by every claim; a finish must match it */
     uint64_t version;                            /* raised by every stored change but progress */

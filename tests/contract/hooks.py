@@ -67,6 +67,20 @@ def plannable(body):
     body["sparsity"] = 0.5 if "m" in body else min(body.get("sparsity", 0.5), 0.8)
 
 
+def plan_job(params):
+    """As above, of a job; what needs numbers sent along is another method."""
+    if params.get("method", "alphapruning") not in ("alphapruning", "atp"):
+        params["method"] = "uniform"
+    params["sparsity"] = min(params.get("sparsity", 0.5), 0.8)
+    for name in set(params) - PLAN_MEMBERS.get(params.get("method", "alphapruning"), set()) - \
+            {"method", "sparsity", "analyze"}:
+        del params[name]
+    if params.get("mapping") != "mixed":
+        params.pop("inner_epsilon", None)
+    if isinstance(params.get("analyze"), dict):
+        plausible(params["analyze"])
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = getattr(case, "meta", None)
@@ -98,6 +112,11 @@ def before_call(context, case, kwargs):
         case.body = without_nul(case.body)
     if isinstance(case.body, dict) and isinstance(case.body.get("params"), dict):
         plausible(case.body["params"])
+    if isinstance(case.body, dict) and "kind" in case.body:
+        params = case.body.get("params")
+        case.body["kind"] = "plan" if params and {"sparsity", "bits"} & set(params) else "analyze"
+        if case.body["kind"] == "plan":
+            plan_job(params)
     if isinstance(case.body, dict) and "kind" not in case.body:
         possible(case.body)
     if isinstance(case.body, dict) and ("sparsity" in case.body or "bits" in case.body):

@@ -405,7 +405,7 @@ BAD = [
     ({"sparsity": 0.5, "analysis": 7}, 400, "#/analysis"),
     ({"sparsity": 0.5, "analysis": "job_" + "0" * 26}, 400, "#/analysis"),
     ({"sparsity": 0.5, "analysis": "ana_" + "0" * 26}, 404, None),
-    ({"sparsity": 0.5, "source": {"path": "x"}}, 422, "#/source"),
+    ({"sparsity": 0.5, "source": {"path": "x"}}, 404, "#/source/path"),
     ({"sparsity": 0.5, "method": "magic"}, 400, "#/method"),
     ({"sparsity": 0.5, "method": 1}, 400, "#/method"),
     ({"sparsity": 0.5, "method": "uniform", "epsilon": 0.1}, 400, "#/epsilon"),

@@ -131,13 +131,123 @@ class AnalyzeParams(TypedDict, total=False):
     farms: Optional[FarmsParams]
 
 
+# `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
+# dense, the last tensor keeps 20 %. `er`, `erk`: Erdős–Rényi densities by shape. `atp`: a ramp
+# over the depth. `owl`: blocks with more outliers stay denser; `dlp`: blocks with a smaller score
+# do. `global_magnitude`: one threshold on |w| over all weights; `lamp`: one on w² over the sum of
+# the squares of the tensor's weights that are not smaller. `alphaq`: bit widths instead of
+# sparsities.
+PlanMethod = str
+
+
+Share = float
+
+
+class PlanJobParamsLimitsTensorsValue(TypedDict, total=False):
+    min: Share
+    max: Share
+
+
+class PlanJobParamsLimits(TypedDict, total=False):
+    """Of every tensor's sparsity."""
+    min: Share
+    max: Share
+    # Tensors with limits of their own.
+    tensors: Dict[str, PlanJobParamsLimitsTensorsValue]
+
+
+class _PlanStructure(TypedDict):
+    kind: Literal["width"]
+
+
+class PlanStructure(_PlanStructure, total=False):
+    """Groups of matrices lose the same channels together: neurons of a feed-forward part (rows
+    of up and gate, columns of down), and key-value heads of an attention with the query
+    heads that use them (rows of q, k and v, columns of o). Tensors in no group take no
+    part: fused ones, experts, convolutions, attention without head_dim.
+    """
+    # Widths of feed-forward parts are multiples of it, or whole.
+    multiple: int
+    # Rows of k for each head. Without it attention stays as it is.
+    head_dim: int
+
+
+class BitsRule(TypedDict, total=False):
+    """How bits are shared out; every member has a default."""
+    # Ascending; by default 2, 3, 4 and 8.
+    candidates: List[int]
+    # Of the bits, at most; not below the smallest candidate.
+    average: float
+    # How much the exponent counts; 0 leaves the variance alone.
+    gamma: float
+    # What the average is taken over; upstream has matrices.
+    over: Literal["matrices", "parameters"]
+
+
+class PlanJobParams(TypedDict, total=False):
+    """Parameters of a job of kind plan: a plan request without `analysis`, `metrics`, `source`
+    and `labels`.
+    """
+    analysis: AnalysisId
+    source: Source
+    # With a source; of the job, and of its analysis.
+    labels: Labels
+    # With a source; of the analysis. Its filters say which layers have a row with numbers: what
+    # they skip takes no part in the plan.
+    analyze: AnalyzeParams
+    # Tensors by name, each with its numbers.
+    metrics: Dict[str, Dict[str, Any]]
+    method: PlanMethod
+    # The target, over the tensors that take part.
+    sparsity: Share
+    # A numeric column of layers, or a member of `metrics`. Default for owl: outlier_ratio, for
+    # dlp: score.
+    metric: str
+    # alphapruning: ratios lie between 1 − epsilon and 1 + epsilon times a common factor
+    # (multiplicative), or that far around the target (additive).
+    epsilon: Share
+    # Whose metric counts: the mean of the block's tensors, each tensor's own, or the block's and
+    # then, by inner_epsilon, each tensor's within it.
+    mapping: str
+    # Of the mapping mixed; a third of epsilon by default.
+    inner_epsilon: Share
+    mode: str
+    # prune takes more from a larger metric. low_rank is for factorisations, and takes more from a
+    # smaller one (a heavy tail); sparsity is the share of weights that the factors save, and
+    # tensors have a rank.
+    direction: str
+    # linear makes the metric alpha_peak mean alpha_peak_linear.
+    peak_compat: str
+    # atp: the step from block to block. By default half of what keeps all ratios between 0 and 1;
+    # upstream searches it by perplexity.
+    beta: Share
+    # owl (0.16) and dlp (0.3); the range of ratios, twice the Λ or α of the papers.
+    width: Share
+    # owl and dlp with an analysis or a source; each tensor's outlier ratio or score, measured
+    # elsewhere.
+    stats: Dict[str, float]
+    # Of every tensor's sparsity.
+    limits: PlanJobParamsLimits
+    # What takes no part, by a POSIX extended regular expression or by names.
+    exclude: Union[str, List[str]]
+    # N:M: every tensor loses a whole number of each m weights, which is its own (mixed N:m).
+    m: int
+    # Remove whole channels and heads; excludes m and the direction low_rank.
+    structure: PlanStructure
+    # alphaq, which takes no sparsity, limits or m.
+    bits: BitsRule
+
+
 class _JobRequest(TypedDict):
-    kind: Literal["analyze"]
+    # `analyze`: spectra and their metrics. `plan`: as `POST /v1/plans` with a source; the metric
+    # decides how much of an analysis it needs, and `params` are required.
+    kind: Literal["analyze", "plan"]
     source: Source
 
 
 class JobRequest(_JobRequest, total=False):
-    params: Optional[AnalyzeParams]
+    # Of the kind of job.
+    params: Optional[Union[AnalyzeParams, PlanJobParams]]
     labels: Optional[Labels]
 
 
@@ -164,16 +274,29 @@ class JobResult(TypedDict, total=False):
     """What came of the job, once it has succeeded."""
     analysis: AnalysisId
     model: ModelId
+    # Of a job of kind plan. Alone where the method needs names and shapes only: then nothing was
+    # analysed.
+    plan: PlanId
 
 
-class JobError(TypedDict):
-    """Why the job failed, in the terms of a problem document. A layer that fails does not fail
-    the job: see the layer's row.
-    """
+class JobErrorErrorsItem(TypedDict):
+    pointer: str
+    detail: str
+
+
+class _JobError(TypedDict):
     type: str
     title: str
     code: str
     detail: str
+
+
+class JobError(_JobError, total=False):
+    """Why the job failed, in the terms of a problem document. A layer that fails does not fail
+    the job: see the layer's row.
+    """
+    # The parameter at fault, such as a target that no plan can meet.
+    errors: List[JobErrorErrorsItem]
 
 
 # null when it has not come to that yet.
@@ -899,18 +1022,6 @@ class Experts(_Experts, total=False):
     job: JobId
 
 
-Share = float
-
-
-# `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
-# dense, the last tensor keeps 20 %. `er`, `erk`: Erdős–Rényi densities by shape. `atp`: a ramp
-# over the depth. `owl`: blocks with more outliers stay denser; `dlp`: blocks with a smaller score
-# do. `global_magnitude`: one threshold on |w| over all weights; `lamp`: one on w² over the sum of
-# the squares of the tensor's weights that are not smaller. `alphaq`: bit widths instead of
-# sparsities.
-PlanMethod = str
-
-
 class PlanRequestLimitsTensorsValue(TypedDict, total=False):
     min: Share
     max: Share
@@ -924,37 +1035,17 @@ class PlanRequestLimits(TypedDict, total=False):
     tensors: Dict[str, PlanRequestLimitsTensorsValue]
 
 
-class _PlanStructure(TypedDict):
-    kind: Literal["width"]
-
-
-class PlanStructure(_PlanStructure, total=False):
-    """Groups of matrices lose the same channels together: neurons of a feed-forward part (rows
-    of up and gate, columns of down), and key-value heads of an attention with the query
-    heads that use them (rows of q, k and v, columns of o). Tensors in no group take no
-    part: fused ones, experts, convolutions, attention without head_dim.
-    """
-    # Widths of feed-forward parts are multiples of it, or whole.
-    multiple: int
-    # Rows of k for each head. Without it attention stays as it is.
-    head_dim: int
-
-
-class BitsRule(TypedDict, total=False):
-    """How bits are shared out; every member has a default."""
-    # Ascending; by default 2, 3, 4 and 8.
-    candidates: List[int]
-    # Of the bits, at most; not below the smallest candidate.
-    average: float
-    # How much the exponent counts; 0 leaves the variance alone.
-    gamma: float
-    # What the average is taken over; upstream has matrices.
-    over: Literal["matrices", "parameters"]
-
-
 class PlanRequest(TypedDict, total=False):
-    """Either `analysis` or `metrics`. A member that the method does not take is refused."""
+    """One of `analysis`, `metrics` and `source`. A member that the method does not take is
+    refused.
+    """
     analysis: AnalysisId
+    source: Source
+    # With a source; of the job, and of its analysis.
+    labels: Labels
+    # With a source; of the analysis. Its filters say which layers have a row with numbers: what
+    # they skip takes no part in the plan.
+    analyze: AnalyzeParams
     # Tensors by name, each with its numbers.
     metrics: Dict[str, Dict[str, Any]]
     method: PlanMethod
@@ -983,7 +1074,8 @@ class PlanRequest(TypedDict, total=False):
     beta: Share
     # owl (0.16) and dlp (0.3); the range of ratios, twice the Λ or α of the papers.
     width: Share
-    # owl and dlp with an analysis; each tensor's outlier ratio or score.
+    # owl and dlp with an analysis or a source; each tensor's outlier ratio or score, measured
+    # elsewhere.
     stats: Dict[str, float]
     # Of every tensor's sparsity.
     limits: PlanRequestLimits

@@ -1,0 +1,183 @@
+/* analyze_plan.c: what a job of kind `plan` does besides an analysis.
+ *
+ * The stages of an analyze job are carried out as far as the plan's method needs them. With a
+ * metric of spectra, all of them: the plan is that of the analysis which the job makes, the same
+ * as POST /v1/plans gives for it, and remembered by its request. A method that needs names and
+ * shapes only has rows in no analysis: then the plan's text is remembered, under an id that
+ * follows from the rows.
+ */
+#include "daemon/analyze.h"
+
+#include "daemon/plan.h"
+#include "daemon/plan_job.h"
+#include "daemon/plan_memo.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct plan_work {
+    struct plan_ask ask;
+    char id[IDENT_MAX];
+    struct buf text; /* PLAN_MEMO_TEXT, or empty */
+};
+
+int analyze_plan_start(struct analyze *a, const json_t *params, struct err *err)
+{
+    struct plan_job p;
+    int r = plan_job_parse(params, &p, err);
+
+    if (r < 0)
+        return r;
+    a->plan = xcalloc(1, sizeof *a->plan);
+    a->plan->ask = p.ask;
+    a->params = p.analyze;
+    return 0;
+}
+
+void analyze_plan_free(struct analyze *a)
+{
+    if (!a->plan)
+        return;
+    plan_ask_done(&a->plan->ask);
+    buf_done(&a->plan->text);
+    free(a->plan);
+}
+
+bool analyze_plan_needs_spectra(const struct analyze *a)
+{
+    return plan_ask_needs_spectra(&a->plan->ask);
+}
+
+const char *analyze_plan_id(const struct analyze *a)
+{
+    return a->plan->id;
+}
+
+/* --- rows ---------------------------------------------------------------------------------- */
+
+/* As they would be read from the analysis. */
+static int take_rows(const struct analyze *a, struct metric_rows *rows, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < a->layers.count; i++) {
+        struct layer_row row = {.longname = (char *)(uintptr_t)a->layers.l[i].longname};
+
+        buf_reset(&text);
+        analyze_row_json(a, i, &text);
+        buf_put_u8(&text, '\0');
+        row.json = (char *)text.data;
+        r = metric_rows_take(rows, &(struct layer_row_list){&row, 1}, err);
+    }
+    buf_done(&text);
+    return r;
+}
+
+/* Names and shapes, and what else decides a plan that needs no more. */
+static void key_of_shapes(const struct metric_rows *rows, struct digest *out)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    hasher_add_str(h, "spectrald-shapes-1");
+    for (size_t i = 0; i < rows->n; i++) {
+        const struct metric_row *r = &rows->row[i];
+
+        hasher_add_str(h, r->name);
+        hasher_add_str(h, r->block);
+        hasher_add_u64(h, (uint64_t)r->role);
+        hasher_add_u64(h, (uint64_t)r->type);
+        hasher_add_u64(h, r->skipped);
+        hasher_add_u64(h, r->rank);
+        for (uint32_t d = 0; d < r->rank; d++)
+            hasher_add_u64(h, r->dims[d]);
+    }
+    hasher_finish(h, out);
+}
+
+/* --- stages; on the file thread, as regular expressions over many rows take time ------------- */
+
+static void stage_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    (void)group_err;
+    if (a->job->ended)
+        return;
+    if (a->err.code)
+        job_fail_err(a->job, &a->err);
+    else
+        analyze_next(a);
+}
+
+/* Uniform within the limits can be had whenever anything can. */
+static void check_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    struct plan_ask ask = a->plan->ask;
+    AUTO(metric_rows_unrefp) struct metric_rows *rows = metric_rows_new(plan_ask_column(&ask));
+    struct plan p;
+
+    (void)state;
+    a->err.code = 0;
+    ask.opt.method = ALLOCATE_UNIFORM;
+    ask.alphaq = false;
+    ask.structure = (struct plan_structure){0, 0};
+    ask.m = 0;
+    if (take_rows(a, rows, &a->err) < 0 || plan_make(&ask, rows, &p, &a->err) < 0)
+        (void)plan_job_fault(&a->err);
+    else
+        plan_done(&p);
+}
+
+void analyze_plan_check(struct analyze *a)
+{
+    job_call_file(a->job, check_run, stage_done, a);
+}
+
+static void make_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    struct plan_work *w = a->plan;
+    AUTO(metric_rows_unrefp) struct metric_rows *rows = metric_rows_new(plan_ask_column(&w->ask));
+    bool spectra = analyze_plan_needs_spectra(a);
+    struct plan p;
+
+    (void)state;
+    a->err.code = 0;
+    if (take_rows(a, rows, &a->err) < 0) {
+        (void)plan_job_fault(&a->err);
+        return;
+    }
+    if (spectra) {
+        analyze_make_rows_key(a);
+        rows->key = a->rows_key;
+        plan_ask_bind(&w->ask, a->analysis_id);
+    } else {
+        key_of_shapes(rows, &rows->key);
+    }
+    if (plan_make(&w->ask, rows, &p, &a->err) < 0) {
+        (void)plan_job_fault(&a->err);
+        return;
+    }
+    memcpy(w->id, p.id, sizeof w->id);
+    if (!spectra)
+        plan_write(&p, &w->text);
+    plan_done(&p);
+}
+
+void analyze_plan_make(struct analyze *a)
+{
+    job_call_file(a->job, make_run, stage_done, a);
+}
+
+int analyze_plan_put(struct analyze *a, struct store *st)
+{
+    const struct plan_work *w = a->plan;
+    AUTO(freep) char *ask = NULL;
+
+    if (w->text.len > 0)
+        return plan_memo_put(st, w->id, PLAN_MEMO_TEXT, w->text.data, w->text.len, &a->err);
+    ask = plan_ask_text(&w->ask);
+    return plan_memo_put(st, w->id, PLAN_MEMO_ASK, ask, strlen(ask), &a->err);
+}

@@ -1,0 +1,363 @@
+"""Plans of a source nobody has read yet: jobs of kind plan."""
+
+import os
+import random
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from daemon import Daemon, TOP, write_safetensors
+
+SMALL = "manlm.safetensors"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A daemon with the example, old enough that its digests are remembered."""
+    d = Daemon(str(tmp_path_factory.mktemp("planjobs")))
+    shutil.copy(os.path.join(TOP, "examples", SMALL), d.root)
+    time.sleep(2.2)
+    with d:
+        yield d
+    assert "bug: assertion" not in d.log_text()
+    assert "Sanitizer" not in d.log_text(), d.log_text()
+
+
+@pytest.fixture(scope="module")
+def big_model(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("big") / "big.safetensors")
+    rng = np.random.default_rng(31)
+    write_safetensors(path, {f"layers.{i}.fc.weight":
+                             rng.standard_normal((1024, 900 + 8 * i)).astype(np.float32)
+                             for i in range(12)})
+    return path
+
+
+def post(d, headers=None, **body):
+    return d.request("POST", "/v1/plans", body, headers)
+
+
+def job(d, headers=None, source=None, labels=None, **params):
+    body = {"kind": "plan", "source": source or {"path": SMALL}, "params": params}
+    if labels:
+        body["labels"] = labels
+    return d.request("POST", "/v1/jobs", body, headers)
+
+
+def finished(d, r):
+    assert r.status in (200, 202), r.body
+    done = d.wait_final(r.json["id"])
+    assert done["state"] == "succeeded", done
+    return done
+
+
+def problem(r, status, pointer):
+    assert r.status == status, r.body
+    assert r.json["errors"][0]["pointer"] == pointer, r.json
+    return r.json
+
+
+def solved(d):
+    return sum(float(line.split()[-1]) for line in d.get("/metrics").body.decode().splitlines()
+               if line.startswith("spectrald_cache_misses_total"))
+
+
+# --- shapes: no spectrum ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["uniform", "uniform_plus", "er", "erk", "atp"])
+def test_methods_of_shapes_solve_nothing(served, method):
+    before = solved(served)
+    r = post(served, {"Prefer": "wait=30"}, source={"path": SMALL}, method=method, sparsity=0.6)
+    assert r.status == 200 and r.headers["Preference-Applied"] == "wait=30"
+    p = r.json
+    assert p["analysis"] is None and p["method"] == method and len(p["tensors"]) == 28
+    assert r.headers["Location"] == f"/v1/plans/{p['id']}" == p["links"]["self"]
+    path, rel = r.headers["Link"].split("; ")
+    assert rel == 'rel="via"'
+    made = served.get(path.strip("<>")).json
+    assert made["kind"] == "plan" and made["result"] == {"plan": p["id"]}
+    assert made["links"]["result"] == f"/v1/plans/{p['id']}"
+    assert made["cache"] == {"hits": 0, "misses": 0} and solved(served) == before
+    assert served.get(f"/v1/plans/{p['id']}").json == p
+    again = post(served, {"Prefer": "wait=30"}, source={"path": SMALL}, method=method, sparsity=0.6)
+    assert again.json == p and again.headers["Link"] != r.headers["Link"]
+
+
+def test_shapes_plan_as_an_analysis_does(served):
+    analysis = served.analyze(SMALL)[0]["result"]["analysis"]
+    for method, more in (("erk", {}), ("uniform", {"m": 8, "exclude": "q_proj"}),
+                         ("atp", {"limits": {"max": 0.7}})):
+        a = post(served, analysis=analysis, method=method, sparsity=0.6, **more).json
+        b = post(served, {"Prefer": "wait=30"}, source={"path": SMALL}, method=method, sparsity=0.6,
+                 **more).json
+        for p in (a, b):
+            for name in ("id", "analysis", "links"):
+                del p[name]
+        assert a == b
+
+
+def test_a_quick_plan_reads_headers_only(tmp_path, big_model):
+    """No byte of a weight: the file is a hole."""
+    d = Daemon(str(tmp_path))
+    shutil.copy(big_model, d.root)
+    with d:
+        r = post(d, {"Prefer": "wait=30"}, source={"path": "big.safetensors"}, method="erk",
+                 sparsity=0.5)
+        assert r.status == 200 and len(r.json["tensors"]) == 12
+        metrics = d.get("/metrics").body.decode()
+        assert 'spectrald_tasks_total{type="digest"' not in metrics or \
+            'spectrald_tasks_total{type="digest"} 0' in metrics
+        assert d.get("/v1/models").json["models"] == []
+        assert d.get("/v1/analyses").json["analyses"] == []
+
+
+def test_outliers_need_statistics(served):
+    problem(post(served, source={"path": SMALL}, method="owl", sparsity=0.5), 422, "#/stats")
+    names = {t["name"] for t in post(served, {"Prefer": "wait=30"}, source={"path": SMALL},
+                                     method="uniform", sparsity=0.5).json["tensors"]}
+    rng = random.Random(1)
+    stats = {n: rng.random() for n in sorted(names)}
+    r = post(served, {"Prefer": "wait=30"}, source={"path": SMALL}, method="owl", sparsity=0.5,
+             stats=stats)
+    assert r.status == 200
+    assert {t["name"]: t["metric"] for t in r.json["tensors"]} == stats
+
+
+# --- spectra ------------------------------------------------------------------------------------
+
+
+def test_plan_of_spectra_is_that_of_the_analysis(tmp_path):
+    d = Daemon(str(tmp_path))
+    shutil.copy(os.path.join(TOP, "examples", SMALL), d.root)
+    with d:
+        time.sleep(2.2)
+        r = post(d, {"Prefer": "respond-async"}, source={"path": SMALL}, sparsity=0.7,
+                 limits={"min": 0.5}, labels={"run": "a"})
+        assert r.status == 202 and r.headers["Location"] == f"/v1/jobs/{r.json['id']}"
+        assert r.headers["Preference-Applied"] == "respond-async"
+        assert r.json["kind"] == "plan" and r.json["source"] == {"path": SMALL}
+        assert r.json["params"]["method"] == "alphapruning"
+        assert r.json["params"]["limits"] == {"min": 0.5, "max": 0.99}
+        assert r.json["params"]["analyze"]["min_evals"] == 10
+        done = finished(d, r)
+        assert done["cache"]["misses"] > 0
+        analysis = done["result"]["analysis"]
+        got = d.get(f"/v1/plans/{done['result']['plan']}")
+        assert got.status == 200
+        assert got.json == post(d, analysis=analysis, sparsity=0.7, limits={"min": 0.5}).json
+        assert d.get(f"/v1/analyses/{analysis}").json["labels"] == {"run": "a"}
+        assert d.get(f"/v1/analyses/{analysis}").json["job"] == done["id"]
+        # All is cached: the plan itself, at once.
+        now = post(d, source={"path": SMALL}, sparsity=0.7, limits={"min": 0.5})
+        assert now.status == 200 and "Preference-Applied" not in now.headers
+        assert [t["sparsity"] for t in now.json["tensors"]] == \
+            [t["sparsity"] for t in got.json["tensors"]]
+        via = d.get(now.headers["Link"].split(";")[0].strip("<>")).json
+        assert via["cache"]["misses"] == 0
+        assert via["result"]["analysis"] == now.json["analysis"] != analysis
+        born = job(d, sparsity=0.7)
+        assert born.status == 200 and born.headers["Cache-Status"] == "spectrald; hit"
+        # The rows are those of an analyze job.
+        other = d.analyze(SMALL)[0]["result"]["analysis"]
+        pick = lambda a: d.get(f"/v1/analyses/{a}/layers").json["layers"]  # noqa: E731
+        assert pick(analysis) == pick(other)
+
+
+def test_bit_widths(served):
+    done = finished(served, job(served, method="alphaq", bits={"average": 3.5}))
+    p = served.get(f"/v1/plans/{done['result']['plan']}").json
+    assert p == post(served, analysis=done["result"]["analysis"], method="alphaq",
+                     bits={"average": 3.5}).json
+    assert p["method"] == "alphaq" and p["achieved_bits"] <= 3.5
+
+
+def test_windows_are_asked_for_by_their_metric(served):
+    small = {"rows": 64, "windows": 3}
+    done = finished(served, job(served, metric="farms_alpha", sparsity=0.6))
+    assert done["params"]["analyze"]["farms"]["rows"] == 2000
+    done = finished(served, job(served, metric="farms_alpha", sparsity=0.6,
+                                analyze={"farms": small}))
+    assert done["params"]["analyze"]["farms"]["rows"] == 64
+    p = served.get(f"/v1/plans/{done['result']['plan']}").json
+    assert p["metric"] == "farms_alpha" and all(t["metric"] for t in p["tensors"])
+    assert "farms" in done["params"]["analyze"]
+    plain = finished(served, job(served, sparsity=0.6))
+    assert plain["params"]["analyze"]["farms"] is None
+    problem(job(served, metric="farms_alpha", sparsity=0.6, analyze={"farms": None}), 400,
+            "#/params/analyze/farms")
+
+
+def test_filters_of_the_analysis_leave_tensors_out(served):
+    done = finished(served, job(served, sparsity=0.6, method="uniform",
+                                analyze={"exclude": "mlp"}))
+    p = served.get(f"/v1/plans/{done['result']['plan']}").json
+    assert len(p["tensors"]) == 16 and not any("mlp" in t["name"] for t in p["tensors"])
+    assert p["warnings"][0]["code"] == "skipped"
+
+
+def test_uploads(served):
+    with open(os.path.join(TOP, "examples", SMALL), "rb") as f:
+        up = served.request("POST", "/v1/uploads?name=x.safetensors", f.read(),
+                            {"Content-Type": "application/octet-stream"}).json["id"]
+    r = post(served, {"Prefer": "wait=30"}, source={"upload": up}, sparsity=0.6)
+    assert r.status == 200 and len(r.json["tensors"]) == 28
+
+
+# --- refused and failed -------------------------------------------------------------------------
+
+
+def test_refused(served):
+    for body, pointer in (
+            ({}, "#/sparsity"),
+            ({"sparsity": 2}, "#/sparsity"),
+            ({"sparsity": 0.5, "analysis": "ana_" + "0" * 26}, "#/analysis"),
+            ({"sparsity": 0.5, "metrics": {}}, "#/metrics"),
+            ({"sparsity": 0.5, "epsilon": "x"}, "#/epsilon"),
+            ({"sparsity": 0.5, "exclude": "("}, "#/exclude"),
+            ({"sparsity": 0.5, "labels": {"a": 1}}, "#/labels/a"),
+            ({"sparsity": 0.5, "surprise": 1}, "#/surprise"),
+            ({"sparsity": 0.5, "analyze": 1}, "#/analyze"),
+            ({"sparsity": 0.5, "analyze": {"min_evals": -1}}, "#/analyze/min_evals"),
+            ({"sparsity": 0.5, "analyze": {"include": "("}}, "#/analyze/include")):
+        problem(post(served, source={"path": SMALL}, **body), 400, pointer)
+        if pointer in ("#/labels/a",):
+            continue
+        r = served.request("POST", "/v1/jobs", {"kind": "plan", "source": {"path": SMALL},
+                                                "params": body})
+        problem(r, 400, pointer.replace("#", "#/params", 1))
+    problem(post(served, source=1, sparsity=0.5), 400, "#/source")
+    for method in ("lamp", "global_magnitude"):
+        problem(post(served, source={"path": SMALL}, sparsity=0.5, method=method), 422, "#/method")
+    problem(post(served, source={"path": "gone"}, sparsity=0.5), 404, "#/source/path")
+    problem(post(served, analysis="ana_" + "0" * 26, sparsity=0.5, analyze={}), 400, "#/analyze")
+    problem(served.request("POST", "/v1/jobs", {"kind": "plan", "source": {"path": SMALL}}), 400,
+            "#/params/sparsity")
+    problem(served.request("POST", "/v1/jobs", {"kind": "x", "source": {"path": SMALL}}), 400,
+            "#/kind")
+
+
+@pytest.mark.parametrize("body,code,pointer", [
+    ({"sparsity": 0.9, "limits": {"max": 0.8}}, "limit", "#/sparsity"),
+    ({"sparsity": 0.5, "metric": "no_such"}, "invalid", "#/metric"),
+    ({"sparsity": 0.5, "exclude": ["gone"]}, "invalid", "#/exclude"),
+    ({"sparsity": 0.5, "exclude": "."}, "invalid", "#/exclude"),
+    ({"sparsity": 0.5, "limits": {"tensors": {"gone": {"max": 0.1}}}}, "invalid",
+     "#/limits/tensors/gone"),
+    ({"sparsity": 0.9, "method": "erk", "limits": {"max": 0.8}}, "limit", "#/sparsity"),
+    ({"sparsity": 0.5, "analyze": {"include": "none"}, "method": "er"}, "invalid", "#/source"),
+])
+def test_jobs_that_fail_name_the_field(served, body, code, pointer):
+    before = solved(served)
+    r = job(served, {"Prefer": "wait=30"}, **body)
+    assert r.status == 200 and r.json["state"] == "failed" and r.json["reason"] == "input_invalid"
+    where = pointer if pointer == "#/source" else pointer.replace("#", "#/params", 1)
+    assert r.json["error"]["code"] == code
+    assert r.json["error"]["errors"] == [{"pointer": where, "detail": r.json["error"]["detail"]}]
+    assert r.json["result"] is None
+    assert served.get(f"/v1/jobs/{r.json['id']}").json["error"] == r.json["error"]
+    p = problem(post(served, {"Prefer": "wait=30"}, source={"path": SMALL}, **body),
+                422 if code == "limit" else 400, pointer)
+    assert r.json["error"]["detail"] in p["detail"]
+    assert solved(served) == before  # before any work was done
+
+
+def test_what_no_source_holds_fails_before_the_work(tmp_path, big_model):
+    d = Daemon(str(tmp_path))
+    shutil.copy(big_model, d.root)
+    with d:
+        r = job(d, {"Prefer": "wait=30"}, {"path": "big.safetensors"}, sparsity=0.9,
+                limits={"max": 0.5})
+        assert r.json["state"] == "failed" and r.json["cache"]["misses"] == 0
+        assert solved(d) == 0
+
+
+# --- what must survive --------------------------------------------------------------------------
+
+
+def test_keys_replay(served):
+    headers = {"Idempotency-Key": "plan-1", "Prefer": "wait=30"}
+    first = post(served, headers, source={"path": SMALL}, sparsity=0.61)
+    again = post(served, headers, source={"path": SMALL}, sparsity=0.61)
+    assert first.status == again.status == 200 and first.json == again.json
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Link"] == first.headers["Link"]
+    assert post(served, headers, source={"path": SMALL}, sparsity=0.62).json["code"] == "key_reused"
+
+
+def test_keys_replay_a_job_that_runs(tmp_path, big_model):
+    d = Daemon(str(tmp_path))
+    shutil.copy(big_model, d.root)
+    with d:
+        headers = {"Idempotency-Key": "plan-2"}
+        a, b = (post(d, headers, source={"path": "big.safetensors"}, sparsity=0.5)
+                for _ in range(2))
+        assert a.status == b.status == 202 and a.json["id"] == b.json["id"]
+        assert "Idempotency-Replayed" not in a.headers
+        assert b.headers["Idempotency-Replayed"] == "true"
+        finished(d, a)
+
+
+def test_killed_daemon_makes_the_same_plan(tmp_path, big_model):
+    d = Daemon(str(tmp_path))
+    shutil.copy(big_model, d.root)
+    d.start()
+    r = job(d, source={"path": "big.safetensors"}, sparsity=0.5, labels={"run": "k"})
+    assert r.status == 202
+    for seconds in (0.3, 0.7, 0.5):
+        time.sleep(seconds)
+        d.kill()
+        d.start()
+    done = finished(d, r)
+    assert done["attempt"] >= 2 and done["labels"] == {"run": "k"}
+    p = d.get(f"/v1/plans/{done['result']['plan']}")
+    assert p.status == 200 and p.json["analysis"] == done["result"]["analysis"]
+    assert p.json["achieved_sparsity"] == pytest.approx(0.5, rel=1e-9)
+    assert p.json == post(d, analysis=done["result"]["analysis"], sparsity=0.5).json
+    d.kill()
+    d.start()
+    assert d.get(f"/v1/plans/{done['result']['plan']}").json == p.json
+    d.stop()
+
+
+def test_cancel(tmp_path, big_model):
+    d = Daemon(str(tmp_path))
+    shutil.copy(big_model, d.root)
+    with d:
+        r = job(d, source={"path": "big.safetensors"}, sparsity=0.5)
+        c = d.request("POST", f"/v1/jobs/{r.json['id']}:cancel", headers={"Prefer": "wait=30"})
+        assert c.json["state"] == "cancelled" and c.json["result"] is None
+        # Who waited for it is told.
+        headers = {"Idempotency-Key": "c", "Prefer": "respond-async"}
+        r = post(d, headers, source={"path": "big.safetensors"}, sparsity=0.4)
+        assert r.status == 202
+        d.request("POST", f"/v1/jobs/{r.json['id']}:cancel", headers={"Prefer": "wait=30"})
+        p = post(d, headers, source={"path": "big.safetensors"}, sparsity=0.4)
+        assert p.status == 409 and "cancelled" in p.json["detail"]
+
+
+def test_jobs_by_kind(served):
+    finished(served, job(served, sparsity=0.63))
+    jobs = served.get("/v1/jobs?kind=plan").json["jobs"]
+    assert jobs and {j["kind"] for j in jobs} == {"plan"}
+    metrics = served.get("/metrics").body.decode()
+    assert 'spectrald_jobs_finished_total{kind="plan",outcome="succeeded"' in metrics
+
+
+# --- decisions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path,body", [
+    ("/v1/schedules", {"method": "tempbalance", "base_lr": 0.1}),
+    ("/v1/experts", {"total": 16})])
+def test_decisions_say_that_they_were_replayed(served, path, body):
+    headers = {"Idempotency-Key": f"decision{path}"}
+    body = {"source": {"path": SMALL}, **body}
+    first = served.request("POST", path, body, headers)
+    again = served.request("POST", path, body, headers)
+    assert first.status == again.status == 200 and first.json == again.json
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
