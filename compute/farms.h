@@ -17,9 +17,10 @@
  * (n > cols) is refused; upstream goes on with windows of another shape.
  *
  * Convolutions, O x I x positions: each position's slice is turned to be tall (R x C, R >= C) and
- * cut into R / C groups of h rows, h x w = C x floor(C q), or floor(C / q) x C for q > 1; pool of
- * a group: sigma^2 / 2 of its window in every slice; the result is the mean over groups. Window
- * rows and k do not matter.
+ * cut into R / C groups of h rows, h x w = C x (C // (1 / q)), or (C // q) x C for q > 1, where //
+ * is Python's, on doubles (5 // (1 / 0.6) is 2, though 5 * 0.6 is 3), at least 1; pool of a group:
+ * sigma^2 / 2 of its window in every slice; the result is the mean over groups. With q > 1 the
+ * groups still are R / C, so the last rows do not count. Window rows and k do not matter.
  *
  * Eigenvalues come from Gram matrices on the short side of the windows (symmetric.h), whose
  * error is at most 4 sqrt(order) eps lambda_max. Windows beside one another share the part of the
