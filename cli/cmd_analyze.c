@@ -52,7 +52,7 @@ static const struct arg_option options[] = {
     {"farms-rows", ARG_COUNT, AT(farms_rows), "N", "rows of a window (2000)"},
     {"farms-q", ARG_TEXT, AT(farms_q), "Q", "columns of a window over its rows (1)"},
     {"farms-windows", ARG_COUNT, AT(farms_windows), "N", "windows along each side (15)"},
-    {"farms-fit", ARG_TEXT, AT(farms_fit), "xmin_mid|xmin_peak|ks",
+    {"farms-fit", ARG_TEXT, AT(farms_fit), "xmin_mid|xmin_peak|ks|top",
      "where the tail starts (xmin_mid)"},
     {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
      "fast solves a sample of the windows and states the error\n(exact)"},

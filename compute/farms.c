@@ -32,16 +32,19 @@ int farms_params_check(const struct farms_params *p, struct err *err)
         return err_set_at(err, ERR_INVALID, "/windows", "windows must be between 1 and %d",
                           FARMS_WINDOWS_MAX);
     if (p->fit != HILL_MID && p->fit != HILL_PEAK_UPSTREAM && p->fit != HILL_PEAK_LINEAR &&
-        p->fit != HILL_KS)
-        return err_set_at(err, ERR_INVALID, "/fit", "fit must be xmin_mid, xmin_peak or ks");
+        p->fit != HILL_KS && p->fit != HILL_TOP)
+        return err_set_at(err, ERR_INVALID, "/fit", "fit must be xmin_mid, xmin_peak, ks or top");
     if (p->mode != FARMS_EXACT && p->mode != FARMS_FAST)
         return err_set_at(err, ERR_INVALID, "/mode", "mode must be exact or fast");
+    if (p->fit == HILL_TOP && p->mode == FARMS_FAST)
+        return err_set_at(err, ERR_INVALID, "/mode",
+                          "mode fast needs fit xmin_mid: the standard error of top is not known");
     if (p->fit != HILL_MID && p->mode == FARMS_FAST)
         return err_set_at(
             err, ERR_INVALID, "/mode",
             "mode fast needs fit xmin_mid: where xmin_peak and ks start the tail "
             "hangs on single eigenvalues, which a sample of the windows does not tell");
-    if (p->fit != HILL_MID && p->precision == PRECISION_SINGLE)
+    if (p->fit != HILL_MID && p->fit != HILL_TOP && p->precision == PRECISION_SINGLE)
         return err_set_at(err, ERR_INVALID, "/fit",
                           "fit xmin_peak and ks need precision double: they may start the tail "
                           "among the smallest eigenvalues, which single does not resolve");

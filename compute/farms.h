@@ -27,8 +27,8 @@
  * Gram matrix that belongs to the lines they share, so it is formed once for a row of windows
  * ("run"). In double, values up to eps max(m, n) lambda_max of their window are zero and are left
  * out of the fit (upstream keeps them, and an exact zero makes its result infinite). In single,
- * values below the error are counted, not dropped; that is harmless for HILL_MID as long as its
- * xmin lies above, and not for other rules, which need double.
+ * values below the error are counted, not dropped; that is harmless for HILL_MID and HILL_TOP as
+ * long as xmin lies above, and not for other rules, which need double.
  *
  * FARMS_FAST solves four fifths of max(Nr, Nc) windows, an even number, instead of Nr Nc, spread so
  * that rows and columns of the grid are represented alike (a Latin hypercube design: McKay,
@@ -68,13 +68,13 @@ struct farms_params {
     size_t rows;    /* window rows, FARMS_ROWS_MIN ... FARMS_ROWS_MAX; the daemon's default 2000 */
     double q;       /* window columns / window rows, FARMS_Q_MIN ... FARMS_Q_MAX */
     size_t windows; /* for each dimension, 1 ... FARMS_WINDOWS_MAX */
-    enum hill_rule fit; /* HILL_MID, HILL_PEAK_UPSTREAM, HILL_PEAK_LINEAR or HILL_KS */
+    enum hill_rule fit; /* HILL_TOP is AlphaQ's (hill.h), without D */
     enum farms_mode mode;
     enum precision precision;
 };
 
-/* ERR_INVALID, naming the member and the limit; also for FARMS_FAST or single precision with
- * another fit than HILL_MID: those depend on the smallest values. */
+/* ERR_INVALID, naming the member and the limit; also for FARMS_FAST with another fit than HILL_MID,
+ * and for single precision with one that depends on the smallest values. */
 int farms_params_check(const struct farms_params *p, struct err *err);
 
 /* A stored matrix, or all slices of a convolution. */
@@ -136,7 +136,7 @@ int farms_run(const struct farms_plan *plan, size_t run, const struct farms_sour
 struct farms_result {
     enum hill_status status;
     bool unresolved;       /* single precision only: xmin lies below the error; alpha, D are NaN */
-    double alpha, D;       /* NaN unless status is HILL_OK */
+    double alpha, D;       /* NaN unless status is HILL_OK; D also for HILL_TOP */
     double xmin;           /* of the pool; of a convolution the mean */
     double standard_error; /* of alpha against all windows: 0 when all were solved, NaN when fewer
                             * than five were */

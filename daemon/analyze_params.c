@@ -153,19 +153,20 @@ static int wrong_farms(struct err *err, const char *field, const char *want)
     return err_set_at(err, ERR_INVALID, pointer, "farms: %.64s must be %s", field, want);
 }
 
+static const struct {
+    const char *name;
+    enum hill_rule rule;
+} farms_fit_name[] = {
+    {"xmin_mid", HILL_MID}, {"xmin_peak", HILL_PEAK_UPSTREAM}, {"ks", HILL_KS}, {"top", HILL_TOP}};
+
 static int get_farms_fit(const json_t *v, enum hill_rule *out, struct err *err)
 {
-    static const struct {
-        const char *name;
-        enum hill_rule rule;
-    } fit[] = {{"xmin_mid", HILL_MID}, {"xmin_peak", HILL_PEAK_UPSTREAM}, {"ks", HILL_KS}};
-
-    for (size_t i = 0; i < ARRAY_LEN(fit); i++)
-        if (json_is_string(v) && strcmp(json_string_value(v), fit[i].name) == 0) {
-            *out = fit[i].rule;
+    for (size_t i = 0; i < ARRAY_LEN(farms_fit_name); i++)
+        if (json_is_string(v) && strcmp(json_string_value(v), farms_fit_name[i].name) == 0) {
+            *out = farms_fit_name[i].rule;
             return 0;
         }
-    return wrong_farms(err, "fit", "\"xmin_mid\", \"xmin_peak\" or \"ks\"");
+    return wrong_farms(err, "fit", "\"xmin_mid\", \"xmin_peak\", \"ks\" or \"top\"");
 }
 
 static int get_farms_field(const char *key, const json_t *v, struct farms_params *f,
@@ -328,15 +329,15 @@ static json_t *types_json(unsigned types)
 static json_t *farms_json(const struct analyze_params *p)
 {
     const struct farms_params *f = &p->farms;
+    size_t fit = 0;
 
     if (!p->want_farms)
         return json_null();
+    while (farms_fit_name[fit].rule != f->fit)
+        fit++;
     return json_pack("{s:I,s:f,s:I,s:s,s:s}", "rows", (json_int_t)f->rows, "q", f->q, "windows",
-                     (json_int_t)f->windows, "fit",
-                     f->fit == HILL_MID  ? "xmin_mid"
-                     : f->fit == HILL_KS ? "ks"
-                                         : "xmin_peak",
-                     "mode", f->mode == FARMS_FAST ? "fast" : "exact");
+                     (json_int_t)f->windows, "fit", farms_fit_name[fit].name, "mode",
+                     f->mode == FARMS_FAST ? "fast" : "exact");
 }
 
 char *analyze_params_text(const struct analyze_params *p)

@@ -133,6 +133,20 @@ def test_shapes(farms):
     assert all(r["farms_alpha"] is None and r["farms_reason"] is None for r in rows.values())
 
 
+@pytest.mark.parametrize("precision, rel", [("double", 1e-9), ("single", 1e-3)])
+def test_the_largest_tenth(farms, precision, rel):
+    d, rng = farms
+    w = rng.standard_normal((60, 90)).astype("<f4")
+    write_safetensors(os.path.join(d.root, "tenth.safetensors"), {"w.weight": w})
+    _, rows = analyze(d, "tenth.safetensors", {
+        "precision": precision, "farms": {"rows": 40, "windows": 3, "fit": "top"}})
+    x = np.sort(pool(windows(w, 40, 1, 3)))
+    assert len(x) == 360
+    want = 1 + 36 / np.log(x[-36:] / x[-37]).sum()
+    assert rows["w"]["farms_alpha"] == pytest.approx(want, rel=rel)
+    assert rows["w"]["farms_D"] is None and rows["w"]["farms_reason"] is None
+
+
 def test_a_sample(farms):
     """640 x 640, windows of 400: enough work for fast mode to leave windows out."""
     d, rng = farms
@@ -170,6 +184,7 @@ def test_a_sample(farms):
     ({"farms": {"step": 1}}, "/params/farms/step"),
     ({"farms": {"mode": "fast", "fit": "ks"}}, "/params/farms/mode"),
     ({"farms": {"mode": "fast", "fit": "xmin_peak"}}, "/params/farms/mode"),
+    ({"farms": {"mode": "fast", "fit": "top"}}, "/params/farms/mode"),
     ({"precision": "single", "farms": {"fit": "ks"}}, "/params/farms/fit"),
 ])
 def test_refused(farms, params, pointer):

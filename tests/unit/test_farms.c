@@ -267,8 +267,14 @@ static void bad_parameters(void **state)
     assert_refused(params(20, 101, 5), 50, 50, "/q");
     assert_refused(params(20, 1, 0), 50, 50, "/windows");
     assert_refused(params(20, 1, FARMS_WINDOWS_MAX + 1), 50, 50, "/windows");
-    p.fit = HILL_TOP;
+    p.fit = (enum hill_rule)(HILL_TOP + 1);
     assert_refused(p, 50, 50, "/fit");
+    p.fit = HILL_TOP;
+    p.mode = FARMS_FAST;
+    assert_refused(p, 50, 50, "/mode");
+    p.mode = FARMS_EXACT;
+    p.precision = PRECISION_SINGLE;
+    assert_int_equal(farms_params_check(&p, NULL), 0);
     p.fit = HILL_KS;
     p.precision = PRECISION_SINGLE;
     assert_refused(p, 50, 50, "/fit");

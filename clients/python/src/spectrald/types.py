@@ -97,8 +97,9 @@ class FarmsParams(TypedDict, total=False):
     q: float
     # Windows along each side; at most 1000000 eigenvalues in all.
     windows: int
-    # Where the tail starts; all but xmin_mid need precision double.
-    fit: Literal["xmin_mid", "xmin_peak", "ks"]
+    # Where the tail starts; xmin_peak and ks need precision double. `top` is the largest tenth
+    # (AlphaQ); it has no farms_D.
+    fit: Literal["xmin_mid", "xmin_peak", "ks", "top"]
     # `fast` solves a sample of the windows where all would take more than about a second, and
     # states the standard error. xmin_mid only.
     mode: Literal["exact", "fast"]
