@@ -22,6 +22,7 @@ struct config {
     unsigned request_timeout_s;   /* header + body must arrive within; 60 */
     unsigned idle_timeout_s;      /* 30 */
     uint64_t queue_limit;         /* unfinished jobs; 10000 */
+    uint64_t cache_max_bytes;     /* of results in the cache; 0 = no limit; 20 GiB */
     uint64_t disk_low_bytes;      /* refuse new jobs below this much free space; 64 MiB */
     unsigned deadline_base_s;     /* 60: deadline = base + 20 x estimate */
     uint64_t reply_cache_bytes;   /* finished replies kept in memory; 64 MiB; 0 = none */

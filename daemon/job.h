@@ -8,6 +8,7 @@
 #include "daemon/source.h"
 
 struct analyze;
+struct cache_trim;
 struct uploads;
 
 struct job_watch {
@@ -41,6 +42,7 @@ struct service {
     struct actor *store_actor, *file_actor;
     struct sched *sched;
     struct uploads *uploads;
+    struct cache_trim *trim;
     struct job *jobs; /* active ones */
     size_t n_jobs;
     struct key *keys;      /* idempotency keys whose request is under way */

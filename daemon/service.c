@@ -1,6 +1,7 @@
 /* service.c: the one context: threads, store, workers, periodic checks. */
 #include "daemon/service_main.h"
 
+#include "daemon/cache_trim.h"
 #include "daemon/job.h"
 #include "daemon/jobs.h"
 #include "daemon/keys.h"
@@ -190,6 +191,7 @@ static void tick(void *arg)
     update_workers(s);
     jobs_renew(s);
     uploads_tick(s->uploads);
+    cache_trim_tick(s->trim);
     metric_set(s->m_stall, "", loop_stall_max(s->loop, false));
     c->svc = s;
     snprintf(c->dir, sizeof c->dir, "%s", s->config->state_dir);
@@ -266,6 +268,7 @@ int service_new(struct service **out, const struct config *config, struct err *e
     s->store_actor = actor_new(s->loop, "store", state, &groups);
     s->file_actor = actor_new(s->loop, "file", NULL, &plain);
     s->health.store_ok = s->health.disk_ok = true;
+    s->trim = cache_trim_new(s);
     loop_set_turn_hook(s->loop, on_turn, s);
     jobs_recover(s);
     tick(s);
@@ -283,6 +286,7 @@ void service_free(struct service *s)
     uploads_free(s->uploads);
     actor_stop(s->store_actor);
     actor_stop(s->file_actor);
+    cache_trim_free(s->trim);
     sched_free(s->sched);
     store_close(s->store);
     loop_free(s->loop);

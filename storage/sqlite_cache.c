@@ -148,17 +148,25 @@ static int cache_find(struct store *base, enum cache_kind kind, const struct dig
     return 0;
 }
 
+/* Who is told that it is there counts on it: that is a use. */
 static bool cache_known(struct store *base, enum cache_kind kind, const struct digest *key)
 {
     struct sqlite_store *s = sqlite_of(base);
-    AUTO(sql_donep)
     sqlite3_stmt *st =
-        sql_prepare(&s->cache, "SELECT 1 FROM results WHERE kind=?1 AND key=?2", NULL);
+        sql_prepare(&s->cache, "SELECT last_used_ms FROM results WHERE kind=?1 AND key=?2", NULL);
+    int64_t used_ms = 0;
+    bool known;
 
     if (!st)
         return false;
     bind_key(st, 1, kind, key);
-    return sql_next(&s->cache, st, NULL) == 1;
+    known = sql_next(&s->cache, st, NULL) == 1;
+    if (known)
+        used_ms = sqlite3_column_int64(st, 0);
+    sql_done(st); /* before the write */
+    if (known && wall_ms() - used_ms > USED_EVERY_MS)
+        mark_used(s, kind, key);
+    return known;
 }
 
 static int cache_put(struct store *base, enum cache_kind kind, const struct digest *key,
@@ -185,6 +193,81 @@ static int cache_put(struct store *base, enum cache_kind kind, const struct dige
         sql_bind_blob(st, 4, bytes, len);
     sql_bind_int(st, 5, wall_ms());
     return sql_run(&s->cache, st, err);
+}
+
+/* --- what was not used for longest ------------------------------------------------------------ */
+
+/* Pages of rows that were removed are used again before the file grows. */
+static int cache_used(struct store *base, uint64_t *out, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    static const char sql[] = "SELECT ((SELECT page_count FROM pragma_page_count()) -"
+                              " (SELECT freelist_count FROM pragma_freelist_count())) *"
+                              " (SELECT page_size FROM pragma_page_size()) +"
+                              " (SELECT coalesce(sum(size), 0) FROM results WHERE value IS NULL)";
+    AUTO(sql_donep) sqlite3_stmt *st = sql_prepare(&s->cache, sql, err);
+    int r = st ? sql_next(&s->cache, st, err) : s->cache.failure;
+
+    if (r == 1)
+        *out = sql_u64(st, 0);
+    return r < 0 ? r : 0;
+}
+
+struct old {
+    enum cache_kind kind;
+    struct digest key;
+    uint64_t size;
+};
+
+/* At most `limit` of them; owned by the caller. */
+static int find_old(struct sqlite_store *s, int64_t before_ms, size_t limit, struct old **out,
+                    size_t *n, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->cache,
+                                   "SELECT kind, key, size FROM results INDEXED BY results_by_use"
+                                   " WHERE last_used_ms<? ORDER BY last_used_ms LIMIT ?",
+                                   err);
+    int r = st ? 0 : s->cache.failure;
+
+    if (r < 0)
+        return r;
+    *out = xcalloc(limit, sizeof **out);
+    *n = 0;
+    sql_bind_int(st, 1, before_ms);
+    sql_bind_int(st, 2, (int64_t)limit);
+    while (*n < limit && (r = sql_next(&s->cache, st, err)) == 1) {
+        struct old *o = &(*out)[*n];
+
+        if (sqlite3_column_int64(st, 0) >= CACHE_KIND_COUNT ||
+            sqlite3_column_bytes(st, 1) != DIGEST_LEN)
+            continue; /* of a newer version */
+        o->kind = (enum cache_kind)sqlite3_column_int64(st, 0);
+        memcpy(o->key.b, sqlite3_column_blob(st, 1), DIGEST_LEN);
+        o->size = sql_u64(st, 2);
+        ++*n;
+    }
+    return r < 0 ? r : 0;
+}
+
+static int cache_evict(struct store *base, int64_t before_ms, uint64_t bytes, size_t limit,
+                       size_t *count, uint64_t *removed, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(freep) void *memory = NULL;
+    struct old *o = NULL;
+    size_t n = 0;
+    int r = find_old(s, before_ms, limit, &o, &n, err);
+
+    memory = o;
+    *count = 0;
+    *removed = 0;
+    while (r == 0 && *count < n && *removed < bytes) {
+        *removed += o[*count].size;
+        forget(s, o[*count].kind, &o[*count].key);
+        ++*count;
+    }
+    return r;
 }
 
 /* Bytes of all values of a kind. */
@@ -412,6 +495,8 @@ const struct store_cache_ops sqlite_cache_ops = {
     .find = cache_find,
     .known = cache_known,
     .put = cache_put,
+    .used = cache_used,
+    .evict = cache_evict,
     .trim = cache_trim,
     .put_rows = rows_put,
     .get_rows = rows_get,

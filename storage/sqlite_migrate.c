@@ -88,6 +88,7 @@ const char *const cache_migrations[] = {
     /* Where a row's spectrum is, and the factor on its eigenvalues. */
     ("ALTER TABLE layer_rows ADD COLUMN spectrum BLOB;"
      "ALTER TABLE layer_rows ADD COLUMN scale REAL;"),
+    "CREATE INDEX results_by_use ON results(last_used_ms, size);",
 };
 const size_t n_cache_migrations = ARRAY_LEN(cache_migrations);
 

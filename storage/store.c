@@ -414,6 +414,17 @@ bool store_cache_known(struct store *s, enum cache_kind kind, const struct diges
     return s->ops->cache->known(s, kind, key);
 }
 
+int store_cache_used(struct store *s, uint64_t *out, struct err *err)
+{
+    return s->ops->cache->used(s, out, err);
+}
+
+int store_cache_evict(struct store *s, int64_t before_ms, uint64_t bytes, size_t limit,
+                      size_t *count, uint64_t *removed, struct err *err)
+{
+    return s->ops->cache->evict(s, before_ms, bytes, limit, count, removed, err);
+}
+
 int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *key,
                     const void *bytes, size_t len, struct err *err)
 {

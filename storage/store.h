@@ -266,6 +266,9 @@ int store_idle(struct store *s, struct err *err);
 int store_sizes(struct store *s, uint64_t *wal_bytes, uint64_t *cache_bytes, uint64_t *blob_bytes,
                 struct err *err);
 
+/* Bytes that the cache holds: pages in use and blob files. Cheap. */
+int store_cache_used(struct store *s, uint64_t *out, struct err *err);
+
 /* Something an operator should know about the state directory, or "". Borrowed. */
 const char *store_warning(const struct store *s);
 
@@ -383,6 +386,11 @@ int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *
 /* Forget the values of this kind that were not used for longest, until the others take at most
  * `bytes`. */
 int store_cache_trim(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err);
+
+/* Remove results last used before `before_ms`, the longest unused first, until they come to `bytes`
+ * or are `limit`. How many there were, and their bytes. Uses are noted a minute late at most. */
+int store_cache_evict(struct store *s, int64_t before_ms, uint64_t bytes, size_t limit,
+                      size_t *count, uint64_t *removed, struct err *err);
 
 /* Rows of one analysis, by content key. Putting rows that exist replaces them. */
 int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,

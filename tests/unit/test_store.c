@@ -2,6 +2,7 @@
 #include "store_fixture.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void job_life(void **state)
 {
@@ -217,6 +218,49 @@ static void trimmed(void **state)
     assert_int_equal(store_cache_find(s, CACHE_WINDOWS, &one, &b, NULL), ERR_NOT_FOUND);
     assert_int_equal(store_cache_find(s, CACHE_FIT, &fit, &b, NULL), 0);
     buf_done(&b);
+    store_close(s);
+}
+
+static bool is_known(struct store *s, uint8_t i)
+{
+    struct digest key = key_of(i);
+
+    return store_cache_known(s, CACHE_SPECTRUM, &key);
+}
+
+/* Four values, in files or not, each older than the next. */
+static void longest_unused(void **state)
+{
+    static const size_t len[] = {1001, 900, 100000, 800};
+    struct store *s = open_store(1000);
+    uint64_t used, first, removed;
+    char path[256];
+    size_t count;
+
+    (void)state;
+    for (uint8_t i = 0; i < 4; i++) {
+        put_value(s, i, len[i]);
+        (void)usleep(3000); /* times are in milliseconds */
+    }
+    assert_int_equal(store_cache_used(s, &first, NULL), 0);
+    assert_int_equal(store_cache_evict(s, 1000, 1, 10, &count, &removed, NULL), 0);
+    assert_true(count == 0 && removed == 0); /* nothing is that old */
+    assert_int_equal(store_cache_evict(s, INT64_MAX, 1500, 10, &count, &removed, NULL), 0);
+    assert_true(count == 2 && removed == 1901);
+    assert_true(!is_known(s, 0) && !is_known(s, 1) && is_known(s, 2) && is_known(s, 3));
+    snprintf(path, sizeof path, "find %s/blobs -name '0000*' | grep -q .", dir);
+    assert_int_not_equal(system(path), 0);
+    assert_int_equal(store_cache_evict(s, INT64_MAX, UINT64_MAX, 1, &count, &removed, NULL), 0);
+    assert_true(count == 1 && removed == 100000 && !is_known(s, 2));
+    check_value(s, 3, 800);
+    assert_int_equal(store_cache_used(s, &used, NULL), 0);
+    assert_true(used + 101001 <= first);
+    assert_int_equal(store_cache_evict(s, INT64_MAX, UINT64_MAX, 10, &count, &removed, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(store_cache_evict(s, INT64_MAX, UINT64_MAX, 10, &count, &removed, NULL), 0);
+    assert_int_equal(count, 0);
+    put_value(s, 2, 100000);
+    check_value(s, 2, 100000);
     store_close(s);
 }
 
@@ -757,6 +801,7 @@ int main(void)
         STORE_TEST(labels),
         STORE_TEST(values_inline_and_in_files),
         STORE_TEST(trimmed),
+        STORE_TEST(longest_unused),
         STORE_TEST(files_and_rows),
         STORE_TEST(rollback_undoes_both),
         STORE_TEST(analyses),
