@@ -54,11 +54,13 @@ PLAN_TENSOR = {"alpha_mid": 2.5, "outlier_ratio": 0.1, "score": 1, "shape": [4, 
 
 def plannable(body):
     """Members that the method takes, a tensor that it can plan for, and a target within reach."""
-    if body.get("method") == "alphaq":
+    if body.get("method") in ("alphaq", "global_magnitude", "lamp"):  # bits; the weights
         body["method"] = "uniform"
     takes = PLAN_MEMBERS.get(body.get("method", "alphapruning"), set())
     for name in set(body) - takes - {"analysis", "metrics", "method", "m", "sparsity"}:
         del body[name]
+    if "m" in body:
+        body.pop("direction", None)  # ranks have no patterns
     if body.get("mapping") != "mixed":
         body.pop("inner_epsilon", None)
     if "metrics" in body or "analysis" not in body or "width" in takes:
