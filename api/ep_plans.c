@@ -139,6 +139,7 @@ struct work {
     struct plan_ask ask;
     struct metric_rows *rows;
     struct plan_weights *weights; /* where the method looks at them */
+    char *source;                 /* JSON text; what has weights that are not cached */
     char wanted[IDENT_MAX];       /* a plan that was made before, or "" */
     char job[IDENT_MAX];          /* by this job, just now; or "" */
     int more;                     /* of the last step, or an error in err */
@@ -152,6 +153,7 @@ static void work_free(struct work *w)
     plan_ask_done(&w->ask);
     metric_rows_unref(w->rows);
     plan_weights_free(w->weights);
+    free(w->source);
     buf_done(&w->body);
     plans_unref(w->plans);
     free(w);
@@ -206,29 +208,54 @@ static void write_run(void *arg, void *state)
         w->more = make_text(&w->ask, w->rows, w->weights, w->id, &w->body, &w->err);
 }
 
+/* What the analysis was made of. */
+static int find_source(struct work *w, struct store *st)
+{
+    struct analysis_record a = {0};
+    struct job_record j = {.kind = NULL};
+    int r = *w->wanted ? ERR_NOT_FOUND : store_analysis_get(st, w->ask.analysis, &a, NULL);
+
+    if (r == 0)
+        r = store_job_get(st, a.job, &j, NULL);
+    if (r == 0)
+        w->source = xstrdup(j.source);
+    job_record_done(&j);
+    analysis_record_done(&a);
+    return r == 0 ? 0
+                  : err_set_at(&w->err, ERR_GONE, "/analysis",
+                               "histograms of %zu tensors are not cached, and the job that read "
+                               "the weights is not known any more: POST the plan with a source",
+                               w->weights->n_missing);
+}
+
 static void weights_run(void *arg, struct store *st)
 {
     struct work *w = arg;
 
     w->more = plan_weights_load_some(w->weights, st);
     if (w->more == 0 && w->weights->n_missing > 0)
-        w->more =
-            err_set_at(&w->err, ERR_CONFLICT, "/analysis",
-                       "the magnitudes of %zu tensors are not cached: only 16-bit weights are "
-                       "counted while a model is analysed",
-                       w->weights->n_missing);
+        w->more = find_source(w, st);
 }
 
 static void weights_done(void *arg)
 {
     struct work *w = arg;
+    struct request *rq = resumed(w);
+    struct reply *r;
 
-    if (!resumed(w))
+    if (!rq)
         return;
-    if (w->more)
+    if (w->more) {
         service_store_call(w->svc, weights_run, weights_done, w);
-    else
+    } else if (!w->source) {
         actor_send(w->writer, write_run, write_done, w);
+    } else {
+        rq = ticket_redeem(w->ticket);
+        r = plan_from_weights(rq, w->source, w->ask.body);
+        work_free(w);
+        if (!reply_is_suspend(r))
+            request_finish(rq, r);
+    }
 }
 
 static void write_done(void *arg, const struct err *group_err)

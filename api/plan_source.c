@@ -65,3 +65,14 @@ struct reply *plan_from_source(struct request *rq)
         r = job_first(rq, "plan", rq->json, params, 0, after_job, &err);
     return r < 0 ? reply_err(&err) : reply_suspend();
 }
+
+struct reply *plan_from_weights(struct request *rq, const char *source, const json_t *ask)
+{
+    json_auto_t *body = json_object();
+    struct err err;
+    int r;
+
+    (void)json_object_set_new(body, "source", json_loads(source, 0, NULL));
+    r = job_first(rq, "plan", body, ask, 0, after_job, &err);
+    return r < 0 ? reply_err(&err) : reply_suspend();
+}

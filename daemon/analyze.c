@@ -1,5 +1,5 @@
 /* analyze.c: the order of the stages of a job of kind `analyze` or `plan`. */
-#include "daemon/analyze.h"
+#include "daemon/analyze_weigh.h"
 
 #include "common/fdio.h"
 #include "daemon/locate.h"
@@ -47,6 +47,7 @@ void analyze_free(struct analyze *a)
     free(a->input);
     analyze_farms_free(a);
     analyze_histograms_free(a);
+    analyze_weigh_free(a);
     for (size_t i = 0; a->lw && i < a->layers.count; i++)
         layer_work_done(&a->lw[i]);
     free(a->lw);
@@ -225,6 +226,7 @@ static bool is_needed(const struct analyze *a, enum stage stage)
     case STAGE_DIGEST:
     case STAGE_IDENTIFY:
     case STAGE_LOOKUP:
+        return !a->plan || analyze_plan_needs_digests(a);
     case STAGE_COMPUTE:
     case STAGE_FARMS:
         return !a->plan || analyze_plan_needs_spectra(a);

@@ -9,6 +9,7 @@
  *   analyze_compute.c  rows -> cached or computed values
  *   analyze_farms.c    rows -> exponents of windows, if asked for
  *   analyze_plan.c     rows -> a plan, in a job of that kind
+ *   analyze_weigh.c    what a plan wants to know of weights
  *   analyze_report.c   values -> stored rows, summary, analysis
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
@@ -132,7 +133,8 @@ struct analyze {
     uint64_t unmapped;                /* tensors that the index does not name */
     struct layer_list layers;
     struct layer_work *lw;
-    struct farms_work *farms; /* analyze_farms.c's own */
+    struct farms_work *farms;  /* analyze_farms.c's own */
+    struct weighing *weighing; /* analyze_weigh.c's own */
     int64_t hash_start_ms;
     struct digest model;
     uint64_t n_params, nbytes, n_tensors;
@@ -172,6 +174,8 @@ int analyze_plan_start(struct analyze *a, const json_t *params, struct err *err)
 void analyze_plan_free(struct analyze *a);
 /* False: names and shapes are enough, and the job makes no analysis. */
 bool analyze_plan_needs_spectra(const struct analyze *a);
+/* False: and the weights need not even be hashed. */
+bool analyze_plan_needs_digests(const struct analyze *a);
 /* "pln_…", once it is made. */
 const char *analyze_plan_id(const struct analyze *a);
 /* Remember the plan; on the store thread. Error in a->err. */

@@ -181,6 +181,8 @@ static void lookup_run(void *arg, void *state)
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
     remember_digests(a, job_store(state));
+    if (a->plan && !analyze_plan_needs_spectra(a))
+        return;
     for (size_t i = 0; i < a->layers.count; i++)
         if (a->lw[i].outcome == OUT_WANTED)
             make_keys(h, a, i);

@@ -4,9 +4,10 @@
  * metric of spectra, all of them: the plan is that of the analysis which the job makes, the same
  * as POST /v1/plans gives for it, and remembered by its request. A method that needs names and
  * shapes only has rows in no analysis: then the plan's text is remembered, under an id that
- * follows from the rows.
+ * follows from the rows. A method that looks at the weights needs their digests, and histograms
+ * (analyze_weigh.h); its rows may be those of an analysis that was made before.
  */
-#include "daemon/analyze.h"
+#include "daemon/analyze_weigh.h"
 
 #include "daemon/plan.h"
 #include "daemon/plan_job.h"
@@ -17,6 +18,9 @@
 
 struct plan_work {
     struct plan_ask ask;
+    struct metric_rows *rows;
+    struct plan_weights *weights; /* where the method looks at them */
+    int more;                     /* rows, or weights, are wanted */
     char id[IDENT_MAX];
     struct buf text; /* PLAN_MEMO_TEXT, or empty */
 };
@@ -39,6 +43,8 @@ void analyze_plan_free(struct analyze *a)
     if (!a->plan)
         return;
     plan_ask_done(&a->plan->ask);
+    metric_rows_unref(a->plan->rows);
+    plan_weights_free(a->plan->weights);
     buf_done(&a->plan->text);
     free(a->plan);
 }
@@ -46,6 +52,11 @@ void analyze_plan_free(struct analyze *a)
 bool analyze_plan_needs_spectra(const struct analyze *a)
 {
     return plan_ask_needs_spectra(&a->plan->ask);
+}
+
+bool analyze_plan_needs_digests(const struct analyze *a)
+{
+    return analyze_plan_needs_spectra(a) || plan_ask_weighs(&a->plan->ask);
 }
 
 const char *analyze_plan_id(const struct analyze *a)
@@ -74,12 +85,12 @@ static int take_rows(const struct analyze *a, struct metric_rows *rows, struct e
     return r;
 }
 
-/* Names and shapes, and what else decides a plan that needs no more. */
-static void key_of_shapes(const struct metric_rows *rows, struct digest *out)
+/* Names and shapes, and what else decides a plan that needs no more; with `content` all weights. */
+static void make_key(const struct metric_rows *rows, bool content, struct digest *out)
 {
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, "spectrald-shapes-1");
+    hasher_add_str(h, content ? "spectrald-weights-1" : "spectrald-shapes-1");
     for (size_t i = 0; i < rows->n; i++) {
         const struct metric_row *r = &rows->row[i];
 
@@ -91,6 +102,8 @@ static void key_of_shapes(const struct metric_rows *rows, struct digest *out)
         hasher_add_u64(h, r->rank);
         for (uint32_t d = 0; d < r->rank; d++)
             hasher_add_u64(h, r->dims[d]);
+        if (content)
+            hasher_add(h, r->digest.b, DIGEST_LEN);
     }
     hasher_finish(h, out);
 }
@@ -135,40 +148,95 @@ void analyze_plan_check(struct analyze *a)
     job_call_file(a->job, check_run, stage_done, a);
 }
 
+static int make_rows(struct analyze *a)
+{
+    struct plan_work *w = a->plan;
+
+    w->rows = metric_rows_new(plan_ask_column(&w->ask));
+    if (take_rows(a, w->rows, &a->err) < 0)
+        return a->err.code;
+    if (analyze_plan_needs_spectra(a)) {
+        analyze_make_rows_key(a);
+        w->rows->key = a->rows_key;
+        plan_ask_bind(&w->ask, a->analysis_id);
+    } else {
+        make_key(w->rows, plan_ask_weighs(&w->ask), &w->rows->key);
+    }
+    return 0;
+}
+
 static void make_run(void *arg, void *state)
 {
     struct analyze *a = arg;
     struct plan_work *w = a->plan;
-    AUTO(metric_rows_unrefp) struct metric_rows *rows = metric_rows_new(plan_ask_column(&w->ask));
-    bool spectra = analyze_plan_needs_spectra(a);
     struct plan p;
+    int r = 0;
 
     (void)state;
     a->err.code = 0;
-    if (take_rows(a, rows, &a->err) < 0) {
+    if (!w->rows)
+        r = make_rows(a);
+    if (r == 0 && !w->weights && plan_ask_weighs(&w->ask))
+        w->weights = plan_weights_new(w->rows);
+    if (r == 0)
+        r = plan_make_weighed(&w->ask, w->rows, w->weights, &p, &a->err);
+    w->more = r;
+    if (r < 0)
         (void)plan_job_fault(&a->err);
+    if (r != 0)
         return;
-    }
-    if (spectra) {
-        analyze_make_rows_key(a);
-        rows->key = a->rows_key;
-        plan_ask_bind(&w->ask, a->analysis_id);
-    } else {
-        key_of_shapes(rows, &rows->key);
-    }
-    if (plan_make(&w->ask, rows, &p, &a->err) < 0) {
-        (void)plan_job_fault(&a->err);
-        return;
-    }
     memcpy(w->id, p.id, sizeof w->id);
-    if (!spectra)
+    if (!analyze_plan_needs_spectra(a))
         plan_write(&p, &w->text);
     plan_done(&p);
 }
 
+static void make_again(struct analyze *a);
+
+static void make_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    if (!a->job->ended && a->err.code == 0 && a->plan->more)
+        analyze_weigh(a, a->plan->rows, a->plan->weights, make_again);
+    else
+        stage_done(arg, group_err);
+}
+
+static void make_again(struct analyze *a)
+{
+    job_call_file(a->job, make_run, make_done, a);
+}
+
+/* Of an analysis that was made before. */
+static void rows_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    struct plan_work *w = a->plan;
+
+    a->err.code = 0;
+    w->more = metric_rows_read_some(job_store(state), w->ask.analysis, plan_ask_column(&w->ask),
+                                    &w->rows, &a->err);
+}
+
+static void rows_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    if (!a->job->ended && a->plan->more > 0)
+        job_call_store(a->job, rows_run, rows_done, a);
+    else if (a->plan->more == 0 && !a->job->ended)
+        make_again(a);
+    else
+        stage_done(arg, group_err);
+}
+
 void analyze_plan_make(struct analyze *a)
 {
-    job_call_file(a->job, make_run, stage_done, a);
+    if (*a->plan->ask.analysis)
+        job_call_store(a->job, rows_run, rows_done, a);
+    else
+        make_again(a);
 }
 
 int analyze_plan_put(struct analyze *a, struct store *st)

@@ -283,6 +283,14 @@ static int refuse(const json_t *body, const char *name, const char *why, struct 
     return json_object_get(body, name) ? bad(err, name, why) : 0;
 }
 
+static int parse_analysis(const json_t *v, struct plan_ask *a, struct err *err)
+{
+    if (!json_is_string(v) || !ident_valid(json_string_value(v), "ana_"))
+        return bad(err, "analysis", "expected the id of an analysis");
+    snprintf(a->analysis, sizeof a->analysis, "%s", json_string_value(v));
+    return 0;
+}
+
 static int parse_origin(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *analysis = json_object_get(body, "analysis");
@@ -292,33 +300,26 @@ static int parse_origin(const json_t *body, struct plan_ask *a, struct err *err)
         return bad(err, "analysis", "expected one of analysis, metrics and source");
     if (a->tensors && plan_ask_weighs(a))
         return err_set_at(err, ERR_INVALID, "/metrics",
-                          "%s looks at the weights themselves: name an analysis",
+                          "%s looks at the weights themselves: name an analysis, or a source",
                           methods[a->opt.method]);
     if (refuse(body, "analyze", "only with a source", err) < 0 ||
         refuse(body, "source", "only without analysis and metrics", err) < 0)
         return ERR_INVALID;
-    if (!analysis)
-        return 0;
-    if (!json_is_string(analysis) || !ident_valid(json_string_value(analysis), "ana_"))
-        return bad(err, "analysis", "expected the id of an analysis");
-    snprintf(a->analysis, sizeof a->analysis, "%s", json_string_value(analysis));
-    return 0;
+    return analysis ? parse_analysis(analysis, a, err) : 0;
 }
 
-/* Of a job: its source is beside the parameters. */
-static int parse_no_origin(const json_t *body, struct plan_ask *a, struct err *err)
+/* Of a job: its source is beside the parameters. A plan of weights may be one of an analysis, whose
+ * weights the source has. */
+static int parse_job_origin(const json_t *body, struct plan_ask *a, struct err *err)
 {
-    static const char *const others[] = {"analysis", "metrics", "source"};
+    static const char *const others[] = {"metrics", "source", "analysis"};
+    bool weighs = plan_ask_weighs(a);
+    const json_t *analysis = json_object_get(body, "analysis");
 
-    if (plan_ask_weighs(a))
-        return err_set_at(err, ERR_UNSUPPORTED, "/method",
-                          "%s looks at the weights themselves: analyse the source, then name the "
-                          "analysis",
-                          methods[a->opt.method]);
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+    for (size_t i = 0; i < ARRAY_LEN(others) - weighs; i++)
         if (refuse(body, others[i], "the source of the job says which tensors are meant", err) < 0)
             return ERR_INVALID;
-    return 0;
+    return weighs && analysis ? parse_analysis(analysis, a, err) : 0;
 }
 
 static int parse_stats(const json_t *body, struct plan_ask *a, struct err *err)
@@ -482,7 +483,7 @@ int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err)
 
 int plan_ask_parse_job(const json_t *params, struct plan_ask *out, struct err *err)
 {
-    return parse(params, parse_no_origin, out, err);
+    return parse(params, parse_job_origin, out, err);
 }
 
 void plan_ask_bind(struct plan_ask *a, const char *analysis)

@@ -52,8 +52,9 @@ bool plan_ask_weighs(const struct plan_ask *a);
 /* ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED, naming the field. The body stays the caller's. */
 int plan_ask_parse(const json_t *body, struct plan_ask *out, struct err *err);
 
-/* The parameters of a job, whose source says which tensors are meant: neither `analysis` nor
- * `metrics`. A member `analyze` is left to the caller. */
+/* The parameters of a job, whose source says which tensors are meant: no `metrics`, and no
+ * `analysis` unless plan_ask_weighs(): then the plan is of that, and the source has its weights. A
+ * member `analyze` is left to the caller. */
 int plan_ask_parse_job(const json_t *params, struct plan_ask *out, struct err *err);
 
 /* From now on as if this analysis had been asked for: the job made it. */

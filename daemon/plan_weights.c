@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Lookups in one turn on the store thread: some milliseconds. */
-#define LOADS_AT_ONCE 64
-
 struct row_weights {
     enum { UNKNOWN = 0, WANTED, KNOWN, NONE } state;
     struct magnitude_runs runs;
@@ -60,7 +57,7 @@ void plan_weights_want(struct plan_weights *w, const struct metric_rows *rows, s
 
 int plan_weights_load_some(struct plan_weights *w, struct store *st)
 {
-    for (size_t i = 0; i < LOADS_AT_ONCE && w->n_loaded < w->n_want; i++) {
+    for (size_t i = 0; i < PLAN_LOADS_AT_ONCE && w->n_loaded < w->n_want; i++) {
         struct weight_want *x = &w->want[w->n_loaded++];
 
         if (x->bytes.len == 0 && store_cache_find(st, CACHE_MAGNITUDE, &x->key, &x->bytes, NULL))

@@ -14,6 +14,9 @@
 /* Bins of all tensors together: 24 bytes of memory each. */
 #define PLAN_BINS_MAX 64000000
 
+/* Lookups in one turn on the store thread: some milliseconds. */
+#define PLAN_LOADS_AT_ONCE 64
+
 struct weight_want {
     size_t row; /* of the rows */
     unsigned level;

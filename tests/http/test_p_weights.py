@@ -1,11 +1,13 @@
 """Plans that look at the weights: one threshold on |w|, or on the scores of LAMP."""
 
 import os
+import sqlite3
+import time
 
 import numpy as np
 import pytest
 
-from daemon import write_safetensors
+from daemon import Daemon, write_safetensors
 
 TARGETS = (0.05, 0.3, 0.5, 0.7, 0.93)
 
@@ -183,3 +185,111 @@ def test_comparison_has_no_place_for_it(d):
     r = d.request("POST", "/v1/plans:compare", {"analysis": analysis, "sparsity": 0.5, "plans": [
         {"method": "uniform"}, {"method": "lamp"}]})
     assert r.status == 422, r.body
+
+
+# --- weights that have to be read -------------------------------------------------------------
+
+
+def wait_plan(d, r):
+    """The plan of a job that a plan was answered with."""
+    assert r.status == 202, r.body
+    assert r.json["kind"] == "plan" and r.headers["Location"] == f"/v1/jobs/{r.json['id']}"
+    job = d.wait_final(r.json["id"])
+    assert job["state"] == "succeeded", job
+    assert job["cache"]["misses"] == 0
+    got = d.get(f"/v1/plans/{job['result']['plan']}")
+    assert got.status == 200, got.body
+    return got
+
+
+KINDS = {"f32": "F32", "f64": "F64", "mixed": ("BF16", "F32", "F16", "F64")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["global_magnitude", "lamp"])
+def test_wide_weights_are_read_once(d, kind, method):
+    analysis, values = model(d, f"weights_{kind}_{method}.safetensors", KINDS[kind],
+                             seed=len(method + kind) * (1 + len(kind)))
+    for target in TARGETS:
+        first = post(d, analysis=analysis, method=method, sparsity=target)
+        if target == TARGETS[0] or first.status != 200:  # else the bins were refined before
+            first = wait_plan(d, first)
+        check(first.json, values, method, target)
+        assert first.json["analysis"] == analysis
+        again = post(d, analysis=analysis, method=method, sparsity=target)
+        assert again.status == 200, again.body
+        assert again.body == first.body
+    # The preference of the client is that of any job.
+    r = d.request("POST", "/v1/plans", {"analysis": analysis, "method": method, "sparsity": 0.61},
+                  {"Prefer": "wait=30"})
+    assert r.status == 200, r.body
+    check(r.json, values, method, 0.61)
+    assert 'rel="via"' in r.headers["Link"]
+    assert r.headers["Preference-Applied"] == "wait=30"
+
+
+@pytest.mark.parametrize("method", ["global_magnitude", "lamp"])
+def test_of_a_source(d, method):
+    path = f"weights_source_{method}.safetensors"
+    values = make_model(os.path.join(d.root, path), ("BF16", "F32"), seed=9)
+    r = post(d, source={"path": path}, method=method, sparsity=0.6)
+    first = wait_plan(d, r)
+    check(first.json, values, method, 0.6)
+    assert first.json["analysis"] is None
+    # Digests of a file that is no longer new are remembered; then the job is born finished.
+    time.sleep(2.1)
+    wait_plan(d, post(d, source={"path": path}, method=method, sparsity=0.6))
+    again = post(d, source={"path": path}, method=method, sparsity=0.6)
+    assert again.status == 200 and again.body == first.body
+    # Other weights of the same names and shapes are another plan.
+    make_model(os.path.join(d.root, path), ("BF16", "F32"), seed=10)
+    other = wait_plan(d, post(d, source={"path": path}, method=method, sparsity=0.6))
+    assert other.json["id"] != first.json["id"]
+
+
+def test_histograms_of_weights_hashed_before(tmp_path):
+    """A file whose digests are known by its identity, but whose histograms are gone."""
+    with Daemon(str(tmp_path)) as d:
+        histograms_are_made_again(d)
+
+
+def histograms_are_made_again(d):
+    analysis, values = model(d, "weights_BF16.safetensors", "BF16")
+    want = post(d, analysis=analysis, method="lamp", sparsity=0.55)
+    d.stop()
+    cache = sqlite3.connect(os.path.join(d.state, "cache.db"))
+    n = cache.execute("DELETE FROM results WHERE kind=4").rowcount
+    cache.commit()
+    cache.close()
+    assert n == len(values) + 1
+    d.start()
+    gone = d.get(f"/v1/plans/{want.json['id']}")
+    assert gone.status == 410, gone.body
+    got = wait_plan(d, post(d, analysis=analysis, method="lamp", sparsity=0.55))
+    assert got.json["tensors"] == want.json["tensors"]
+
+
+def test_weights_that_have_changed(d):
+    path = os.path.join(d.root, "weights_changing.safetensors")
+    analysis, _ = model(d, "weights_changing.safetensors", "F32", seed=3)
+    make_model(path, "F32", seed=4)
+    r = post(d, analysis=analysis, method="lamp", sparsity=0.5)
+    assert r.status == 202, r.body
+    job = d.wait_final(r.json["id"])
+    assert job["state"] == "failed" and "no longer those" in job["error"]["detail"], job
+
+
+def test_a_job_by_itself(d):
+    analysis, values = model(d, "weights_F16.safetensors", "F16")
+    for params, pointer in (({"method": "uniform", "analysis": analysis}, "analysis"),
+                            ({"method": "lamp", "metrics": {}}, "metrics"),
+                            ({"method": "lamp", "analysis": "x"}, "analysis")):
+        r = d.request("POST", "/v1/jobs", {"kind": "plan", "source": {"path": "x"},
+                                           "params": dict(params, sparsity=0.5)})
+        assert r.status == 400, r.body
+        assert r.json["errors"][0]["pointer"] == "#/params/" + pointer, r.body
+    r = d.request("POST", "/v1/jobs", {
+        "kind": "plan", "source": {"path": "weights_F16.safetensors"},
+        "params": {"method": "lamp", "sparsity": 0.5, "limits": {"max": 0.4}}}, {"Prefer": "wait=30"})
+    job = d.wait_final(r.json["id"])
+    assert job["state"] == "failed" and "0.4" in job["error"]["detail"], job

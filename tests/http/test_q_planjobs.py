@@ -229,8 +229,6 @@ def test_refused(served):
                                                 "params": body})
         problem(r, 400, pointer.replace("#", "#/params", 1))
     problem(post(served, source=1, sparsity=0.5), 400, "#/source")
-    for method in ("lamp", "global_magnitude"):
-        problem(post(served, source={"path": SMALL}, sparsity=0.5, method=method), 422, "#/method")
     problem(post(served, source={"path": "gone"}, sparsity=0.5), 404, "#/source/path")
     problem(post(served, analysis="ana_" + "0" * 26, sparsity=0.5, analyze={}), 400, "#/analyze")
     problem(served.request("POST", "/v1/jobs", {"kind": "plan", "source": {"path": SMALL}}), 400,

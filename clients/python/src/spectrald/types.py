@@ -186,8 +186,9 @@ class BitsRule(TypedDict, total=False):
 
 
 class PlanJobParams(TypedDict, total=False):
-    """Parameters of a job of kind plan: a plan request without `analysis`, `metrics`, `source`
-    and `labels`.
+    """Parameters of a job of kind plan: a plan request without `metrics`, `source` and
+    `labels`. `analysis` only with the methods global_magnitude and lamp: the plan is of
+    that analysis, and the source must still have its weights.
     """
     analysis: AnalysisId
     source: Source
