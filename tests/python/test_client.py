@@ -300,6 +300,11 @@ def test_decisions_about_a_source(client, analysis, monkeypatch):
     monkeypatch.setattr("spectrald.client._poll", lambda timeout: 0)
     farms = {"farms": {"rows": 48, "q": 1.0, "windows": 3}}  # not cached: the answer is a job
     assert client.create_schedule({**request, "params": farms})["layers"] == want
+    farms = {"farms": {"rows": 40, "q": 1.0, "windows": 3}}
+    plan = client.create_plan({"source": {"path": "manlm.safetensors"}, "sparsity": 0.5,
+                               "metric": "alpha", "analyze": farms})
+    same = client.create_plan({"analysis": analysis["id"], "sparsity": 0.5, "metric": "alpha"})
+    assert plan["tensors"] == same["tensors"] and plan["analysis"] != same["analysis"]
 
 
 def test_health(client):

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 
+import pytest
+
 from conftest import EXAMPLE, TOP
 
 
@@ -19,3 +21,16 @@ def test_examples_of_the_client(daemon, tmp_path, monkeypatch, capsys):
     exec(first.replace("8437", str(daemon.port)), {})
     out = capsys.readouterr().out
     assert "model.layers.0.mlp.gate_proj" in out
+
+
+def test_example_of_the_hooks(client, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="PyTorch (python3-torch) is not installed")
+    import llama
+    from test_hooks import batches
+    monkeypatch.chdir(tmp_path)
+    (_, second) = blocks("python")
+    names = {"client": client, "model": llama.load(EXAMPLE), "batches": batches()}
+    exec(second, names)
+    assert names["statistics"]["name"] == "llama.stats.safetensors"
+    _, tensors = llama.read("gram.stats.safetensors")
+    assert len(tensors) == 3 * 4 and "model.layers.0.mlp.down_proj.gram" in tensors

@@ -327,10 +327,12 @@ class Client:
         return cast(t.Experts, self._decide("/v1/experts", cast(Dict[str, Any], request),
                                             timeout, idempotency_key))
 
-    def create_plan(self, request: t.PlanRequest) -> t.Plan:
-        """Sparsities per tensor. The same request has the same id and answer."""
-        return cast(t.Plan, self.request("POST", "/v1/plans", json_body=request,
-                                         repeatable=True).json())
+    def create_plan(self, request: t.PlanRequest, *, timeout: Optional[float] = None,
+                    idempotency_key: Optional[str] = None) -> t.Plan:
+        """Sparsities or bit widths per tensor. The same request has the same id and answer. Waits
+        as create_schedule()."""
+        return cast(t.Plan, self._decide("/v1/plans", cast(Dict[str, Any], request), timeout,
+                                         idempotency_key))
 
     def compare_plans(self, request: t.PlanCompareRequest) -> t.PlanComparison:
         """Several plans of one target side by side, made by it if need be."""
@@ -387,6 +389,8 @@ class Client:
         if reply.status != 202:
             return reply.json()
         job = self.wait(cast(t.Job, reply.json()), timeout=timeout)
+        if job["result"] and "plan" in job["result"]:
+            return self.get_plan(job["result"]["plan"])
         rest = {k: v for k, v in request.items() if k not in ("source", "params", "labels")}
         return self.request("POST", path, json_body={**rest, "analysis": _analysis_of(job)},
                             repeatable=True).json()
