@@ -1,7 +1,7 @@
 /* cmd_analyze.c: spectralctl analyze PATH */
 #include "cli/commands.h"
 #include "cli/field.h"
-#include "cli/upload.h"
+#include "cli/submit.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 struct analyze_settings {
-    bool wait, detach, compat, integers, upload, no_upload, keep_upload, farms;
+    bool wait, detach, compat, integers, farms;
     struct output_form form;
+    struct submit_settings submit;
     const char *precision, *include, *exclude, *columns;
     struct arg_list labels, layers, types;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
@@ -26,10 +27,7 @@ static const struct arg_option options[] = {
     {"quiet", ARG_FLAG, AT(form.quiet), NULL,
      "print only the analysis's id (the job's with\n--detach), and no progress"},
     {"columns", ARG_TEXT, AT(columns), "A,B,...", "columns to print, of those the server has"},
-    {"upload", ARG_FLAG, AT(upload), NULL, "upload without asking whether the server sees PATH"},
-    {"no-upload", ARG_FLAG, AT(no_upload), NULL, "never upload: PATH is the server's"},
-    {"keep-upload", ARG_FLAG, AT(keep_upload), NULL,
-     "leave the upload on the server until it expires"},
+    SUBMIT_OPTIONS(AT(submit)),
     {"precision", ARG_TEXT, AT(precision), "double|single", "arithmetic (double)"},
     {"compat", ARG_FLAG, AT(compat), NULL,
      "WeightWatcher 0.7.5.5's values where the default differs"},
@@ -170,76 +168,20 @@ static json_t *labels_of(const struct analyze_settings *s, struct err *err)
     return o;
 }
 
-/* Submit a job on a source, which is consumed. Returns an exit status, or -1 and *err when the
- * server refused. */
-static int submit(struct context *cx, const struct analyze_settings *s, json_t *source,
-                  json_t **job, struct err *err)
+/* The job but for its source, or NULL after a message. */
+static json_t *body_of(const struct analyze_settings *s)
 {
-    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
-    json_t *labels = labels_of(s, err);
-    json_auto_t *body = NULL;
-    /* No waiting here: the sooner the id is known, the sooner ^C can tell it. */
-    struct http_request rq = {.method = "POST", .path = "/v1/jobs"};
+    struct err err = {0};
+    json_t *labels = labels_of(s, &err), *body;
 
     if (!labels) {
-        json_decref(source);
-        return command_failed_here(err);
+        (void)command_failed_here(&err);
+        return NULL;
     }
-    body = json_pack("{s:s,s:o,s:o,s:o}", "kind", "analyze", "source", source, "params",
-                     params_of(s), "labels", labels);
+    body = json_pack("{s:s,s:o,s:o}", "kind", "analyze", "params", params_of(s), "labels", labels);
     if (!body)
-        return command_misused("arguments must be UTF-8");
-    rq.body = body;
-    if (http_call(cx->http, &rq, &reply, err) < 0)
-        return -1;
-    *job = TAKE(reply.body);
-    if (*job)
-        return EXIT_DONE;
-    fprintf(stderr, "interrupted before the server answered: see spectralctl jobs\n");
-    return EXIT_INTERRUPTED;
-}
-
-/* Upload, then submit. The upload's id stays in *upload, the caller's. */
-static int submit_upload(struct context *cx, const struct analyze_settings *s, const char *path,
-                         char **upload, json_t **job)
-{
-    json_auto_t *sent = NULL;
-    struct err err = {0};
-    int status = upload_path(cx, path, s->form.quiet, &sent);
-
-    if (status != EXIT_DONE)
-        return status;
-    *upload = xstrdup(field_text(sent, "id"));
-    status = submit(cx, s, json_pack("{s:s}", "upload", *upload), job, &err);
-    return status < 0 ? command_failed(cx, &err) : status;
-}
-
-/* True when a refusal means that the server cannot see the path. */
-static bool is_unseen(const struct err *err)
-{
-    return (err->code == ERR_NOT_FOUND || err->code == ERR_FORBIDDEN) &&
-           strcmp(err->pointer, "#/source/path") == 0;
-}
-
-/* Submit by path where the server can see it, else by upload. */
-static int submit_path(struct context *cx, const struct analyze_settings *s, const char *path,
-                       char **upload, json_t **job)
-{
-    AUTO(freep) char *real = realpath(path, NULL);
-    bool may_upload = real && !s->no_upload;
-    struct err err = {0};
-    int status;
-
-    if (s->upload || (may_upload && !http_client_is_local(cx->http)))
-        return submit_upload(cx, s, path, upload, job);
-    status = submit(cx, s, json_pack("{s:s}", "path", real ? real : path), job, &err);
-    if (status >= 0)
-        return status;
-    if (!may_upload || !is_unseen(&err))
-        return command_failed(cx, &err);
-    if (!s->form.quiet)
-        fprintf(stderr, "the server cannot see this path: uploading it\n");
-    return submit_upload(cx, s, path, upload, job);
+        (void)command_misused("arguments must be UTF-8");
+    return body;
 }
 
 static int print_detached(const struct analyze_settings *s, const json_t *job)
@@ -254,26 +196,29 @@ static int print_detached(const struct analyze_settings *s, const json_t *job)
 static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct analyze_settings *s = settings;
+    struct submit_settings how = s->submit;
     AUTO(freep) char *upload = NULL;
-    json_auto_t *job = NULL;
+    json_auto_t *job = NULL, *body = NULL;
     int status;
 
+    how.quiet = s->form.quiet;
     if (s->wait && s->detach)
         return command_misused("--wait and --detach exclude each other");
-    if (s->upload && s->no_upload)
-        return command_misused("--upload and --no-upload exclude each other");
+    if (!submit_valid(&how))
+        return EXIT_USAGE;
     if (s->farms_q && !is_number(s->farms_q))
         return command_misused("--farms-q: expected a number, not \"%s\"", s->farms_q);
     if (!output_form_valid(&s->form))
         return EXIT_USAGE;
-    status = submit_path(cx, s, operands->value[0], &upload, &job);
+    body = body_of(s);
+    if (!body)
+        return EXIT_USAGE;
+    status = submit_path(cx, &how, body, operands->value[0], &upload, &job);
     if (status == EXIT_DONE && s->detach)
         return print_detached(s, job);
     if (status == EXIT_DONE)
         status = follow_job(cx, &job, s->form.quiet);
-    /* A job that goes on still needs it. */
-    if (upload && !s->keep_upload && (!job || follow_is_final(job)))
-        upload_delete(cx, upload);
+    submit_end(cx, &how, upload, job);
     if (status == EXIT_DONE) {
         const json_t *result = json_object_get(job, "result");
 

@@ -1,7 +1,9 @@
-/* cmd_decisions.c: spectralctl schedule, experts, plan: what follows from an analysis */
+/* cmd_decisions.c: spectralctl schedule, experts, plan: what follows from an analysis, and a plan
+ * of a model that has none */
 #include "cli/commands.h"
 #include "cli/field.h"
 #include "cli/plan_compare.h"
+#include "cli/submit.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "common/json_text.h"
@@ -357,6 +359,7 @@ struct plan_settings {
     const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude, *plans, *svg;
     struct arg_count m;
     bool compare;
+    struct submit_settings submit;
 };
 
 #define AT(field) offsetof(struct plan_settings, field)
@@ -375,20 +378,25 @@ static const struct arg_option plan_options[] = {
     {"compare", ARG_FLAG, AT(compare), NULL, "show several plans side by side"},
     {"plans", ARG_TEXT, AT(plans), "METHOD[:METRIC],...", "with --compare: others than the usual"},
     {"svg", ARG_TEXT, AT(svg), "FILE", "with --compare: write a picture, too"},
+    SUBMIT_OPTIONS(AT(submit)),
     {"json", ARG_FLAG, AT(form.json), NULL, "print the server's answer as JSON"},
     {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV, every tensor"},
 };
 #undef AT
 static const struct arg_command plan_args = {
     .name = "plan",
-    .operands = "ANALYSIS",
+    .operands = "ANALYSIS|PATH",
     .min_operands = 1,
     .max_operands = 1,
     .summary = "How sparse each block of a model becomes.",
-    .notes = "Examples:\n"
-             "  spectralctl plan ana_01K... --sparsity 0.7\n"
-             "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n"
-             "  spectralctl plan ana_01K... --sparsity 0.7 --compare --svg plans.svg\n",
+    .notes =
+        "A PATH is taken as by analyze, and analysed first where the metric needs it; uniform,\n"
+        "er, erk, atp and uniform_plus read its headers only.\n\n"
+        "Examples:\n"
+        "  spectralctl plan ana_01K... --sparsity 0.7\n"
+        "  spectralctl plan ./llama-7b --sparsity 0.7 --metric farms_alpha\n"
+        "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n"
+        "  spectralctl plan ana_01K... --sparsity 0.7 --compare --svg plans.svg\n",
     .options = plan_options,
     .n_options = ARRAY_LEN(plan_options),
 };
@@ -404,9 +412,10 @@ static bool put_limits(json_t *body, const struct plan_settings *s)
     return ok;
 }
 
-static json_t *plan_body(const struct plan_settings *s, const char *analysis)
+/* The request but for what it is a plan of; NULL after a message. */
+static json_t *plan_body(const struct plan_settings *s)
 {
-    json_t *body = json_pack("{s:s}", "analysis", analysis);
+    json_t *body = json_object();
 
     put_text(body, "method", s->method);
     put_text(body, "metric", s->metric);
@@ -483,24 +492,67 @@ static void print_tensors(const json_t *reply)
     table_print_csv(t, stdout);
 }
 
-static int run_plan(struct context *cx, const void *settings, const struct arg_operands *operands)
+/* Of a model: a job, and then its plan. */
+static int plan_path(struct context *cx, const struct plan_settings *s, json_t *params,
+                     const char *path, json_t **reply)
 {
-    const struct plan_settings *s = settings;
-    json_auto_t *body = NULL, *reply = NULL;
+    json_auto_t *body = json_pack("{s:s,s:O}", "kind", "plan", "params", params), *job = NULL;
+    AUTO(freep) char *upload = NULL, *id = NULL, *target = NULL;
+    int status;
+
+    if (!submit_valid(&s->submit))
+        return EXIT_USAGE;
+    status = submit_path(cx, &s->submit, body, path, &upload, &job);
+    if (status == EXIT_DONE)
+        status = follow_job(cx, &job, false);
+    submit_end(cx, &s->submit, upload, job);
+    if (status != EXIT_DONE)
+        return status;
+    id = http_escape(field_text(json_object_get(job, "result"), "plan"));
+    target = xasprintf("/v1/plans/%s", id);
+    (void)command_call(cx, "GET", target, reply, &status);
+    return status;
+}
+
+static int plan_analysis(struct context *cx, json_t *body, const char *analysis, json_t **reply)
+{
     int status = EXIT_DONE;
 
+    (void)json_object_set_new(body, "analysis", json_string(analysis));
+    (void)post(cx, "/v1/plans", body, reply, &status);
+    return status;
+}
+
+static int check_plan(const struct plan_settings *s, bool of_analysis)
+{
     if (!output_form_valid(&s->form))
         return EXIT_USAGE;
     if (!s->sparsity)
         return command_misused("--sparsity SHARE is required: the part of the weights to prune");
     if ((s->svg || s->plans) && !s->compare)
         return command_misused("--svg and --plans are for --compare");
+    if (s->compare && !of_analysis)
+        return command_misused("--compare wants the id of an analysis");
+    return EXIT_DONE;
+}
+
+static int run_plan(struct context *cx, const void *settings, const struct arg_operands *operands)
+{
+    const struct plan_settings *s = settings;
+    const char *of = operands->value[0];
+    bool of_analysis = command_id_is(of, "ana_");
+    json_auto_t *body = NULL, *reply = NULL;
+    int status = check_plan(s, of_analysis);
+
+    if (status != EXIT_DONE)
+        return status;
     if (s->compare)
-        return run_compare(cx, s, operands->value[0]);
-    body = plan_body(s, operands->value[0]);
+        return run_compare(cx, s, of);
+    body = plan_body(s);
     if (!body)
         return EXIT_USAGE;
-    if (!post(cx, "/v1/plans", body, &reply, &status))
+    status = of_analysis ? plan_analysis(cx, body, of, &reply) : plan_path(cx, s, body, of, &reply);
+    if (status != EXIT_DONE)
         return status;
     if (s->form.json)
         command_print_json(reply);

@@ -20,6 +20,7 @@ int plan_memo_put(struct store *st, const char *id, enum plan_memo what, const v
 {
     AUTO(buf_done) struct buf value = BUF_INIT;
     struct digest key;
+    int r;
 
     memo_key(id, &key);
     if (store_cache_known(st, CACHE_PLAN, &key))
@@ -27,7 +28,8 @@ int plan_memo_put(struct store *st, const char *id, enum plan_memo what, const v
     if (what == PLAN_MEMO_TEXT)
         buf_put_u8(&value, TEXT_MARK);
     buf_put(&value, text, len);
-    return store_cache_put(st, CACHE_PLAN, &key, value.data, value.len, err);
+    r = store_cache_put(st, CACHE_PLAN, &key, value.data, value.len, err);
+    return r < 0 ? r : store_cache_trim_count(st, CACHE_PLAN, PLAN_MEMOS_MAX, err);
 }
 
 int plan_memo_find(struct store *st, const char *id, enum plan_memo *what, struct buf *text,

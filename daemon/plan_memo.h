@@ -6,6 +6,9 @@
 
 #include "storage/store.h"
 
+/* More are not kept: those not used for longest go. */
+#define PLAN_MEMOS_MAX 10000
+
 enum plan_memo { PLAN_MEMO_ASK = 0, PLAN_MEMO_TEXT };
 
 /* Unless the plan is known already. A store's error. */

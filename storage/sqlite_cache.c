@@ -327,6 +327,46 @@ static int cache_trim(struct store *base, enum cache_kind kind, uint64_t bytes, 
     return r;
 }
 
+static int kind_count(struct sqlite_store *s, enum cache_kind kind, uint64_t *out, struct err *err)
+{
+    AUTO(sql_donep)
+    sqlite3_stmt *st = sql_prepare(&s->cache, "SELECT count(*) FROM results WHERE kind=?", err);
+    int r;
+
+    if (!st)
+        return s->cache.failure;
+    sql_bind_int(st, 1, kind);
+    r = sql_next(&s->cache, st, err);
+    if (r == 1)
+        *out = sql_u64(st, 0);
+    return r < 0 ? r : 0;
+}
+
+static int cache_trim_count(struct store *base, enum cache_kind kind, uint64_t count,
+                            struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    uint64_t have = 0, size, goal;
+    int r;
+
+    if (s->room[kind] > 0) {
+        s->room[kind]--;
+        return 0;
+    }
+    r = kind_count(s, kind, &have, err);
+    goal = have > count ? count - count / 20 : have;
+    for (; r == 0 && have > goal; have--) {
+        struct digest key;
+
+        r = oldest(s, kind, &key, &size, err);
+        if (r == 0)
+            forget(s, kind, &key);
+    }
+    if (r == 0)
+        s->room[kind] = count - have;
+    return r;
+}
+
 struct sweep {
     struct sqlite_store *s;
     enum cache_kind kind;
@@ -498,6 +538,7 @@ const struct store_cache_ops sqlite_cache_ops = {
     .used = cache_used,
     .evict = cache_evict,
     .trim = cache_trim,
+    .trim_count = cache_trim_count,
     .put_rows = rows_put,
     .get_rows = rows_get,
     .find_row = rows_find,

@@ -89,6 +89,8 @@ const char *const cache_migrations[] = {
     ("ALTER TABLE layer_rows ADD COLUMN spectrum BLOB;"
      "ALTER TABLE layer_rows ADD COLUMN scale REAL;"),
     "CREATE INDEX results_by_use ON results(last_used_ms, size);",
+    /* What of a kind was not used for longest. */
+    "CREATE INDEX results_of_kind ON results(kind, last_used_ms);",
 };
 const size_t n_cache_migrations = ARRAY_LEN(cache_migrations);
 

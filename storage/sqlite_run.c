@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <string.h>
 
 #define WAL_LIMIT (64ll << 20)
 
@@ -21,6 +22,7 @@ static void do_rollback(struct store *base)
 
     roll_back(&s->cache);
     roll_back(&s->state);
+    memset(s->room, 0, sizeof s->room); /* what made it is undone */
 }
 
 static int begin(struct db *db, struct err *err)

@@ -16,6 +16,7 @@ struct sqlite_store {
     struct db state, cache;
     char *dir;
     uint64_t inline_max;
+    uint64_t room[CACHE_KIND_COUNT]; /* values that fit before they need counting again */
     char warning[256];
 };
 

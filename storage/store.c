@@ -436,6 +436,11 @@ int store_cache_trim(struct store *s, enum cache_kind kind, uint64_t bytes, stru
     return s->ops->cache->trim(s, kind, bytes, err);
 }
 
+int store_cache_trim_count(struct store *s, enum cache_kind kind, uint64_t count, struct err *err)
+{
+    return s->ops->cache->trim_count(s, kind, count, err);
+}
+
 int store_rows_put(struct store *s, const struct digest *key, const struct layer_row *row,
                    size_t count, struct err *err)
 {

@@ -387,6 +387,10 @@ int store_cache_put(struct store *s, enum cache_kind kind, const struct digest *
  * `bytes`. */
 int store_cache_trim(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err);
 
+/* Forget values of this kind in the same order when there are more than `count`, and then some, so
+ * that this is cheap to call after every put. */
+int store_cache_trim_count(struct store *s, enum cache_kind kind, uint64_t count, struct err *err);
+
 /* Remove results last used before `before_ms`, the longest unused first, until they come to `bytes`
  * or are `limit`. How many there were, and their bytes. Uses are noted a minute late at most. */
 int store_cache_evict(struct store *s, int64_t before_ms, uint64_t bytes, size_t limit,

@@ -86,6 +86,7 @@ struct store_cache_ops {
     int (*put)(struct store *s, enum cache_kind kind, const struct digest *key, const void *bytes,
                size_t len, struct err *err);
     int (*trim)(struct store *s, enum cache_kind kind, uint64_t bytes, struct err *err);
+    int (*trim_count)(struct store *s, enum cache_kind kind, uint64_t count, struct err *err);
     int (*used)(struct store *s, uint64_t *out, struct err *err);
     int (*evict)(struct store *s, int64_t before_ms, uint64_t bytes, size_t limit, size_t *count,
                  uint64_t *removed, struct err *err);

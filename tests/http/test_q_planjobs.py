@@ -1,14 +1,16 @@
 """Plans of a source nobody has read yet: jobs of kind plan."""
 
+import json
 import os
 import random
 import shutil
+import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from daemon import Daemon, TOP, write_safetensors
+from daemon import CTL, Daemon, TOP, write_safetensors
 
 SMALL = "manlm.safetensors"
 
@@ -359,3 +361,44 @@ def test_decisions_say_that_they_were_replayed(served, path, body):
     assert first.status == again.status == 200 and first.json == again.json
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+# --- the command line ---------------------------------------------------------------------------
+
+
+def ctl(d, *args):
+    return subprocess.run([CTL, "--server", f"http://127.0.0.1:{d.port}", *args],
+                          capture_output=True, text=True, timeout=120)
+
+
+def test_on_the_command_line(served, tmp_path):
+    example = os.path.join(TOP, "examples", SMALL)
+    r = ctl(served, "plan", os.path.join(served.root, SMALL), "--sparsity", "0.64", "--json")
+    assert r.returncode == 0, r.stderr
+    p = json.loads(r.stdout)
+    assert p["achieved_sparsity"] == pytest.approx(0.64, rel=1e-9) and p["analysis"]
+    assert served.get(f"/v1/plans/{p['id']}").json == p
+    assert ctl(served, "plan", SMALL, "--sparsity", "0.64", "--no-upload").returncode == 0
+    # Outside every root: uploaded, and gone again.
+    r = ctl(served, "plan", example, "--sparsity", "0.5", "--method", "erk")
+    assert r.returncode == 0 and "uploading it" in r.stderr and "pln_" in r.stdout, r.stderr
+    kept = {u["id"] for u in served.get("/v1/uploads").json["uploads"]}
+    r = ctl(served, "plan", example, "--sparsity", "0.5", "--method", "erk", "--upload",
+            "--keep-upload")
+    assert r.returncode == 0
+    now = {u["id"] for u in served.get("/v1/uploads").json["uploads"]}
+    assert len(now - kept) == 1
+    served.request("DELETE", f"/v1/uploads/{(now - kept).pop()}")
+
+
+def test_misused_and_failed_on_the_command_line(served):
+    path = os.path.join(served.root, SMALL)
+    for args, status, text in (
+            ((path,), 1, "--sparsity"),
+            ((path, "--sparsity", "0.5", "--compare"), 1, "--compare"),
+            ((path, "--sparsity", "0.5", "--upload", "--no-upload"), 1, "exclude each other"),
+            ((path, "--sparsity", "0.9", "--max", "0.5"), 3, "sparsity"),
+            (("gone", "--sparsity", "0.5"), 2, "gone"),
+            ((path, "--sparsity", "7"), 2, "sparsity")):
+        r = ctl(served, "plan", *args)
+        assert r.returncode == status and text in r.stderr, (args, r.returncode, r.stderr)

@@ -122,11 +122,52 @@ static void longest_unused(void **state)
     store_close(s);
 }
 
+static size_t known_of(struct store *s, enum cache_kind kind, unsigned n)
+{
+    size_t count = 0;
+
+    for (unsigned k = 0; k < n; k++) {
+        struct digest key = key_of((uint8_t)k);
+
+        count += store_cache_known(s, kind, &key);
+    }
+    return count;
+}
+
+/* Never more than so many, those put last among them, of one kind only. */
+static void trimmed_by_count(void **state)
+{
+    struct store *s = open_store(100);
+    char value[200] = {0};
+
+    (void)state;
+    assert_int_equal(store_begin(s, NULL), 0);
+    for (unsigned k = 0; k < 200; k++) {
+        struct digest key = key_of((uint8_t)k);
+
+        assert_int_equal(store_cache_put(s, CACHE_FIT, &key, value, 10, NULL), 0);
+        /* in a row, and in a file */
+        assert_int_equal(store_cache_put(s, CACHE_PLAN, &key, value, k % 2 ? 50 : 150, NULL), 0);
+        assert_int_equal(store_cache_trim_count(s, CACHE_PLAN, 40, NULL), 0);
+        assert_in_range(known_of(s, CACHE_PLAN, k + 1), k < 38 ? k + 1 : 38, 40);
+        assert_true(store_cache_known(s, CACHE_PLAN, &key));
+    }
+    assert_int_equal(store_commit(s, NULL), 0);
+    assert_int_equal(known_of(s, CACHE_FIT, 200), 200);
+    for (unsigned k = 0; k < 160; k++) {
+        struct digest key = key_of((uint8_t)k);
+
+        assert_false(store_cache_known(s, CACHE_PLAN, &key));
+    }
+    store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(values_inline_and_in_files),
         STORE_TEST(trimmed),
+        STORE_TEST(trimmed_by_count),
         STORE_TEST(longest_unused),
     };
 
