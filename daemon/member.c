@@ -32,19 +32,27 @@ int member_real(const json_t *obj, const char *parent, const char *name, double 
     return 0;
 }
 
+bool member_whole(const json_t *v, uint64_t lo, uint64_t hi, uint64_t *out)
+{
+    double x = json_number_value(v);
+
+    if (!json_is_number(v) || !(x >= (double)lo && x <= (double)hi) || x != floor(x))
+        return false;
+    *out = json_is_integer(v) ? (uint64_t)json_integer_value(v) : (uint64_t)x;
+    return true;
+}
+
 int member_count(const json_t *obj, const char *parent, const char *name, uint64_t lo, uint64_t hi,
                  uint64_t *out, struct err *err)
 {
     char pointer[ERR_POINTER_MAX];
     const json_t *v = find(obj, parent, name, pointer);
-    double x = json_number_value(v); /* 7.0 is a whole number, too */
 
     if (!v)
         return 0;
-    if (!json_is_number(v) || !(x >= (double)lo && x <= (double)hi) || x != floor(x))
+    if (!member_whole(v, lo, hi, out))
         return err_set_at(err, ERR_INVALID, pointer, "expected a whole number from %llu to %llu",
                           (unsigned long long)lo, (unsigned long long)hi);
-    *out = (uint64_t)x;
     return 0;
 }
 

@@ -14,6 +14,8 @@ int member_real(const json_t *obj, const char *parent, const char *name, double 
 /* A whole number, hi at most 2^53. */
 int member_count(const json_t *obj, const char *parent, const char *name, uint64_t lo, uint64_t hi,
                  uint64_t *out, struct err *err);
+/* The same for a value that stands alone: true when it is one. 7.0 is a whole number, too. */
+bool member_whole(const json_t *v, uint64_t lo, uint64_t hi, uint64_t *out);
 int member_flag(const json_t *obj, const char *parent, const char *name, bool *out,
                 struct err *err);
 /* One of the words; *out is its index. */

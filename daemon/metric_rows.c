@@ -3,6 +3,7 @@
 
 #include "common/json_out.h"
 #include "daemon/layer_analysis.h"
+#include "daemon/member.h"
 #include "daemon/row_text.h"
 
 #include <math.h>
@@ -207,11 +208,8 @@ static int read_shape(const json_t *shape, const char *pointer, struct metric_ro
         return bad(err, pointer, "shape", "expected one to eight lengths");
     r->rank = (uint32_t)rank;
     for (size_t d = 0; d < rank; d++) {
-        const json_t *v = json_array_get(shape, d);
-
-        if (!json_is_integer(v) || json_integer_value(v) < 1)
+        if (!member_whole(json_array_get(shape, d), 1, (uint64_t)EXACT_MAX, &r->dims[d]))
             return bad(err, pointer, "shape", "a length is an integer of at least 1");
-        r->dims[d] = (uint64_t)json_integer_value(v);
     }
     count_params(r);
     return r->params <= EXACT_MAX ? 0 : bad(err, pointer, "shape", "more than 2^53 - 1 weights");
@@ -222,17 +220,17 @@ static int read_size(const json_t *tensor, const char *pointer, struct metric_ro
 {
     const json_t *shape = json_object_get(tensor, "shape");
     const json_t *params = json_object_get(tensor, "params");
+    uint64_t n;
 
     if (shape && params)
         return bad(err, pointer, "params", "expected params or shape, not both");
     if (shape)
         return read_shape(shape, pointer, r, err);
-    if (!json_is_integer(params) || json_integer_value(params) < 1 ||
-        json_number_value(params) > EXACT_MAX)
+    if (!member_whole(params, 1, (uint64_t)EXACT_MAX, &n))
         return bad(err, pointer, "params",
                    "expected the number of weights, from 1 to 2^53 - 1, "
                    "or a shape");
-    r->params = json_number_value(params);
+    r->params = (double)n;
     return 0;
 }
 

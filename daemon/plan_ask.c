@@ -379,14 +379,15 @@ static int parse_bits(const json_t *body, struct plan_ask *a, struct err *err)
 static int parse_m(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *v = json_object_get(body, "m");
+    uint64_t m;
 
     if (!v)
         return 0;
     if (a->opt.low_rank)
         return bad(err, "m", "a plan of ranks (direction low_rank) has no N:M patterns");
-    if (!json_is_integer(v) || json_integer_value(v) < 2 || json_integer_value(v) > PLAN_N_OF_M_MAX)
+    if (!member_whole(v, 2, PLAN_N_OF_M_MAX, &m))
         return bad(err, "m", "expected an integer from 2 to 64");
-    a->m = (unsigned)json_integer_value(v);
+    a->m = (unsigned)m;
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/plan_bits.h"
 
 #include "common/json_out.h"
+#include "daemon/member.h"
 #include "daemon/plan_text.h"
 
 #include <math.h>
@@ -32,12 +33,12 @@ static int parse_candidates(const json_t *v, struct bits_rule *out, struct err *
     if (n < 1 || n > BITS_CANDIDATES_MAX)
         return bad(err, "candidates", why);
     for (size_t i = 0; i < n; i++) {
-        const json_t *x = json_array_get(v, i);
+        uint64_t bits;
 
-        if (!json_is_integer(x) || json_integer_value(x) < 1 || json_integer_value(x) > BITS_MAX ||
-            (i > 0 && json_integer_value(x) <= (json_int_t)out->candidate[i - 1]))
+        if (!member_whole(json_array_get(v, i), 1, BITS_MAX, &bits) ||
+            (i > 0 && bits <= out->candidate[i - 1]))
             return bad(err, "candidates", why);
-        out->candidate[i] = (unsigned)json_integer_value(x);
+        out->candidate[i] = (unsigned)bits;
     }
     out->n_candidates = n;
     return 0;

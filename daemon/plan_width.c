@@ -3,6 +3,7 @@
 
 #include "common/json_out.h"
 #include "compute/width.h"
+#include "daemon/member.h"
 #include "daemon/plan_text.h"
 
 #include <math.h>
@@ -25,11 +26,8 @@ static int parse_size(const json_t *v, const char *name, uint64_t *out, struct e
 {
     const json_t *x = json_object_get(v, name);
 
-    if (!x)
-        return 0;
-    if (!json_is_integer(x) || json_integer_value(x) < 1 || json_integer_value(x) > PLAN_WIDTH_MAX)
+    if (x && !member_whole(x, 1, PLAN_WIDTH_MAX, out))
         return bad(err, name, "expected an integer from 1 to 65536");
-    *out = (uint64_t)json_integer_value(x);
     return 0;
 }
 

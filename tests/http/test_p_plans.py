@@ -327,6 +327,17 @@ def test_n_of_m_says_what_goes_and_what_stays(manlm, plans):
     assert "2 tensors" in codes["not_divisible"]
 
 
+def test_whole_numbers_may_have_a_point(plans):
+    """JSON has one kind of number: 8.0 is 8."""
+    def sent(n):
+        return {"layers.0.a": {"alpha_mid": 2, "shape": [n(16), n(8)]},
+                "layers.1.a": {"alpha_mid": 3, "params": n(128)}}
+    want = plan(plans, metrics=sent(int), sparsity=0.5, m=8)
+    got = plan(plans, metrics=sent(float), sparsity=0.5, m=8.0)
+    assert got["tensors"] == want["tensors"]
+    problem(post(plans, metrics=sent(int), sparsity=0.5, m=8.5), 400, "#/m")
+
+
 def test_ranks(manlm, plans):
     """low_rank: what stays pays for two factors, and a smaller metric loses more."""
     analysis, rows = manlm
