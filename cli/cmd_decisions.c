@@ -38,6 +38,23 @@ static void put_text(json_t *body, const char *key, const char *text)
 }
 
 /* POST the body; the caller owns *out. False, with an exit status, when there is none. */
+/* The server may have to read weights first: then the answer is a job. Follow it to its plan. */
+static bool await_plan(struct context *cx, json_t **out, int *status)
+{
+    AUTO(freep) char *id = NULL, *target = NULL;
+    json_auto_t *job = NULL;
+
+    if (!command_id_is(field_text(*out, "id"), "job_"))
+        return true;
+    job = TAKE(*out);
+    *status = follow_job(cx, &job, false);
+    if (*status != EXIT_DONE)
+        return false;
+    id = http_escape(field_text(json_object_get(job, "result"), "plan"));
+    target = xasprintf("/v1/plans/%s", id);
+    return command_call(cx, "GET", target, out, status);
+}
+
 static bool post(struct context *cx, const char *path, const json_t *body, json_t **out,
                  int *status)
 {
@@ -47,7 +64,7 @@ static bool post(struct context *cx, const char *path, const json_t *body, json_
     if (!command_request(cx, &rq, &reply, status))
         return false;
     *out = TAKE(reply.body);
-    return true;
+    return strcmp(path, "/v1/plans") != 0 || await_plan(cx, out, status);
 }
 
 /* A number: short for people, every digit and nothing for null in CSV. */

@@ -1,13 +1,15 @@
 """Plans that look at the weights: one threshold on |w|, or on the scores of LAMP."""
 
+import json
 import os
 import sqlite3
+import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from daemon import Daemon, write_safetensors
+from daemon import CTL, Daemon, write_safetensors
 
 TARGETS = (0.05, 0.3, 0.5, 0.7, 0.93)
 
@@ -293,3 +295,31 @@ def test_a_job_by_itself(d):
         "params": {"method": "lamp", "sparsity": 0.5, "limits": {"max": 0.4}}}, {"Prefer": "wait=30"})
     job = d.wait_final(r.json["id"])
     assert job["state"] == "failed" and "0.4" in job["error"]["detail"], job
+
+
+def test_on_the_command_line(d):
+    """The first time a job reads the weights; it is followed."""
+    analysis, values = model(d, "weights_cli.safetensors", "F32", seed=99)
+    for _ in range(2):
+        done = subprocess.run([CTL, "--server", f"http://127.0.0.1:{d.port}", "plan", analysis,
+                               "--sparsity", "0.7", "--method", "lamp", "--json"],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        check(json.loads(done.stdout), values, "lamp", 0.7)
+
+
+def test_killed_while_weights_are_read(tmp_path):
+    with Daemon(str(tmp_path)) as d:
+        rng = np.random.default_rng(5)
+        name = "model.layers.0.mlp.up_proj"
+        values = {f"{name}{i}": rng.standard_normal((600, 700), dtype=np.float32)
+                  for i in range(6)}
+        write_safetensors(os.path.join(d.root, "large.safetensors"), values)
+        r = post(d, source={"path": "large.safetensors"}, method="lamp", sparsity=0.6)
+        assert r.status == 202, r.body
+        d.kill()
+        d.start()
+        job = d.wait_final(r.json["id"])
+        assert job["state"] == "succeeded", job
+        first = d.get(f"/v1/plans/{job['result']['plan']}")
+        check(first.json, {n: v.astype(np.float64) for n, v in values.items()}, "lamp", 0.6)
