@@ -297,7 +297,7 @@ def test_decisions_about_a_source(client, analysis, monkeypatch):
                "params": {"min_evals": 11}}
     want = client.create_schedule({"analysis": analysis["id"], "metric": "alpha"})["layers"]
     assert client.create_schedule({**request, "params": {"min_evals": 12}})["layers"] == want
-    monkeypatch.setattr("spectrald.client._poll", lambda timeout: 0)
+    monkeypatch.setattr("spectrald.client._wait", lambda timeout: 0)
     farms = {"farms": {"rows": 48, "q": 1.0, "windows": 3}}  # not cached: the answer is a job
     assert client.create_schedule({**request, "params": farms})["layers"] == want
     farms = {"farms": {"rows": 40, "q": 1.0, "windows": 3}}

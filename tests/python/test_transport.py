@@ -173,6 +173,33 @@ def test_a_refusal_that_is_no_problem_document():
     assert e.value.code == "" and e.value.status == 502
 
 
+def job(state, version):
+    body = b'{"id": "job_x", "state": "%s", "version": %d, "error": null, "reason": null}' % (
+        state.encode(), version)
+    return b"HTTP/1.1 200 OK\r\nETag: \"%d\"\r\nContent-Length: %d\r\n\r\n" % (
+        version, len(body)) + body
+
+
+def test_waiting_asks_for_the_end_and_events_for_changes(pauses):
+    with Script([job("queued", 1), job("running", 2), job("succeeded", 3)]) as s:
+        assert Client(s.url).wait("job_x")["version"] == 3
+    assert [fields.get("Prefer") for _, fields, _ in s.requests] == [None, "wait=30", "wait=30"]
+    assert not any("If-None-Match" in fields for _, fields, _ in s.requests)
+    assert len(pauses) == 1  # the server did not wait, though it was asked to
+    pauses.clear()
+    same = b"HTTP/1.1 304 Not Modified\r\n\r\n"
+    with Script([job("queued", 1), same, job("running", 2), job("failed", 3)]) as s:
+        states = [e["state"] for e in Client(s.url).events("job_x")]
+    assert states == ["queued", "running", "failed"] and len(pauses) == 1
+    assert [f.get("If-None-Match") for _, f, _ in s.requests] == [None, '"1"', '"1"', '"2"']
+    with Script([job("running", 1), job("cancelled", 2)]) as s:
+        with pytest.raises(spectrald.JobFailed, match="job_x cancelled: no reason given"):
+            Client(s.url).wait("job_x")
+    with Script([job("running", 1)]) as s:
+        with pytest.raises(spectrald.WaitTimeout):
+            Client(s.url).wait("job_x", timeout=0)
+
+
 def test_the_token_is_sent():
     with Script([OK]) as s:
         Client(s.url, token="abc").request("GET", "/x")

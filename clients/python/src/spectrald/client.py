@@ -117,21 +117,23 @@ class Client:
             yield state
             if state["state"] in OVER:
                 return
-            reply = self._changed(job, state, reply.headers.get("ETag", ""), end)
+            tag = {"If-None-Match": reply.headers.get("ETag", "")}
+            reply = self._poll(job, state, tag, end)
+            while reply.status == 304:
+                reply = self._poll(job, state, tag, end)
 
-    def _changed(self, job: str, state: t.Job, tag: str, end: Optional[float]) -> Reply:
-        """The next reply that differs from `tag`."""
-        while True:
-            begun = time.monotonic()
-            left = POLL_S if end is None else min(POLL_S, end - begun)
-            if left <= 0:
-                raise WaitTimeout(state)
-            reply = self.request("GET", _path("jobs", job), wait=left,
-                                 headers={"If-None-Match": tag} if tag else {})
-            if reply.status != 304:
-                return reply
-            if time.monotonic() - begun < 0.5:  # a proxy or server that does not wait
-                time.sleep(min(1.0, left))
+    def _poll(self, job: str, state: t.Job, headers: Mapping[str, str],
+              end: Optional[float]) -> Reply:
+        """One long poll. Raises WaitTimeout, with `state`, when the time is over."""
+        begun = time.monotonic()
+        left = POLL_S if end is None else min(POLL_S, end - begun)
+        if left <= 0:
+            raise WaitTimeout(state)
+        reply = self.request("GET", _path("jobs", job), wait=left, headers=headers)
+        early = time.monotonic() - begun < 0.5
+        if early and (reply.status == 304 or not headers and reply.json()["state"] not in OVER):
+            time.sleep(min(1.0, left))  # a proxy or server that does not wait
+        return reply
 
     def wait(self, job: Union[str, t.Job], *, timeout: Optional[float] = None, check: bool = True,
              progress: Optional[Callable[[t.Job], object]] = None) -> t.Job:
@@ -141,12 +143,14 @@ class Client:
         check     raise JobFailed unless it succeeded
         progress  called with the job after every change
         """
-        last = None if isinstance(job, str) else job
-        if last is None or last["state"] not in OVER:
-            for last in self.events(job if isinstance(job, str) else job["id"], timeout=timeout):
-                if progress:
-                    progress(last)
-        assert last is not None
+        name = job if isinstance(job, str) else job["id"]
+        last = self.get_job(name) if isinstance(job, str) else job
+        end = None if timeout is None else time.monotonic() + timeout
+        if progress:
+            for last in self.events(name, timeout=timeout):
+                progress(last)
+        while last["state"] not in OVER:
+            last = cast(t.Job, self._poll(name, last, {}, end).json())
         if check and last["state"] != "succeeded":
             raise JobFailed(last)
         return last
@@ -162,7 +166,7 @@ class Client:
             request["params"] = params
         if labels is not None:
             request["labels"] = labels
-        first = self.create_job(request, wait=0 if progress else _poll(timeout),
+        first = self.create_job(request, wait=0 if progress else _wait(timeout),
                                 idempotency_key=idempotency_key)
         job = self.wait(first, timeout=timeout, progress=progress)
         return self.get_analysis(_analysis_of(job))
@@ -385,7 +389,7 @@ class Client:
             headers = {} if key is None else {"Idempotency-Key": key}
             return self.request("POST", path, json_body=request, headers=headers,
                                 repeatable=True).json()
-        reply = self._make(path, request, _poll(timeout), key)
+        reply = self._make(path, request, _wait(timeout), key)
         if reply.status != 202:
             return reply.json()
         job = self.wait(cast(t.Job, reply.json()), timeout=timeout)
@@ -437,7 +441,7 @@ def _key(key: Optional[str]) -> str:
     return str(uuid.uuid4()) if key is None else key
 
 
-def _poll(timeout: Optional[float]) -> float:
+def _wait(timeout: Optional[float]) -> float:
     return POLL_S if timeout is None else max(0.0, min(POLL_S, timeout))
 
 
