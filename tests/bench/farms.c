@@ -5,8 +5,9 @@
  *     OPENBLAS_NUM_THREADS=1 farms error MODEL.safetensors
  *
  * cost: an ORDER x ORDER float32 matrix, 15 x 15 windows of ROWS, q = 1, two processes that share
- * the runs, one thread each, as the daemon's workers do. RUNS: only as many of the runs, the rest
- * by proportion. dgesdd: one window at a time on two threads, or two processes with one window
+ * the runs, one thread each, as the daemon's workers do; dgemm before and after each pair of runs,
+ * since others may use the machine, too. RUNS: only as many of the runs, the rest by proportion.
+ * dgesdd: one window at a time on two threads, or two processes with one window
  * each, whichever is faster; three windows each, the rest by proportion.
  *
  * error: alpha of K windows of 15 x 15 against that of all, for K up to 30, largest error and its
@@ -99,13 +100,14 @@ struct job {
     const struct farms_plan *plan;
     const struct farms_source *src;
     double *lambda; /* shared memory */
+    size_t first;
 };
 
-static void do_run(void *arg, size_t run)
+static void do_run(void *arg, size_t item)
 {
     const struct job *j = arg;
     struct farms_run_info info;
-    size_t at = 0;
+    size_t run = j->first + item, at = 0;
 
     for (size_t i = 0; i < run; i++)
         at += farms_run_values(j->plan, i);
@@ -121,29 +123,6 @@ static void *shared(size_t bytes)
         abort();
     return p;
 }
-
-/* Seconds for the first `runs` runs, by proportion for all. */
-static double time_plan(const struct farms_plan *plan, struct stored *s, size_t runs,
-                        struct farms_result *f)
-{
-    struct farms_source src = {stored_read, s};
-    struct job j = {plan, &src, shared(farms_values(plan) * sizeof(double))};
-    double seconds, start, values = 0;
-
-    runs = runs < plan->n_runs ? runs : plan->n_runs;
-    for (size_t i = 0; i < runs; i++)
-        values += (double)farms_run_values(plan, i);
-    seconds = share(do_run, &j, runs) * (double)farms_values(plan) / values;
-    start = now();
-    *f = (struct farms_result){0};
-    if (runs == plan->n_runs && farms_fit(plan, j.lambda, 0, f, NULL) < 0)
-        abort();
-    seconds += now() - start;
-    munmap(j.lambda, farms_values(plan) * sizeof(double));
-    return seconds;
-}
-
-/* --- what it is compared with -------------------------------------------------------------- */
 
 struct square {
     size_t n, repeat;
@@ -163,6 +142,51 @@ static void do_gemm(void *arg, size_t item)
         cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, n, n, n, 1, a, n, a, n, 0, c, n);
 }
 
+#define GEMM_ORDER  2000
+#define GEMM_REPEAT 4
+
+/* Seconds of dgemm on both cores for one operation, from nothing to the end of the last. */
+static double gemm_seconds(void)
+{
+    struct square q = {.n = GEMM_ORDER}, r = {.n = GEMM_ORDER, .repeat = GEMM_REPEAT};
+    double none = share(do_gemm, &q, WORKERS), n = GEMM_ORDER;
+
+    return (share(do_gemm, &r, WORKERS) - none) / (WORKERS * GEMM_REPEAT * 2 * n * n * n);
+}
+
+/* Seconds for the first `runs` runs, by proportion for all. *gemm: of an operation of dgemm,
+ * between them; NULL: not wanted. */
+static double time_plan(const struct farms_plan *plan, struct stored *s, size_t runs,
+                        struct farms_result *f, double *gemm)
+{
+    struct farms_source src = {stored_read, s};
+    struct job j = {plan, &src, shared(farms_values(plan) * sizeof(double)), 0};
+    double seconds = 0, start, values = 0, pairs = 0;
+
+    runs = runs < plan->n_runs ? runs : plan->n_runs;
+    for (size_t i = 0; i < runs; i++)
+        values += (double)farms_run_values(plan, i);
+    if (gemm)
+        *gemm = gemm_seconds();
+    for (; j.first < runs; j.first += WORKERS, pairs++) {
+        seconds += share(do_run, &j, runs - j.first < WORKERS ? runs - j.first : WORKERS);
+        if (gemm)
+            *gemm += gemm_seconds();
+    }
+    if (gemm)
+        *gemm /= pairs + 1;
+    seconds *= (double)farms_values(plan) / values;
+    start = now();
+    *f = (struct farms_result){0};
+    if (runs == plan->n_runs && farms_fit(plan, j.lambda, 0, f, NULL) < 0)
+        abort();
+    seconds += now() - start;
+    munmap(j.lambda, farms_values(plan) * sizeof(double));
+    return seconds;
+}
+
+/* --- what it is compared with -------------------------------------------------------------- */
+
 static void do_gesdd(void *arg, size_t item)
 {
     const struct square *q = arg;
@@ -175,15 +199,6 @@ static void do_gesdd(void *arg, size_t item)
         abort();
     free(a);
     free(sigma);
-}
-
-/* dgemm of both cores, operations per second. */
-static double gemm_speed(size_t n)
-{
-    struct square q = {.n = n}, r = {.n = n, .repeat = 4};
-    double none = share(do_gemm, &q, WORKERS);
-
-    return WORKERS * 8.0 * (double)n * (double)n * (double)n / (share(do_gemm, &r, WORKERS) - none);
 }
 
 static double gesdd_seconds(const struct stored *s, size_t n, size_t windows)
@@ -207,26 +222,24 @@ static void cost(size_t order, size_t rows, size_t runs)
     float *w = random_matrix(order, order);
     struct stored s = {w, order, order};
     struct farms_params p = {.rows = rows, .q = 1, .windows = WINDOWS, .fit = HILL_MID};
-    double n = (double)rows, m = (double)order, speed, floor_s, exact, single, lapack, fast;
+    double n = (double)rows, m = (double)order, gemm, floor_s, exact, single, lapack, fast;
     double ops = WINDOWS * m * m * n + WINDOWS * WINDOWS * 4.0 / 3.0 * n * n * n;
     struct farms_plan plan;
     struct farms_result all, part;
 
     if (farms_plan_linear(&p, order, order, &plan, NULL) < 0)
         abort();
-    speed = gemm_speed(2000);
-    exact = time_plan(&plan, &s, runs, &all);
-    speed = fmax(speed, gemm_speed(2000)); /* before and after: others may use the machine too */
-    floor_s = ops / speed;
-    printf("dgemm, both cores       %8.1f Gflop/s; floor %.2f s\n", speed / 1e9, floor_s);
+    exact = time_plan(&plan, &s, runs, &all, &gemm);
+    floor_s = ops * gemm;
+    printf("dgemm, both cores       %8.1f Gflop/s; floor %.2f s\n", 1e-9 / gemm, floor_s);
     printf("exact, double           %8.2f s   %.2f times the floor\n", exact, exact / floor_s);
     plan.params.precision = PRECISION_SINGLE;
-    single = time_plan(&plan, &s, runs, &part);
+    single = time_plan(&plan, &s, runs, &part, NULL);
     printf("exact, single           %8.2f s   %.2f times as fast\n", single, exact / single);
     p.mode = FARMS_FAST;
     if (farms_plan_linear(&p, order, order, &plan, NULL) < 0)
         abort();
-    fast = time_plan(&plan, &s, plan.n_runs, &part);
+    fast = time_plan(&plan, &s, plan.n_runs, &part, NULL);
     printf("fast, double            %8.2f s   %.1f times as fast; alpha %.5f +- %.5f\n", fast,
            exact / fast, part.alpha, part.standard_error);
     if (all.n_evals)
