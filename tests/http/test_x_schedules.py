@@ -413,7 +413,8 @@ def test_a_source_that_takes_longer(tmp_path):
                               {"Prefer": "wait=0"})
         assert cancelled.status == 202
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(d.request, "POST", "/v1/experts", {**body, "total": 9})
+            waiting = pool.submit(d.request, "POST", "/v1/experts", {**body, "total": 9},
+                                  {"Prefer": "wait=60"})
             s = ask(d, headers={"Prefer": "wait=60"}, **body)
             assert s["n_scheduled"] == 4
             assert sum(b["experts"] for b in waiting.result().json["blocks"]) == 9
