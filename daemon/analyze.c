@@ -1,4 +1,4 @@
-/* analyze.c: the order of the stages of a job of kind `analyze` or `plan`. */
+/* analyze.c: the order of the stages of a job, of whatever kind. */
 #include "daemon/analyze_weigh.h"
 
 #include "common/fdio.h"
@@ -16,6 +16,7 @@ static const char *const stage_name[] = {
     [STAGE_DIGEST] = "hashing",        [STAGE_IDENTIFY] = "hashing",
     [STAGE_LOOKUP] = "looking up",     [STAGE_COMPUTE] = "computing",
     [STAGE_FARMS] = "computing",       [STAGE_PLAN] = "planning",
+    [STAGE_PRUNE] = "pruning",
     [STAGE_REPORT] = "storing",        [STAGE_END] = "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
@@ -62,6 +63,7 @@ void analyze_free(struct analyze *a)
     free(a->leaf);
     free(a->summary);
     free(a->params_text);
+    analyze_prune_free(a);
     analyze_plan_free(a);
     job_record_done(&a->final);
     hf_index_done(&a->index);
@@ -207,6 +209,9 @@ static void enter(struct analyze *a)
     case STAGE_PLAN:
         analyze_plan_make(a);
         break;
+    case STAGE_PRUNE:
+        analyze_prune(a);
+        break;
     case STAGE_REPORT:
         analyze_report(a);
         break;
@@ -215,7 +220,12 @@ static void enter(struct analyze *a)
     }
 }
 
-/* What a job of kind plan leaves out, and an analyze job. */
+bool analyze_is_analysed(const struct analyze *a)
+{
+    return a->plan ? analyze_plan_needs_spectra(a) : !a->prune;
+}
+
+/* What a job leaves out. */
 static bool is_needed(const struct analyze *a, enum stage stage)
 {
     switch (stage) {
@@ -226,10 +236,12 @@ static bool is_needed(const struct analyze *a, enum stage stage)
     case STAGE_DIGEST:
     case STAGE_IDENTIFY:
     case STAGE_LOOKUP:
-        return !a->plan || analyze_plan_needs_digests(a);
+        return a->plan ? analyze_plan_needs_digests(a) : !a->prune;
     case STAGE_COMPUTE:
     case STAGE_FARMS:
-        return !a->plan || analyze_plan_needs_spectra(a);
+        return analyze_is_analysed(a);
+    case STAGE_PRUNE:
+        return a->prune != NULL;
     default:
         return true;
     }
@@ -257,8 +269,9 @@ void analyze_start(struct job *j, struct source *src)
     j->work = a;
     a->layers = (struct layer_list)LAYER_LIST_INIT;
     a->source = src;
-    r = strcmp(j->rec.kind, "plan") == 0 ? analyze_plan_start(a, params, &err)
-                                         : analyze_params_parse(params, &a->params, &err);
+    r = strcmp(j->rec.kind, "plan") == 0    ? analyze_plan_start(a, params, &err)
+        : strcmp(j->rec.kind, "prune") == 0 ? analyze_prune_start(a, params, &err)
+                                            : analyze_params_parse(params, &a->params, &err);
     json_decref(params);
     if (r < 0) { /* stored by another version of the program */
         job_fail_err(j, &err);

@@ -1,4 +1,4 @@
-/* analyze.h: the state of one job of kind `analyze` or `plan`, shared by the files that carry it
+/* analyze.h: the state of one job of kind `analyze`, `plan` or `prune`, shared by the files that carry it
  * out.
  *
  *   analyze.c          the order of the stages
@@ -10,6 +10,7 @@
  *   analyze_farms.c    rows -> exponents of windows, if asked for
  *   analyze_plan.c     rows -> a plan, in a job of that kind
  *   analyze_weigh.c    what a plan wants to know of weights
+ *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
  *   analyze_report.c   values -> stored rows, summary, analysis
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
@@ -104,6 +105,7 @@ enum stage {
     STAGE_COMPUTE,
     STAGE_FARMS,
     STAGE_PLAN,
+    STAGE_PRUNE,
     STAGE_REPORT,
     STAGE_END
 };
@@ -112,7 +114,8 @@ struct analyze {
     struct job *job;
     struct analyze_params params;
     char *params_text;      /* canonical */
-    struct plan_work *plan; /* analyze_plan.c's own; NULL in an analyze job */
+    struct plan_work *plan; /* analyze_plan.c's own; NULL when no plan is made */
+    struct prune_work *prune; /* analyze_prune.h; NULL when nothing is pruned */
     struct source *source;
     enum stage stage;
     struct input *input; /* [0] index, [1] config when there; then the tensors' files */
@@ -165,6 +168,7 @@ void analyze_farms_free(struct analyze *a);
 /* What cannot be planned, whatever the metric will be, fails before the work. */
 void analyze_plan_check(struct analyze *a);
 void analyze_plan_make(struct analyze *a);
+void analyze_prune(struct analyze *a);
 void analyze_report(struct analyze *a);
 
 /* --- a job of kind plan ---------------------------------------------------------------------- */
@@ -178,8 +182,23 @@ bool analyze_plan_needs_spectra(const struct analyze *a);
 bool analyze_plan_needs_digests(const struct analyze *a);
 /* "pln_…", once it is made. */
 const char *analyze_plan_id(const struct analyze *a);
+/* Its text, where it is in no analysis, or is wanted for pruning. */
+const struct buf *analyze_plan_text(const struct analyze *a);
 /* Remember the plan; on the store thread. Error in a->err. */
 int analyze_plan_put(struct analyze *a, struct store *st);
+
+/* --- a job of kind prune --------------------------------------------------------------------- */
+
+/* Read the job's parameters, and those of the plan it makes first, if any. */
+int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err);
+void analyze_prune_free(struct analyze *a);
+/* "art_…" */
+const char *analyze_prune_id(const struct analyze *a);
+/* Remember the artifact; on the store thread. Error in a->err. */
+int analyze_prune_put(struct analyze *a, struct store *st);
+
+/* True when the job makes an analysis. */
+bool analyze_is_analysed(const struct analyze *a);
 
 /* --- shared pieces -----------------------------------------------------------------------------
  */

@@ -64,6 +64,11 @@ const char *analyze_plan_id(const struct analyze *a)
     return a->plan->id;
 }
 
+const struct buf *analyze_plan_text(const struct analyze *a)
+{
+    return &a->plan->text;
+}
+
 /* --- rows ---------------------------------------------------------------------------------- */
 
 /* As they would be read from the analysis. */
@@ -186,7 +191,7 @@ static void make_run(void *arg, void *state)
     if (r != 0)
         return;
     memcpy(w->id, p.id, sizeof w->id);
-    if (!analyze_plan_needs_spectra(a))
+    if (!analyze_plan_needs_spectra(a) || a->prune)
         plan_write(&p, &w->text);
     plan_done(&p);
 }
@@ -244,7 +249,7 @@ int analyze_plan_put(struct analyze *a, struct store *st)
     const struct plan_work *w = a->plan;
     AUTO(freep) char *ask = NULL;
 
-    if (w->text.len > 0)
+    if (!analyze_plan_needs_spectra(a))
         return plan_memo_put(st, w->id, PLAN_MEMO_TEXT, w->text.data, w->text.len, &a->err);
     ask = plan_ask_text(&w->ask);
     return plan_memo_put(st, w->id, PLAN_MEMO_ASK, ask, strlen(ask), &a->err);

@@ -468,6 +468,8 @@ static char *result_json(const struct analyze *a, bool analysed)
     }
     if (a->plan)
         json_text_key_string(&b, "plan", analyze_plan_id(a));
+    if (a->prune)
+        json_text_key_string(&b, "artifact", analyze_prune_id(a));
     buf_printf(&b, "}");
     buf_put_u8(&b, '\0');
     return (char *)b.data;
@@ -478,12 +480,13 @@ static void report_run(void *arg, void *state)
     struct analyze *a = arg;
     struct store *st = job_store(state);
     struct job_record *rec = &a->final;
-    bool analysed = !a->plan || analyze_plan_needs_spectra(a);
+    bool analysed = analyze_is_analysed(a);
 
     a->err.code = 0;
     if (source_unchanged(a->source, &a->err) < 0)
         return;
-    if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0))
+    if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0) ||
+        (a->prune && analyze_prune_put(a, st) < 0))
         return;
     rec->state = JOB_SUCCEEDED;
     rec->finished_ms = wall_ms();

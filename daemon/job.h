@@ -40,6 +40,7 @@ struct service {
     struct metrics *metrics;
     struct store *store; /* touched by the store thread only */
     struct actor *store_actor, *file_actor;
+    struct actor *output_actor; /* writes artifacts */
     struct sched *sched;
     struct uploads *uploads;
     struct cache_trim *trim;

@@ -4,6 +4,7 @@
 #include "daemon/analyze_params.h"
 #include "daemon/locate.h"
 #include "daemon/plan_job.h"
+#include "daemon/prune_params.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,12 +208,27 @@ static int plan_params(struct submit *q)
     return r;
 }
 
+static int prune_params(struct submit *q)
+{
+    struct prune_params params;
+    int r = prune_params_parse(q->json_params, &params, &q->err);
+
+    if (r < 0)
+        return r;
+    r = prune_params_check(&params, q->svc->config, &q->err);
+    q->rec.params = prune_params_text(&params);
+    prune_params_done(&params);
+    return r;
+}
+
 static int fill_record(struct submit *q)
 {
     int r = source_ref_parse(q->json_source, &q->ref, &q->err);
 
     if (r == 0)
-        r = strcmp(q->rec.kind, "plan") == 0 ? plan_params(q) : analyze_params(q);
+        r = strcmp(q->rec.kind, "plan") == 0    ? plan_params(q)
+            : strcmp(q->rec.kind, "prune") == 0 ? prune_params(q)
+                                                : analyze_params(q);
     if (r < 0)
         return r;
     q->rec.source = dumps(q->json_source);
@@ -259,8 +275,9 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
     if (!s->health.disk_ok)
         return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
-    if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0)
-        return err_set_at(err, ERR_INVALID, "/kind", "kind must be \"analyze\" or \"plan\"");
+    if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0 && strcmp(kind, "prune") != 0)
+        return err_set_at(err, ERR_INVALID, "/kind",
+                          "kind must be \"analyze\", \"plan\" or \"prune\"");
     return 0;
 }
 

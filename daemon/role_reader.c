@@ -5,6 +5,7 @@
 #include "daemon/worker.h"
 
 #include "common/fdio.h"
+#include "models/calibration.h"
 #include "models/hf.h"
 #include "models/safetensors.h"
 
@@ -65,6 +66,18 @@ static int inspect_config(int fd, uint64_t size, struct buf *out, struct err *er
     return r;
 }
 
+static int inspect_calibration(int fd, uint64_t size, struct buf *out, struct err *err)
+{
+    struct calibration c;
+    int r = calibration_read(fd, size, &c, err);
+
+    if (r < 0)
+        return r;
+    calibration_write(&c, out);
+    calibration_done(&c);
+    return 0;
+}
+
 static int reply_bytes(const struct buf *b, struct wire_reply *reply, struct err *err)
 {
     size_t len = b->len ? b->len : 1;
@@ -111,6 +124,9 @@ static int handle_inspect(void *state, const struct wire_message *m, struct wire
         break;
     case INSPECT_HF_CONFIG:
         rc = inspect_config(m->fd[0], size, &out, err);
+        break;
+    case INSPECT_CALIBRATION:
+        rc = inspect_calibration(m->fd[0], size, &out, err);
         break;
     default:
         rc = err_set(err, ERR_INTERNAL, "unknown kind of file %u", kind);

@@ -267,6 +267,7 @@ int service_new(struct service **out, const struct config *config, struct err *e
     s->store_state = state;
     s->store_actor = actor_new(s->loop, "store", state, &groups);
     s->file_actor = actor_new(s->loop, "file", NULL, &plain);
+    s->output_actor = actor_new(s->loop, "output", NULL, &plain);
     s->health.store_ok = s->health.disk_ok = true;
     s->trim = cache_trim_new(s);
     loop_set_turn_hook(s->loop, on_turn, s);
@@ -285,6 +286,7 @@ void service_free(struct service *s)
     keys_free(s);
     uploads_free(s->uploads);
     actor_stop(s->store_actor);
+    actor_stop(s->output_actor);
     actor_stop(s->file_actor);
     cache_trim_free(s->trim);
     sched_free(s->sched);

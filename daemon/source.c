@@ -294,6 +294,83 @@ int source_open_shards(struct source *s, const struct hf_index *ix, struct err *
     return 0;
 }
 
+/* --- other files of the directory ----------------------------------------------------------- */
+
+void source_side_files_done(struct source_side_files *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        file_done(&f->file[i]);
+    free(f->file);
+    *f = (struct source_side_files){NULL, 0};
+}
+
+static bool is_side_file(const char *name)
+{
+    static const char *const weights[] = {".safetensors", ".bin", ".pt",   ".pth", ".gguf",
+                                          ".ckpt",        ".h5",  ".onnx", ".npz", ".msgpack"};
+
+    for (size_t i = 0; i < ARRAY_LEN(weights); i++)
+        if (ends_with(name, weights[i]))
+            return false;
+    return name[0] != '.' && !ends_with(name, ".index.json");
+}
+
+static int by_file_name(const void *a, const void *b)
+{
+    return strcmp(((const struct source_file *)a)->name, ((const struct source_file *)b)->name);
+}
+
+static int add_side_file(const struct source *s, const char *name, struct source_side_files *out,
+                         struct err *err)
+{
+    AUTO(freep) char *rel = join(s->path, name);
+    struct source_file f = {.fd = -1};
+
+    /* A directory, an empty file, a link that leads out: not part of the model. */
+    if (open_file(s->root, rel, name, &f, NULL) < 0)
+        return 0;
+    if (f.id.size > SOURCE_SIDE_BYTES_MAX || out->count == SOURCE_SIDE_MAX) {
+        file_done(&f);
+        return err_set(err, ERR_LIMIT,
+                       "\"%.100s\": a model has at most %d files beside its weights, each of at "
+                       "most %llu bytes",
+                       name, SOURCE_SIDE_MAX, SOURCE_SIDE_BYTES_MAX);
+    }
+    out->file = xrealloc(out->file, (out->count + 1) * sizeof *out->file);
+    out->file[out->count++] = f;
+    return 0;
+}
+
+int source_side_files(const struct source *s, struct source_side_files *out, struct err *err)
+{
+    struct source_side_files side = {NULL, 0};
+    const struct dirent *e;
+    DIR *d = NULL;
+    int fd, r = 0;
+
+    if (s->is_dir) {
+        fd = open_beneath(s->root, s->path);
+        d = fd < 0 ? NULL : fdopendir(fd);
+        if (!d)
+            return err_set_errno(err, errno, "cannot list the model directory");
+    }
+    while (d && r == 0 && (e = readdir(d)) != NULL)
+        if (is_side_file(e->d_name))
+            r = add_side_file(s, e->d_name, &side, err);
+    if (s->index.fd >= 0 && r == 0)
+        r = add_side_file(s, s->index.name, &side, err);
+    if (d)
+        (void)closedir(d);
+    if (r < 0) {
+        source_side_files_done(&side);
+        return r;
+    }
+    if (side.count)
+        qsort(side.file, side.count, sizeof *side.file, by_file_name);
+    *out = side;
+    return 0;
+}
+
 /* --- finding the root ---------------------------------------------------------------------- */
 
 static const char *skip_slashes(const char *p)

@@ -48,6 +48,17 @@ int source_open_at(const char *root, const char *rel, const char *name, bool set
 /* Open the shards an index names. ERR_NOT_FOUND names a missing one. */
 int source_open_shards(struct source *s, const struct hf_index *ix, struct err *err);
 
+/* The other regular files of a model's directory: configuration, tokenizer, index; no weights in
+ * any format, nothing hidden, no directories. None when the source is a file. ERR_LIMIT. */
+#define SOURCE_SIDE_MAX       1000
+#define SOURCE_SIDE_BYTES_MAX (1ull << 30) /* of one */
+struct source_side_files {
+    struct source_file *file; /* in order of name */
+    size_t count;
+};
+int source_side_files(const struct source *s, struct source_side_files *out, struct err *err);
+void source_side_files_done(struct source_side_files *f);
+
 void source_free(struct source *s);
 DEFINE_AUTO(struct source, source_free)
 

@@ -32,7 +32,12 @@ enum wire_type {
 };
 
 /* What a reader is asked to parse. */
-enum inspect_kind { INSPECT_SAFETENSORS = 0, INSPECT_HF_INDEX, INSPECT_HF_CONFIG };
+enum inspect_kind {
+    INSPECT_SAFETENSORS = 0,
+    INSPECT_HF_INDEX,
+    INSPECT_HF_CONFIG,
+    INSPECT_CALIBRATION
+};
 
 struct wire_message {
     uint32_t type;

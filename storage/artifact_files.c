@@ -43,18 +43,21 @@ static char *beside(const char *path, const char *job, const char *what)
 int artifact_writer_open(const char *path, const char *job, struct artifact_writer **out,
                          struct err *err)
 {
-    struct artifact_writer *w;
+    struct artifact_writer *w = xcalloc(1, sizeof *w);
     struct stat st;
-    int r;
+    int r = 0;
 
-    if (lstat(path, &st) == 0)
-        return err_set(err, ERR_CONFLICT, "there is something of that name already");
-    w = xcalloc(1, sizeof *w);
     w->path = xstrdup(path);
     w->parent = parent_of(path);
     w->files = beside(path, job, "tmp");
     w->notes = beside(path, job, "done");
-    r = dir_make(w->files, w->parent, err);
+    /* This job had published it, and died before that was known. */
+    if (lstat(path, &st) == 0 &&
+        (lstat(w->notes, &st) < 0 ||
+         renameat2(AT_FDCWD, path, AT_FDCWD, w->files, RENAME_NOREPLACE) < 0))
+        r = err_set(err, ERR_CONFLICT, "there is something of that name already");
+    if (r == 0)
+        r = dir_make(w->files, w->parent, err);
     if (r == 0)
         r = dir_make(w->notes, w->parent, err);
     if (r < 0)
@@ -260,6 +263,5 @@ int artifact_publish(const struct artifact_writer *w, struct err *err)
     if (renameat2(AT_FDCWD, w->files, AT_FDCWD, w->path, RENAME_NOREPLACE) < 0)
         return errno == EEXIST ? err_set(err, ERR_CONFLICT, "there is something of that name")
                                : err_set_errno(err, errno, "cannot name an artifact");
-    (void)dir_remove(w->notes, NULL);
     return dir_sync(w->parent, err);
 }

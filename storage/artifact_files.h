@@ -15,13 +15,15 @@
 
 struct artifact_writer;
 
-/* Begin, or go on, to write the directory `path` (absolute; its parent exists) for `job`.
- * ERR_CONFLICT when there is something of that name. */
+/* Begin, or go on, to write the directory `path` (absolute; its parent exists) for `job`. What this
+ * job has published is unpublished again. ERR_CONFLICT when there is something else of that name.
+ */
 int artifact_writer_open(const char *path, const char *job, struct artifact_writer **out,
                          struct err *err);
 void artifact_writer_free(struct artifact_writer *w); /* what was written stays */
 
-/* Remove what was written so far. Fine when there is nothing. */
+/* Remove what was written and not published, and what was noted. For the end of the job, whatever
+ * became of it. Fine when there is nothing. */
 int artifact_discard(const char *path, const char *job, struct err *err);
 
 /* --- one file at a time ---------------------------------------------------------------------- */

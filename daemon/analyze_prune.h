@@ -1,0 +1,105 @@
+/* analyze_prune.h: what the files of a prune job share. Private to analyze_prune*.c.
+ *
+ *   analyze_prune.c         the steps: plan, statistics, matrices
+ *   analyze_prune_rows.c    plan and model -> one task for each matrix
+ *   analyze_prune_write.c   tasks -> files
+ *   analyze_prune_report.c  outcomes -> what the artifact says of itself
+ *
+ * Matrices are pruned by compute workers, a few at a time, and written by a thread of their own
+ * into a copy of the model's files. A file that is complete is noted beside it, so that a job that
+ * is begun again after a crash does not write it twice.
+ */
+#ifndef SPECTRALD_ANALYZE_PRUNE_H
+#define SPECTRALD_ANALYZE_PRUNE_H
+
+#include "daemon/analyze.h"
+#include "daemon/plan.h"
+#include "daemon/prune_params.h"
+#include "models/calibration.h"
+#include "storage/artifact_files.h"
+
+/* One matrix. */
+struct prune_row {
+    size_t layer;
+    double target; /* sparsity */
+    struct prune_task task;
+    struct prune_outcome outcome;
+    bool done;
+};
+
+/* A file of the output that is no shard. */
+struct prune_file {
+    char *name;
+    uint64_t nbytes;
+    struct digest digest;
+};
+
+/* One file of the model. */
+struct prune_shard {
+    size_t first, count;  /* of the rows */
+    size_t left;          /* rows not written yet */
+    int fd;               /* the copy, once it was created */
+    struct digest key;    /* what decides its bytes */
+    struct digest digest; /* of its bytes */
+    char *note;           /* JSON text, once it is complete */
+    uint64_t nbytes;
+    bool begun, complete;
+};
+
+struct prune_work {
+    struct prune_params params;
+    /* the plan */
+    struct buf plan_text;
+    struct plan_ask ask; /* while its rows are read */
+    bool have_ask;
+    struct metric_rows *rows;
+    int more;
+    char *plan_id;
+    unsigned plan_m; /* of an N:M plan, or 0 */
+    /* the statistics */
+    struct source *stats;
+    struct calibration calibration;
+    struct buf stats_bytes;
+    int stats_fd; /* a reader's memory file */
+    uint64_t stats_len;
+    bool have_stats;
+    /* the matrices, by file and place in it */
+    struct prune_row *row;
+    size_t n_rows, next_row;
+    struct prune_shard *shard; /* one for each file */
+    size_t next_shard;
+    size_t under_way; /* tasks and messages */
+    /* the output */
+    char artifact_id[IDENT_MAX];
+    char *path;
+    bool ours; /* in the state directory */
+    struct artifact_writer *writer;
+    struct prune_file *side; /* what was copied beside the weights */
+    size_t n_side;
+    struct buf manifest;
+    uint64_t nbytes, n_files;
+};
+
+/* --- analyze_prune_rows.c ------------------------------------------------------------------- */
+
+/* Fill row[] and shard[] from the plan's text. Takes time. ERR_INVALID, ERR_UNSUPPORTED, with the
+ * pointer of the field. */
+int analyze_prune_rows(struct analyze *a, struct err *err);
+
+/* --- analyze_prune_write.c ------------------------------------------------------------------- */
+
+/* Prune and write everything; ends with analyze_next(). */
+void analyze_prune_write(struct analyze *a);
+
+/* --- analyze_prune_report.c ------------------------------------------------------------------ */
+
+/* What is noted of a complete file: its matrices and their outcomes. JSON text, the caller's. */
+char *analyze_prune_note(const struct analyze *a, const struct prune_shard *s);
+/* Read it back. False when it is not of these matrices. */
+bool analyze_prune_read_note(struct analyze *a, struct prune_shard *s, const char *note);
+/* The plan as it was carried out: JSON text. */
+void analyze_prune_report(const struct analyze *a, struct buf *out);
+/* The same with the files. */
+void analyze_prune_manifest(const struct analyze *a, const struct buf *report, struct buf *out);
+
+#endif

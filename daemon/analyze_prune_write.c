@@ -1,0 +1,447 @@
+/* analyze_prune_write.c: see analyze_prune.h.
+ *
+ * A few matrices are under way at a time: a result waits for the disk in memory. Messages to the
+ * writing thread run in order, so a file is created before anything is written to it.
+ */
+#include "daemon/analyze_prune.h"
+
+#include "common/fdio.h"
+#include "daemon/magnitude_task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGEST_COST 20.0 /* operations per byte, for estimates */
+#define CHUNK       (1u << 18)
+
+static void pump(struct analyze *a);
+
+/* A message to the writing thread, about a file or a matrix. */
+struct step {
+    struct analyze *a;
+    struct prune_shard *shard;
+    struct prune_row *row;
+    int fd; /* a worker's memory file */
+    uint64_t offset, len;
+    struct err err;
+};
+
+static void send(struct analyze *a, struct step *s, void (*run)(void *arg, void *state),
+                 actor_done *done)
+{
+    (void)job_ref(a->job);
+    a->prune->under_way++;
+    actor_send(a->job->svc->output_actor, run, done, s);
+}
+
+static struct step *step_new(struct analyze *a, struct prune_shard *shard)
+{
+    struct step *s = xcalloc(1, sizeof *s);
+
+    *s = (struct step){.a = a, .shard = shard, .fd = -1};
+    return s;
+}
+
+/* True when the job goes on. */
+static bool step_over(struct step *s)
+{
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+    bool on = !j->ended && s->err.code == 0;
+
+    fd_close(&s->fd);
+    if (!j->ended) {
+        a->prune->under_way--;
+        if (s->err.code)
+            job_fail_err(j, &s->err);
+    }
+    free(s);
+    return on;
+}
+
+static size_t file_of(const struct prune_work *w, const struct prune_shard *s)
+{
+    return (size_t)(s - w->shard);
+}
+
+static const struct source_file *source_of(const struct analyze *a, const struct prune_shard *s)
+{
+    return &a->source->file[file_of(a->prune, s)];
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+static void add_file(struct prune_work *w, const char *name, uint64_t nbytes,
+                     const struct digest *digest)
+{
+    w->side = xrealloc(w->side, (w->n_side + 1) * sizeof *w->side);
+    w->side[w->n_side++] = (struct prune_file){xstrdup(name), nbytes, *digest};
+}
+
+static int digest_file(int fd, uint64_t size, struct digest *out, struct err *err)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    AUTO(freep) uint8_t *chunk = xmalloc(CHUNK);
+    int r = 0;
+
+    for (uint64_t at = 0; r == 0 && at < size; at += CHUNK) {
+        size_t n = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+
+        r = fd_pread_all(fd, chunk, n, at, err);
+        hasher_add(h, chunk, n);
+    }
+    hasher_finish(h, out);
+    return r;
+}
+
+static int copy_side_file(struct prune_work *w, const struct source_file *f, struct err *err)
+{
+    AUTO(fd_close) int fd = -1;
+    struct digest digest = {{0}};
+    int r = artifact_file_create(w->writer, f->name, f->id.size, &fd, err);
+
+    if (r == 0)
+        r = artifact_copy(f->fd, fd, 0, f->id.size, err);
+    if (r == 0)
+        r = digest_file(fd, f->id.size, &digest, err);
+    if (r == 0)
+        r = artifact_file_finish(w->writer, f->name, fd, &digest, "", err);
+    if (r == 0)
+        add_file(w, f->name, f->id.size, &digest);
+    return r;
+}
+
+static int copy_side_files(const struct analyze *a, struct err *err)
+{
+    struct source_side_files side = {NULL, 0};
+    int r = source_side_files(a->source, &side, err);
+
+    for (size_t i = 0; r == 0 && i < side.count; i++)
+        r = copy_side_file(a->prune, &side.file[i], err);
+    source_side_files_done(&side);
+    return r;
+}
+
+static int write_report(const struct analyze *a, struct err *err)
+{
+    static const char name[] = "sparsity_plan.json";
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    AUTO(buf_done) struct buf report = BUF_INIT;
+    struct prune_work *w = a->prune;
+    struct digest digest;
+    int r;
+
+    analyze_prune_report(a, &report);
+    hasher_add(h, report.data, report.len);
+    hasher_finish(h, &digest);
+    r = artifact_file_write(w->writer, name, report.data, report.len, err);
+    add_file(w, name, report.len, &digest);
+    buf_reset(&w->manifest);
+    analyze_prune_manifest(a, &report, &w->manifest);
+    buf_put_u8(&w->manifest, '\0');
+    return r;
+}
+
+static void publish_run(void *arg, void *state)
+{
+    struct step *s = arg;
+    const struct source *src = s->a->source;
+    struct prune_work *w = s->a->prune;
+
+    (void)state;
+    if (source_unchanged(src, &s->err) < 0 || copy_side_files(s->a, &s->err) < 0 ||
+        write_report(s->a, &s->err) < 0)
+        return;
+    w->n_files = src->n_files + w->n_side;
+    for (size_t i = 0; i < src->n_files; i++)
+        w->nbytes += w->shard[i].nbytes;
+    for (size_t i = 0; i < w->n_side; i++)
+        w->nbytes += w->side[i].nbytes;
+    (void)artifact_publish(w->writer, &s->err);
+}
+
+static void publish_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+
+    (void)group_err;
+    if (step_over(s))
+        analyze_next(a);
+    job_unref(j);
+}
+
+/* --- a file is complete --------------------------------------------------------------------- */
+
+static void finish_run(void *arg, void *state)
+{
+    struct step *s = arg;
+    struct prune_shard *shard = s->shard;
+
+    (void)state;
+    shard->note = analyze_prune_note(s->a, shard);
+    (void)artifact_file_finish(s->a->prune->writer, source_of(s->a, shard)->name, shard->fd,
+                               &shard->key, shard->note, &s->err);
+    fd_close(&shard->fd);
+}
+
+static void finish_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+
+    (void)group_err;
+    s->shard->complete = true;
+    if (step_over(s))
+        pump(a);
+    job_unref(j);
+}
+
+static void digested(void *arg, struct task *t, struct wire_message *m, const struct err *err)
+{
+    struct analyze *a = arg;
+    struct prune_shard *shard = &a->prune->shard[t->tag[0]];
+    struct err bad;
+
+    a->prune->under_way--;
+    if (!m || m->body.len < DIGEST_LEN) {
+        if (m)
+            (void)err_set(&bad, ERR_CRASHED, "a worker sent no digest");
+        job_fail_err(a->job, m ? &bad : err);
+        return;
+    }
+    memcpy(shard->digest.b, m->body.data, DIGEST_LEN);
+    send(a, step_new(a, shard), finish_run, finish_done);
+}
+
+static void digest(struct analyze *a, struct prune_shard *shard)
+{
+    struct task *t = task_new(WORKER_COMPUTE, WIRE_DIGEST, digested, a);
+
+    t->tag[0] = file_of(a->prune, shard);
+    t->label = source_of(a, shard)->name;
+    t->flops = DIGEST_COST * (double)shard->nbytes;
+    t->bytes = 1e6;
+    t->fd[0] = shard->fd;
+    t->n_fds = 1;
+    buf_put_u32(&t->body, 1);
+    buf_put_u64(&t->body, 0);
+    buf_put_u64(&t->body, shard->nbytes);
+    buf_put_u8(&t->body, MAGNITUDE_NONE);
+    a->prune->under_way++;
+    sched_add(a->job->lane, t);
+}
+
+/* --- matrices ------------------------------------------------------------------------------- */
+
+static void put_run(void *arg, void *state)
+{
+    struct step *s = arg;
+
+    (void)state;
+    (void)artifact_put(s->fd, s->shard->fd, s->offset, s->len, &s->err);
+}
+
+static void put_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+    struct prune_shard *shard = s->shard;
+
+    (void)group_err;
+    s->row->done = true;
+    if (step_over(s)) {
+        j->rec.layers_done++;
+        job_changed(j);
+        if (--shard->left == 0)
+            digest(a, shard);
+        pump(a);
+    }
+    job_unref(j);
+}
+
+static struct prune_shard *shard_of(struct prune_work *w, const struct analyze *a,
+                                    const struct prune_row *row)
+{
+    return &w->shard[a->layers.l[row->layer].file];
+}
+
+static void pruned(void *arg, struct task *t, struct wire_message *m, const struct err *err)
+{
+    struct analyze *a = arg;
+    struct prune_work *w = a->prune;
+    struct prune_row *row = &w->row[t->tag[0]];
+    const struct layer *l = &a->layers.l[row->layer];
+    struct step *s;
+    struct err bad = {0};
+
+    w->under_way--;
+    a->job->flops_done += t->flops;
+    if (!m)
+        (void)err_set_at(&bad, err->code, err->pointer, "\"%.150s\": %.300s", l->longname,
+                         err->text);
+    else if (prune_outcome_parse(&row->task, m->body.data, m->body.len, &row->outcome, &bad) == 0 &&
+             row->outcome.n_nonfinite)
+        (void)err_set_at(&bad, ERR_INVALID, "/source", "\"%.150s\" has NaN or infinite weights",
+                         l->longname);
+    else if (bad.code == 0 && m->n_fds != 1)
+        (void)err_set(&bad, ERR_CRASHED, "a worker sent no matrix");
+    if (bad.code) {
+        job_fail_err(a->job, &bad);
+        return;
+    }
+    s = step_new(a, shard_of(w, a, row));
+    s->row = row;
+    s->fd = m->fd[0];
+    m->fd[0] = -1;
+    s->offset = row->task.m.offset;
+    s->len = row->task.m.nbytes;
+    send(a, s, put_run, put_done);
+}
+
+static void add_task(struct analyze *a, size_t i)
+{
+    struct prune_work *w = a->prune;
+    const struct prune_row *row = &w->row[i];
+    const struct layer *l = &a->layers.l[row->layer];
+    struct task *t = task_new(WORKER_COMPUTE, WIRE_PRUNE, pruned, a);
+
+    t->tag[0] = i;
+    t->label = l->longname;
+    t->flops = prune_task_flops(&row->task);
+    t->bytes = prune_task_bytes(&row->task);
+    t->fd[t->n_fds++] = a->source->file[l->file].fd;
+    for (int k = 0; k < STAT_COUNT && t->n_fds == 1; k++)
+        if (row->task.stat[k].present)
+            t->fd[t->n_fds++] = w->stats->file[0].fd;
+    prune_task_put(&t->body, &row->task);
+    w->under_way++;
+    sched_add(a->job->lane, t);
+}
+
+/* --- files ---------------------------------------------------------------------------------- */
+
+/* What is between the matrices is copied. */
+static void create_run(void *arg, void *state)
+{
+    struct step *s = arg;
+    const struct prune_work *w = s->a->prune;
+    const struct source_file *f = source_of(s->a, s->shard);
+    uint64_t at = 0;
+    int r;
+
+    (void)state;
+    r = artifact_file_create(w->writer, f->name, f->id.size, &s->shard->fd, &s->err);
+    for (size_t i = s->shard->first; r == 0 && i <= s->shard->first + s->shard->count; i++) {
+        bool last = i == s->shard->first + s->shard->count;
+        uint64_t end = last ? f->id.size : w->row[i].task.m.offset;
+
+        if (end > at)
+            r = artifact_copy(f->fd, s->shard->fd, at, end - at, &s->err);
+        at = last ? end : end + w->row[i].task.m.nbytes;
+    }
+}
+
+static void create_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+    struct prune_shard *shard = s->shard;
+
+    (void)group_err;
+    if (step_over(s) && shard->count == 0)
+        digest(a, shard);
+    job_unref(j);
+}
+
+static void begin_file(struct analyze *a, struct prune_shard *s)
+{
+    s->begun = true;
+    send(a, step_new(a, s), create_run, create_done);
+}
+
+static bool all_complete(const struct analyze *a)
+{
+    for (size_t i = 0; i < a->source->n_files; i++)
+        if (!a->prune->shard[i].complete)
+            return false;
+    return true;
+}
+
+/* Start what may be under way: enough to keep the workers busy while results are written. */
+static void pump(struct analyze *a)
+{
+    struct prune_work *w = a->prune;
+    size_t most = 2 * pool_size(sched_pool(a->job->svc->sched)) + 1;
+
+    while (w->next_shard < a->source->n_files && w->under_way < most && !a->job->ended) {
+        struct prune_shard *s = &w->shard[w->next_shard];
+
+        if (s->complete || w->next_row >= s->first + s->count) {
+            if (!s->complete && !s->begun)
+                begin_file(a, s);
+            w->next_shard++;
+            if (w->next_shard < a->source->n_files)
+                w->next_row = w->shard[w->next_shard].first;
+            continue;
+        }
+        if (!s->begun)
+            begin_file(a, s);
+        add_task(a, w->next_row++);
+    }
+    if (!a->job->ended && w->under_way == 0 && all_complete(a))
+        send(a, step_new(a, NULL), publish_run, publish_done);
+}
+
+/* --- what an earlier attempt has written ----------------------------------------------------- */
+
+static void known_run(void *arg, void *state)
+{
+    struct step *s = arg;
+    struct prune_work *w = s->a->prune;
+
+    (void)state;
+    for (size_t i = 0; i < s->a->source->n_files; i++) {
+        struct prune_shard *shard = &w->shard[i];
+        AUTO(freep) char *note = NULL;
+
+        if (artifact_file_known(w->writer, s->a->source->file[i].name, &shard->key, &note, NULL) <
+                0 ||
+            !analyze_prune_read_note(s->a, shard, note))
+            continue;
+        shard->note = TAKE(note);
+        shard->complete = true;
+    }
+}
+
+static void known_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct prune_work *w = a->prune;
+    struct job *j = a->job;
+
+    (void)group_err;
+    if (step_over(s)) {
+        for (size_t i = 0; i < w->n_rows; i++) {
+            j->flops_total += prune_task_flops(&w->row[i].task);
+            j->rec.layers_done += w->row[i].done;
+        }
+        if (w->n_rows > 0)
+            w->next_row = w->shard[0].first;
+        job_changed(j);
+        pump(a);
+    }
+    job_unref(j);
+}
+
+void analyze_prune_write(struct analyze *a)
+{
+    a->job->rec.layers_total = a->prune->n_rows;
+    a->job->rec.layers_done = 0;
+    send(a, step_new(a, NULL), known_run, known_done);
+}

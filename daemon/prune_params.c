@@ -1,0 +1,389 @@
+/* prune_params.c: see prune_params.h. */
+#include "daemon/prune_params.h"
+
+#include "daemon/member.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum method { M_MAGNITUDE, M_WANDA, M_WANDA_VARIANT, M_RIA, M_SPARSEGPT, M_TRIM, M_EXTERNAL };
+
+static const char *const methods[] = {"magnitude", "wanda", "wanda_variant", "ria",
+                                      "sparsegpt", "trim",  "external"};
+static const char *const selections[] = {"row", "tensor"};
+static const char *const roundings[] = {"floor", "exact"};
+static const char *const rankings[] = {"wanda", "magnitude"};
+static const char *const trim_metrics[] = {"cosim_flat", "cosim_dim", "mse",
+                                           "snr",        "psnr_flat", "psnr_dim"};
+static const char *const row_metrics[] = {"cosim", "mse", "psnr"};
+
+#define PARENT "/params"
+
+static int wrong(struct err *err, const char *name, const char *why)
+{
+    char at[ERR_POINTER_MAX];
+
+    snprintf(at, sizeof at, PARENT "/%s", name);
+    return err_set_at(err, ERR_INVALID, at, "%s", why);
+}
+
+const char *prune_method_name(const struct prune_task *t)
+{
+    static const enum method of[] = {[PRUNE_MAGNITUDE] = M_MAGNITUDE,
+                                     [PRUNE_WANDA] = M_WANDA,
+                                     [PRUNE_WANDA_VARIANT] = M_WANDA_VARIANT,
+                                     [PRUNE_RIA] = M_RIA,
+                                     [PRUNE_EXTERNAL] = M_EXTERNAL};
+
+    return methods[t->sparsegpt ? M_SPARSEGPT : t->use_trim ? M_TRIM : of[t->opt.method]];
+}
+
+/* --- method and options -------------------------------------------------------------------- */
+
+/* Members that only some methods take. */
+static int refuse_others(const json_t *params, enum method m, struct err *err)
+{
+    static const struct {
+        const char *name;
+        unsigned methods;
+    } only[] = {{"ria_power", 1u << M_RIA},
+                {"damping", 1u << M_SPARSEGPT},
+                {"block_size", 1u << M_SPARSEGPT},
+                {"rank_by", 1u << M_TRIM},
+                {"trim", 1u << M_TRIM},
+                {"selection", 1u << M_MAGNITUDE | 1u << M_WANDA | 1u << M_RIA | 1u << M_EXTERNAL},
+                {"rounding", ~(1u << M_SPARSEGPT | 1u << M_WANDA_VARIANT)}};
+    char why[96];
+
+    for (size_t i = 0; i < ARRAY_LEN(only); i++)
+        if (json_object_get(params, only[i].name) && !(only[i].methods & 1u << m)) {
+            snprintf(why, sizeof why, "the method %s does not take it", methods[m]);
+            return wrong(err, only[i].name, why);
+        }
+    return 0;
+}
+
+static int parse_trim(const json_t *params, struct trim_options *t, struct err *err)
+{
+    static const char *const names[] = {"metric", "row_metric", "negative_rates"};
+    const json_t *o = json_object_get(params, "trim");
+    int metric = 0, row = 0, r = 0;
+    bool negative = true;
+
+    if (o && !json_is_object(o))
+        return wrong(err, "trim", "expected an object");
+    if (o)
+        r = member_check(o, names, ARRAY_LEN(names), err);
+    if (r == 0)
+        r = member_word(o, PARENT "/trim", "metric", trim_metrics, ARRAY_LEN(trim_metrics), &metric,
+                        err);
+    if (r == 0)
+        r = member_word(o, PARENT "/trim", "row_metric", row_metrics, ARRAY_LEN(row_metrics), &row,
+                        err);
+    if (r == 0)
+        r = member_flag(o, PARENT "/trim", "negative_rates", &negative, err);
+    *t = (struct trim_options){.metric = (enum trim_metric)metric,
+                               .row_metric = (enum trim_row_metric)row,
+                               .no_negative = !negative};
+    return r;
+}
+
+/* {"keep": k, "of": m}: nobody needs to remember what N means. */
+static int parse_n_of_m(const json_t *params, struct prune_options *o, struct err *err)
+{
+    static const char *const names[] = {"keep", "of"};
+    const json_t *v = json_object_get(params, "n_of_m");
+    uint64_t keep = 0, of = 0;
+    int r;
+
+    if (!v || json_is_null(v))
+        return 0;
+    if (!json_is_object(v) || !json_object_get(v, "keep") || !json_object_get(v, "of"))
+        return wrong(err, "n_of_m", "expected {\"keep\": k, \"of\": m}");
+    r = member_check(v, names, ARRAY_LEN(names), err);
+    if (r == 0)
+        r = member_count(v, PARENT "/n_of_m", "of", 2, 64, &of, err);
+    if (r == 0)
+        r = member_count(v, PARENT "/n_of_m", "keep", 0, of, &keep, err);
+    o->selection = PRUNE_N_OF_M;
+    o->m = (unsigned)of;
+    o->pruned = (unsigned)(of - keep);
+    return r;
+}
+
+static int parse_selection(const json_t *params, enum method m, struct prune_options *o,
+                           struct err *err)
+{
+    /* As the methods' authors have it. */
+    int selection = m == M_MAGNITUDE || m == M_RIA || m == M_WANDA_VARIANT;
+    int rounding = 0, r;
+
+    r = member_word(params, PARENT, "selection", selections, ARRAY_LEN(selections), &selection,
+                    err);
+    if (r == 0)
+        r = member_word(params, PARENT, "rounding", roundings, ARRAY_LEN(roundings), &rounding,
+                        err);
+    o->selection = selection ? PRUNE_PER_TENSOR : PRUNE_PER_ROW;
+    o->exact = rounding == 1;
+    if (r == 0)
+        r = parse_n_of_m(params, o, err);
+    if (r == 0 && o->selection == PRUNE_N_OF_M && json_object_get(params, "selection"))
+        r = wrong(err, "selection", "not with n_of_m");
+    if (r == 0 && o->selection == PRUNE_N_OF_M && (m == M_TRIM || m == M_WANDA_VARIANT))
+        r = wrong(err, "n_of_m", "not with a method that gives rows counts of their own");
+    return r;
+}
+
+static int parse_method(const json_t *params, struct prune_task *t, struct err *err)
+{
+    static const enum prune_method scores[] = {[M_MAGNITUDE] = PRUNE_MAGNITUDE,
+                                               [M_WANDA] = PRUNE_WANDA,
+                                               [M_WANDA_VARIANT] = PRUNE_WANDA_VARIANT,
+                                               [M_RIA] = PRUNE_RIA,
+                                               [M_SPARSEGPT] = PRUNE_MAGNITUDE,
+                                               [M_TRIM] = PRUNE_WANDA,
+                                               [M_EXTERNAL] = PRUNE_EXTERNAL};
+    uint64_t block = SPARSEGPT_BLOCK;
+    int m = -1, rank = 0, r;
+
+    r = member_word(params, PARENT, "method", methods, ARRAY_LEN(methods), &m, err);
+    if (r == 0 && m < 0)
+        r = wrong(err, "method", "expected the name of a method");
+    if (r == 0)
+        r = refuse_others(params, (enum method)m, err);
+    if (r == 0)
+        r = member_word(params, PARENT, "rank_by", rankings, ARRAY_LEN(rankings), &rank, err);
+    if (r == 0)
+        r = member_real(params, PARENT, "ria_power", 0, 4, &t->ria_power, err);
+    if (r == 0)
+        r = member_real(params, PARENT, "damping", 0, 10, &t->damping, err);
+    if (r == 0)
+        r = member_count(params, PARENT, "block_size", 1, PRUNE_BLOCK_MAX, &block, err);
+    if (r == 0)
+        r = parse_selection(params, (enum method)m, &t->opt, err);
+    if (r == 0)
+        r = parse_trim(params, &t->opt.trim, err);
+    if (r < 0)
+        return r;
+    t->sparsegpt = m == M_SPARSEGPT;
+    t->use_trim = m == M_TRIM;
+    t->opt.method = m == M_TRIM && rank == 1 ? PRUNE_MAGNITUDE : scores[m];
+    t->block = (uint32_t)block;
+    if (t->sparsegpt && t->opt.selection == PRUNE_N_OF_M && block % t->opt.m)
+        return wrong(err, "block_size", "expected a multiple of n_of_m.of");
+    return 0;
+}
+
+/* --- what is pruned, and where to ------------------------------------------------------------ */
+
+static int parse_object(const json_t *plan, struct prune_params *p, struct err *err)
+{
+    int r = plan_job_parse(plan, &p->job, err);
+
+    if (r < 0 && strncmp(err->pointer, "/params/", 8) == 0) {
+        char at[ERR_POINTER_MAX];
+
+        snprintf(at, sizeof at, PARENT "/plan/%.100s", err->pointer + 8);
+        memcpy(err->pointer, at, sizeof at);
+    }
+    return r;
+}
+
+static int parse_plan(const json_t *params, struct prune_params *p, struct err *err)
+{
+    const json_t *plan = json_object_get(params, "plan");
+    const json_t *sparsity = json_object_get(params, "sparsity");
+    json_auto_t *uniform = NULL;
+    int r;
+
+    if (!plan == !sparsity)
+        return wrong(err, "plan", "expected either plan or sparsity");
+    if (json_is_string(plan)) {
+        if (!ident_valid(json_string_value(plan), "pln_"))
+            return wrong(err, "plan", "expected the id of a plan, pln_…");
+        snprintf(p->plan, sizeof p->plan, "%s", json_string_value(plan));
+        return 0;
+    }
+    if (plan)
+        return json_is_object(plan) ? parse_object(plan, p, err)
+                                    : wrong(err, "plan", "expected an id or an object");
+    uniform = json_object();
+    (void)json_object_set_new(uniform, "method", json_string("uniform"));
+    (void)json_object_set(uniform, "sparsity", (json_t *)(uintptr_t)sparsity);
+    /* All of it may go. */
+    (void)json_object_set_new(uniform, "limits", json_pack("{s:i}", "max", 1));
+    r = plan_job_parse(uniform, &p->job, err);
+    return r < 0 && strstr(err->pointer, "sparsity")
+               ? wrong(err, "sparsity", "expected a number from 0 to 1")
+               : r;
+}
+
+static int parse_stats(const json_t *params, struct prune_params *p, struct err *err)
+{
+    const json_t *v = json_object_get(params, "stats");
+    bool needed = p->task.sparsegpt || p->task.use_trim || p->task.opt.method != PRUNE_MAGNITUDE;
+    int r;
+
+    if (!v || json_is_null(v))
+        return needed ? wrong(err, "stats",
+                              "this method needs calibration statistics: "
+                              "{\"path\": …} or {\"upload\": …}")
+                      : 0;
+    r = source_ref_parse(v, &p->stats, err);
+    if (r < 0)
+        return wrong(err, "stats", "expected {\"path\": …} or {\"upload\": …}");
+    p->has_stats = true;
+    return 0;
+}
+
+static int parse_output(const json_t *params, struct prune_params *p, struct err *err)
+{
+    static const char *const names[] = {"path"};
+    const json_t *o = json_object_get(params, "output"), *path;
+
+    if (!o || json_is_null(o))
+        return 0;
+    if (!json_is_object(o))
+        return wrong(err, "output", "expected an object");
+    if (member_check(o, names, ARRAY_LEN(names), err) < 0)
+        return wrong(err, "output", "expected {\"path\": …}");
+    path = json_object_get(o, "path");
+    if (!json_is_string(path) || !*json_string_value(path))
+        return wrong(err, "output/path", "expected a path");
+    if (strlen(json_string_value(path)) >= SOURCE_PATH_MAX)
+        return wrong(err, "output/path", "a path has less than 4096 bytes");
+    p->output = xstrdup(json_string_value(path));
+    return 0;
+}
+
+static json_t *canonical(const json_t *params, const struct prune_params *p)
+{
+    json_t *all = json_deep_copy(params);
+
+    if (!*p->plan) {
+        AUTO(freep) char *plan = plan_job_text(&p->job);
+
+        (void)json_object_del(all, "sparsity");
+        (void)json_object_set_new(all, "plan", json_loads(plan, 0, NULL));
+    }
+    if (!json_object_get(all, "n_of_m") && !p->task.sparsegpt)
+        (void)json_object_set_new(
+            all, "selection", json_string(selections[p->task.opt.selection == PRUNE_PER_TENSOR]));
+    return all;
+}
+
+static int parse_all(const json_t *params, struct prune_params *p, struct err *err)
+{
+    static const char *const names[] = {"plan",       "sparsity", "method", "selection", "rounding",
+                                        "n_of_m",     "stats",    "output", "ria_power", "damping",
+                                        "block_size", "rank_by",  "trim"};
+    int r;
+
+    if (!json_is_object(params))
+        return err_set_at(err, ERR_INVALID, PARENT, "expected an object");
+    r = member_check(params, names, ARRAY_LEN(names), err);
+    if (r < 0) {
+        char at[ERR_POINTER_MAX];
+
+        snprintf(at, sizeof at, PARENT "%.100s", err->pointer);
+        memcpy(err->pointer, at, sizeof at);
+        return r;
+    }
+    r = parse_method(params, &p->task, err);
+    if (r == 0)
+        r = parse_stats(params, p, err);
+    if (r == 0)
+        r = parse_output(params, p, err);
+    return r == 0 ? parse_plan(params, p, err) : r;
+}
+
+int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err)
+{
+    struct prune_params p = {
+        .task = {.ria_power = 0.5, .damping = SPARSEGPT_DAMPING, .n_sequences = 1}};
+    int r = parse_all(params, &p, err);
+
+    if (r < 0) { /* the plan is parsed last: there is none */
+        source_ref_done(&p.stats);
+        free(p.output);
+        return r;
+    }
+    p.body = canonical(params, &p);
+    *out = p;
+    return 0;
+}
+
+void prune_params_done(struct prune_params *p)
+{
+    if (!*p->plan)
+        plan_job_done(&p->job);
+    source_ref_done(&p->stats);
+    free(p->output);
+    json_decref(p->body);
+}
+
+char *prune_params_text(const struct prune_params *p)
+{
+    char *text = json_dumps(p->body, JSON_COMPACT | JSON_SORT_KEYS);
+
+    ASSERT(text != NULL);
+    return text;
+}
+
+/* --- the output ------------------------------------------------------------------------------ */
+
+static int output_error(struct err *err, int code, const char *why)
+{
+    return err_set_at(err, code, PARENT "/output/path", "%s", why);
+}
+
+int prune_output_path(const struct prune_params *p, const struct config *c, char **out,
+                      struct err *err)
+{
+    AUTO(freep) char *full = NULL;
+    char parent[PATH_MAX], root[PATH_MAX];
+    char *slash;
+    size_t n;
+
+    *out = NULL;
+    if (!p->output)
+        return 0;
+    if (!c->output_root)
+        return output_error(err, ERR_FORBIDDEN,
+                            "this server has no output root; start it with --output-root DIR, or "
+                            "leave output out and download the artifact");
+    full = *p->output == '/' ? xstrdup(p->output) : xasprintf("%s/%s", c->output_root, p->output);
+    for (n = strlen(full); n > 1 && full[n - 1] == '/'; n--)
+        full[n - 1] = '\0';
+    slash = strrchr(full, '/');
+    *slash = '\0';
+    if (strcmp(slash + 1, ".") == 0 || strcmp(slash + 1, "..") == 0 || slash[1] == '\0')
+        return output_error(err, ERR_INVALID, "expected a path that ends in a name");
+    if (strlen(slash + 1) > 100 || slash[1] == '.')
+        return output_error(err, ERR_INVALID,
+                            "a name has at most 100 bytes and does not begin with a dot");
+    if (!realpath(c->output_root, root) || !realpath(*full ? full : "/", parent))
+        return output_error(err, ERR_NOT_FOUND, "its directory does not exist");
+    n = strlen(root);
+    if (strncmp(parent, root, n) != 0 || (parent[n] != '/' && parent[n] != '\0'))
+        return output_error(err, ERR_FORBIDDEN, "the path lies outside the output root");
+    *out = xasprintf("%s/%s", parent, slash + 1);
+    return 0;
+}
+
+int prune_params_check(const struct prune_params *p, const struct config *c, struct err *err)
+{
+    AUTO(freep) char *path = NULL;
+    struct stat st;
+    int r = prune_output_path(p, c, &path, err);
+
+    if (r == 0 && path && lstat(path, &st) == 0)
+        r = output_error(err, ERR_CONFLICT, "there is something of that name already");
+    if (r == 0 && !*p->plan)
+        r = plan_job_check(&p->job, err);
+    return r;
+}

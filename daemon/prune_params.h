@@ -1,0 +1,41 @@
+/* prune_params.h: parameters of a job of kind `prune`. */
+#ifndef SPECTRALD_PRUNE_PARAMS_H
+#define SPECTRALD_PRUNE_PARAMS_H
+
+#include "daemon/locate.h"
+#include "daemon/plan_job.h"
+#include "daemon/prune_task.h"
+
+#define PRUNE_BLOCK_MAX 4096
+
+struct prune_params {
+    char plan[IDENT_MAX];    /* a plan made before; or "": then `job` is made first */
+    struct plan_job job;     /* `plan` as an object, or uniform at `sparsity` */
+    struct prune_task task;  /* method and options; no matrix, no statistics */
+    struct source_ref stats; /* calibration statistics, when has_stats */
+    bool has_stats;
+    char *output; /* path as sent, or NULL: the state directory */
+    json_t *body; /* canonical */
+};
+
+/* Parse and check `params`. ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED with the pointer of the
+ * field.
+ */
+int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err);
+void prune_params_done(struct prune_params *p);
+
+/* What takes time: regular expressions, and the place for the output, which is looked at.
+ * ERR_CONFLICT when there is something of that name. File thread. */
+int prune_params_check(const struct prune_params *p, const struct config *c, struct err *err);
+
+/* The same with every default filled in; the caller frees it. */
+char *prune_params_text(const struct prune_params *p);
+
+/* Where the output will be: a path in the output root, absolute, or NULL: in the state directory.
+ * ERR_FORBIDDEN, ERR_INVALID, ERR_NOT_FOUND (its parent). The caller frees it. File thread. */
+int prune_output_path(const struct prune_params *p, const struct config *c, char **out,
+                      struct err *err);
+
+const char *prune_method_name(const struct prune_task *t);
+
+#endif
