@@ -90,12 +90,15 @@ static void write_links(struct buf *b, const struct job_record *job)
     json_t *result = job->result && *job->result ? json_loads(job->result, 0, NULL) : NULL;
     const char *analysis = json_string_value(json_object_get(result, "analysis"));
     const char *plan = json_string_value(json_object_get(result, "plan"));
+    const char *artifact = json_string_value(json_object_get(result, "artifact"));
 
     json_text_key(b, "links");
     buf_printf(b,
                "{\"self\":\"/v1/jobs/%s\",\"cancel\":\"/v1/jobs/%s:cancel\",\"result\":", job->id,
                job->id);
-    if (plan && ident_valid(plan, "pln_"))
+    if (artifact && ident_valid(artifact, "art_"))
+        buf_printf(b, "\"/v1/artifacts/%s\"}", artifact);
+    else if (plan && ident_valid(plan, "pln_"))
         buf_printf(b, "\"/v1/plans/%s\"}", plan);
     else if (analysis && ident_valid(analysis, "ana_"))
         buf_printf(b, "\"/v1/analyses/%s\"}", analysis);

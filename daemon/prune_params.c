@@ -260,8 +260,12 @@ static int parse_output(const json_t *params, struct prune_params *p, struct err
     return 0;
 }
 
+/* What a default stands for, so that it may change one day. */
 static json_t *canonical(const json_t *params, const struct prune_params *p)
 {
+    const struct prune_options *o = &p->task.opt;
+    bool chosen = !p->task.sparsegpt && !p->task.use_trim && o->selection != PRUNE_N_OF_M &&
+                  o->method != PRUNE_WANDA_VARIANT;
     json_t *all = json_deep_copy(params);
 
     if (!*p->plan) {
@@ -270,9 +274,9 @@ static json_t *canonical(const json_t *params, const struct prune_params *p)
         (void)json_object_del(all, "sparsity");
         (void)json_object_set_new(all, "plan", json_loads(plan, 0, NULL));
     }
-    if (!json_object_get(all, "n_of_m") && !p->task.sparsegpt)
-        (void)json_object_set_new(
-            all, "selection", json_string(selections[p->task.opt.selection == PRUNE_PER_TENSOR]));
+    if (chosen)
+        (void)json_object_set_new(all, "selection",
+                                  json_string(selections[o->selection == PRUNE_PER_TENSOR]));
     return all;
 }
 

@@ -56,8 +56,9 @@ int artifact_writer_open(const char *path, const char *job, struct artifact_writ
         (lstat(w->notes, &st) < 0 ||
          renameat2(AT_FDCWD, path, AT_FDCWD, w->files, RENAME_NOREPLACE) < 0))
         r = err_set(err, ERR_CONFLICT, "there is something of that name already");
-    if (r == 0)
-        r = dir_make(w->files, w->parent, err);
+    /* The result is as readable as its owner's files are. */
+    if (r == 0 && mkdir(w->files, 0777) < 0 && errno != EEXIST)
+        r = err_set_errno(err, errno, "cannot create the directory of an artifact");
     if (r == 0)
         r = dir_make(w->notes, w->parent, err);
     if (r < 0)
