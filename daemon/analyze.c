@@ -9,15 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stage_name[] = {
-    [STAGE_OPEN] = "opening",          [STAGE_SIDE_FILES] = "reading headers",
-    [STAGE_SHARDS] = "opening",        [STAGE_TABLES] = "reading headers",
-    [STAGE_BUILD] = "reading headers", [STAGE_CHECK_PLAN] = "reading headers",
-    [STAGE_DIGEST] = "hashing",        [STAGE_IDENTIFY] = "hashing",
-    [STAGE_LOOKUP] = "looking up",     [STAGE_COMPUTE] = "computing",
-    [STAGE_FARMS] = "computing",       [STAGE_PLAN] = "planning",
-    [STAGE_PRUNE] = "pruning",
-    [STAGE_REPORT] = "storing",        [STAGE_END] = "storing"};
+static const char *const stage_name[] = {[STAGE_OPEN] = "opening",
+                                         [STAGE_SIDE_FILES] = "reading headers",
+                                         [STAGE_SHARDS] = "opening",
+                                         [STAGE_TABLES] = "reading headers",
+                                         [STAGE_BUILD] = "reading headers",
+                                         [STAGE_CHECK_PLAN] = "reading headers",
+                                         [STAGE_DIGEST] = "hashing",
+                                         [STAGE_IDENTIFY] = "hashing",
+                                         [STAGE_LOOKUP] = "looking up",
+                                         [STAGE_COMPUTE] = "computing",
+                                         [STAGE_FARMS] = "computing",
+                                         [STAGE_PLAN] = "planning",
+                                         [STAGE_PRUNE] = "pruning",
+                                         [STAGE_REPORT] = "storing",
+                                         [STAGE_END] = "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {

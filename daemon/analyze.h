@@ -1,5 +1,5 @@
-/* analyze.h: the state of one job of kind `analyze`, `plan` or `prune`, shared by the files that carry it
- * out.
+/* analyze.h: the state of one job of kind `analyze`, `plan` or `prune`, shared by the files that
+ * carry it out.
  *
  *   analyze.c          the order of the stages
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
@@ -113,8 +113,8 @@ enum stage {
 struct analyze {
     struct job *job;
     struct analyze_params params;
-    char *params_text;      /* canonical */
-    struct plan_work *plan; /* analyze_plan.c's own; NULL when no plan is made */
+    char *params_text;        /* canonical */
+    struct plan_work *plan;   /* analyze_plan.c's own; NULL when no plan is made */
     struct prune_work *prune; /* analyze_prune.h; NULL when nothing is pruned */
     struct source *source;
     enum stage stage;

@@ -23,6 +23,9 @@ AnalysisId = str
 UploadId = str
 
 
+ArtifactId = str
+
+
 # A digest of the request, its defaults and the rows it is about.
 PlanId = str
 
@@ -240,16 +243,80 @@ class PlanJobParams(TypedDict, total=False):
     bits: BitsRule
 
 
+class PruneParamsNOfM(TypedDict):
+    """How many of every so many weights of a row stay, instead of a sparsity."""
+    keep: int
+    of: int
+
+
+class PruneParamsOutput(TypedDict):
+    """Where the copy is written: a directory that does not exist, in one that does, below the
+    output root. Without it, the server keeps the copy and it can be downloaded.
+    """
+    path: str
+
+
+class PruneParamsTrim(TypedDict, total=False):
+    metric: Literal["cosim_flat", "cosim_dim", "mse", "snr", "psnr_flat", "psnr_dim"]
+    row_metric: Literal["cosim", "mse", "psnr"]
+    negative_rates: bool
+
+
+class _PruneParams(TypedDict):
+    # `magnitude` needs the weights alone. `wanda`: weights times norms of inputs (`sumsq`);
+    # `wanda_variant`: every row loses the same share of its score. `ria`: relative importance and
+    # activations (`sumsq`). `sparsegpt`: with correction of the weights that stay (`gram`).
+    # `trim`: rows get sparsities of their own by what their outputs lose (`sumsq`, and `xlast` or
+    # `gram`). `external`: scores that are sent (`score`), larger = keep.
+    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external"]
+
+
+class PruneParams(_PruneParams, total=False):
+    """Parameters of a job of kind prune. The output has the same files, names, shapes and
+    dtypes; only weights of the tensors that the plan names are changed.
+    """
+    # The id of a plan, or a request for one without `analysis`, `metrics` and `source`, which is
+    # made first, with the spectra that it needs.
+    plan: Union[PlanId, PlanJobParams]
+    # The same for every matrix, instead of a plan.
+    sparsity: float
+    # Among which weights the lowest scores are taken. Default as the methods' authors have it:
+    # `tensor` for magnitude and ria, `row` for wanda and external. Not with the other methods.
+    selection: Literal["row", "tensor"]
+    # Of the count of each row: rounded down, as upstream does it, or so that the tensor's is
+    # exact. Not with `sparsegpt` and `wanda_variant`, which are exact.
+    rounding: Literal["floor", "exact"]
+    # How many of every so many weights of a row stay, instead of a sparsity.
+    n_of_m: Optional[PruneParamsNOfM]
+    # Calibration statistics: a safetensors file below a model root, or an upload. Every method
+    # but `magnitude` needs them.
+    stats: Optional[Source]
+    # Where the copy is written: a directory that does not exist, in one that does, below the
+    # output root. Without it, the server keeps the copy and it can be downloaded.
+    output: Optional[PruneParamsOutput]
+    # Of the norms of inputs, in `ria`.
+    ria_power: float
+    # Of `sparsegpt`: this times the mean of the diagonal is added to it; more (0.03, 0.1, 0.3)
+    # where the matrix is not positive definite.
+    damping: float
+    # Columns among which `sparsegpt` chooses at a time.
+    block_size: int
+    # The order in which `trim` removes weights of a row.
+    rank_by: Literal["wanda", "magnitude"]
+    trim: PruneParamsTrim
+
+
 class _JobRequest(TypedDict):
     # `analyze`: spectra and their metrics. `plan`: as `POST /v1/plans` with a source; the metric
-    # decides how much of an analysis it needs, and `params` are required.
-    kind: Literal["analyze", "plan"]
+    # decides how much of an analysis it needs, and `params` are required. `prune`: a pruned copy
+    # of the model; `params` are required.
+    kind: Literal["analyze", "plan", "prune"]
     source: Source
 
 
 class JobRequest(_JobRequest, total=False):
     # Of the kind of job.
-    params: Optional[Union[AnalyzeParams, PlanJobParams]]
+    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams]]
     labels: Optional[Labels]
 
 
@@ -279,6 +346,8 @@ class JobResult(TypedDict, total=False):
     # Of a job of kind plan. Alone where the method needs names and shapes only: then nothing was
     # analysed.
     plan: PlanId
+    # Of a job of kind prune.
+    artifact: ArtifactId
 
 
 class JobErrorErrorsItem(TypedDict):
