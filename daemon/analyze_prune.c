@@ -92,6 +92,7 @@ void analyze_prune_free(struct analyze *a)
     if (w->have_ask)
         plan_ask_done(&w->ask);
     metric_rows_unref(w->rows);
+    plan_weights_free(w->weights);
     free(w->plan_id);
     source_free(w->stats);
     calibration_done(&w->calibration);
@@ -271,6 +272,8 @@ static void plan_fail(struct analyze *a)
     job_fail_err(a->job, &err);
 }
 
+static void make_plan(struct analyze *a);
+
 static void make_run(void *arg, void *state)
 {
     struct analyze *a = arg;
@@ -279,13 +282,45 @@ static void make_run(void *arg, void *state)
 
     (void)state;
     a->err.code = 0;
-    if (w->ask.tensors && metric_rows_sent(w->ask.tensors, plan_ask_column(&w->ask), "/metrics",
-                                           &w->rows, &a->err) < 0)
+    if (w->ask.tensors && !w->rows &&
+        metric_rows_sent(w->ask.tensors, plan_ask_column(&w->ask), "/metrics", &w->rows, &a->err) <
+            0)
         return;
-    if (plan_make(&w->ask, w->rows, &p, &a->err) < 0)
+    if (!w->weights && plan_ask_weighs(&w->ask))
+        w->weights = plan_weights_new(w->rows);
+    w->more = plan_make_weighed(&w->ask, w->rows, w->weights, &p, &a->err);
+    if (w->more != 0)
         return;
     plan_write(&p, &w->plan_text);
     plan_done(&p);
+}
+
+static void weights_run(void *arg, void *state)
+{
+    struct analyze *a = arg;
+    struct prune_work *w = a->prune;
+
+    a->err.code = 0;
+    w->more = plan_weights_load_some(w->weights, job_store(state));
+    if (w->more == 0 && w->weights->n_missing > 0)
+        (void)err_set(&a->err, ERR_NOT_FOUND,
+                      "what the plan knows of the weights is not cached any more: give the plan as "
+                      "an object");
+}
+
+static void weights_done(void *arg, const struct err *group_err)
+{
+    struct analyze *a = arg;
+
+    (void)group_err;
+    if (a->job->ended)
+        return;
+    if (a->err.code)
+        plan_fail(a);
+    else if (a->prune->more > 0)
+        job_call_store(a->job, weights_run, weights_done, a);
+    else
+        make_plan(a);
 }
 
 static void made(void *arg, const struct err *group_err)
@@ -297,8 +332,15 @@ static void made(void *arg, const struct err *group_err)
         return;
     if (a->err.code)
         plan_fail(a);
+    else if (a->prune->more > 0)
+        job_call_store(a->job, weights_run, weights_done, a);
     else
         load_stats(a);
+}
+
+static void make_plan(struct analyze *a)
+{
+    job_call_file(a->job, make_run, made, a);
 }
 
 static void read_some_run(void *arg, void *state)
@@ -323,7 +365,7 @@ static void read_some_done(void *arg, const struct err *group_err)
     else if (a->prune->more > 0)
         job_call_store(a->job, read_some_run, read_some_done, a);
     else
-        job_call_file(a->job, make_run, made, a);
+        make_plan(a);
 }
 
 static int parse_ask(struct prune_work *w, const struct buf *text, struct err *err)
@@ -365,7 +407,7 @@ static void find_done(void *arg, const struct err *group_err)
     else if (!w->have_ask)
         load_stats(a);
     else if (w->ask.tensors)
-        job_call_file(a->job, make_run, made, a);
+        make_plan(a);
     else
         job_call_store(a->job, read_some_run, read_some_done, a);
 }

@@ -14,6 +14,7 @@
 
 #include "daemon/analyze.h"
 #include "daemon/plan.h"
+#include "daemon/plan_weights.h"
 #include "daemon/prune_params.h"
 #include "models/calibration.h"
 #include "storage/artifact_files.h"
@@ -53,6 +54,7 @@ struct prune_work {
     struct plan_ask ask; /* while its rows are read */
     bool have_ask;
     struct metric_rows *rows;
+    struct plan_weights *weights; /* where its method looks at them */
     int more;
     char *plan_id;
     unsigned plan_m; /* of an N:M plan, or 0 */

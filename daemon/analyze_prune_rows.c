@@ -250,6 +250,10 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
 
     if (!json_is_array(tensors) || !json_is_string(json_object_get(plan, "id")))
         return err_set_at(err, ERR_INVALID, AT_PLAN, "it is no plan of sparsities");
+    if (json_object_get(json_object_get(plan, "params"), "structure"))
+        return err_set_at(
+            err, ERR_UNSUPPORTED, AT_PLAN,
+            "a plan of widths is not carried out yet: only single weights are pruned");
     w->plan_id = xstrdup(json_string_value(json_object_get(plan, "id")));
     w->plan_m = (unsigned)json_integer_value(json_object_get(json_object_get(plan, "params"), "m"));
     if (w->plan_m && w->params.task.opt.selection == PRUNE_N_OF_M)
