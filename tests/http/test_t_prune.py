@@ -325,6 +325,24 @@ def test_an_n_of_m_plan(d):
         assert t["keep"] == 8 - gone[t["name"]]
 
 
+def test_one_threshold_for_all(d):
+    """global_magnitude as a plan, magnitude per tensor: no weight that stays is smaller than one that
+    goes, whatever tensors they are in."""
+    dense = load(os.path.join(d.root, "manlm.safetensors"))
+    plan = {"method": "global_magnitude", "sparsity": 0.5}
+    for params in ({"plan": plan}, None):
+        if params is None:
+            job, _ = d.analyze("manlm.safetensors")
+            made = d.request("POST", "/v1/plans", {"analysis": job["result"]["analysis"], **plan})
+            params = {"plan": made.json["id"]}
+        path, report = prune(d, "manlm.safetensors", {**params, "method": "magnitude"})
+        got = load(os.path.join(path, "manlm.safetensors"))
+        gone = [np.abs(dense[t["tensor"]])[got[t["tensor"]] == 0].max() for t in report["tensors"]]
+        kept = [np.abs(got[t["tensor"]])[got[t["tensor"]] != 0].min() for t in report["tensors"]]
+        assert max(gone) <= min(kept)
+        assert abs(report["achieved_sparsity"] - 0.5) < 1e-4
+
+
 # --- what it is worth ---------------------------------------------------------------------------
 
 
