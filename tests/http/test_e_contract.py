@@ -142,7 +142,11 @@ class World:
                       "manlm.safetensors"):
             os.makedirs(os.path.dirname(os.path.join(root, place)), exist_ok=True)
             shutil.copy(os.path.join(EXAMPLES, "manlm.safetensors"), os.path.join(root, place))
-        self.daemon = Daemon(tmp, root=root)
+        shutil.copy(os.path.join(EXAMPLES, "manlm.stats.safetensors"),
+                    os.path.join(root, "llama-7b/stats.safetensors"))
+        out = os.path.join(tmp, "out")
+        os.makedirs(out)
+        self.daemon = Daemon(tmp, "--output-root", out, root=root)
         self.ids = {}
         self.layer = None
 
