@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BAR_MAX 40 /* columns */
+#define BAR_MAX  40  /* columns */
+#define BITS_BAR 8.0 /* bits of a full bar */
 
 /* Put a number given as text into the body; false after a message. NULL: not given. */
 static bool put_number(json_t *body, const char *option, const char *key, const char *text)
@@ -374,14 +375,15 @@ const struct command command_experts = {&experts_args, sizeof(struct experts_set
 struct plan_settings {
     struct output_form form;
     const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude, *plans, *svg;
-    struct arg_count m;
+    const char *direction, *bits;
+    struct arg_count m, width;
     bool compare;
     struct submit_settings submit;
 };
 
 #define AT(field) offsetof(struct plan_settings, field)
 static const struct arg_option plan_options[] = {
-    {"sparsity", ARG_TEXT, AT(sparsity), "SHARE", "the target, such as 0.7 (required)"},
+    {"sparsity", ARG_TEXT, AT(sparsity), "SHARE", "the target, such as 0.7"},
     {"method", ARG_TEXT, AT(method),
      "alphapruning|uniform|uniform_plus|er|erk|atp|global_magnitude|lamp",
      "how the target is shared out (alphapruning)"},
@@ -392,6 +394,9 @@ static const struct arg_option plan_options[] = {
     {"max", ARG_TEXT, AT(high), "SHARE", "greatest sparsity of a tensor (0.99)"},
     {"exclude", ARG_TEXT, AT(exclude), "REGEX", "tensors that take no part"},
     {"m", ARG_COUNT, AT(m), "M", "whole steps of 1/M: an N:M plan"},
+    {"width", ARG_COUNT, AT(width), "N", "whole channels and heads, multiples of N"},
+    {"direction", ARG_TEXT, AT(direction), "prune|low_rank", "what the ratios are for (prune)"},
+    {"bits", ARG_TEXT, AT(bits), "AVERAGE", "bit widths by alphaq instead of sparsities"},
     {"compare", ARG_FLAG, AT(compare), NULL, "show several plans side by side"},
     {"plans", ARG_TEXT, AT(plans), "METHOD[:METRIC],...", "with --compare: others than the usual"},
     {"svg", ARG_TEXT, AT(svg), "FILE", "with --compare: write a picture, too"},
@@ -413,6 +418,7 @@ static const struct arg_command plan_args = {
         "  spectralctl plan ana_01K... --sparsity 0.7\n"
         "  spectralctl plan ./llama-7b --sparsity 0.7 --metric farms_alpha\n"
         "  spectralctl plan ana_01K... --sparsity 0.7 --method atp --csv\n"
+        "  spectralctl plan ana_01K... --bits 3.5\n"
         "  spectralctl plan ana_01K... --sparsity 0.7 --compare --svg plans.svg\n",
     .options = plan_options,
     .n_options = ARRAY_LEN(plan_options),
@@ -429,11 +435,30 @@ static bool put_limits(json_t *body, const struct plan_settings *s)
     return ok;
 }
 
+/* Bit widths are a method of their own. */
+static bool put_bits(json_t *body, const char *average)
+{
+    json_t *bits = json_object();
+    bool ok = put_number(bits, "bits", "average", average);
+
+    if (ok && average) {
+        put_text(body, "method", "alphaq");
+        (void)json_object_set(body, "bits", bits);
+    }
+    json_decref(bits);
+    return ok;
+}
+
 /* The request but for what it is a plan of; NULL after a message. */
 static json_t *plan_body(const struct plan_settings *s)
 {
     json_t *body = json_object();
 
+    put_text(body, "direction", s->direction);
+    if (s->width.given)
+        (void)json_object_set_new(
+            body, "structure",
+            json_pack("{s:s,s:I}", "kind", "width", "multiple", (json_int_t)s->width.value));
     put_text(body, "method", s->method);
     put_text(body, "metric", s->metric);
     put_text(body, "mapping", s->mapping);
@@ -441,7 +466,8 @@ static json_t *plan_body(const struct plan_settings *s)
     if (s->m.given)
         (void)json_object_set_new(body, "m", json_integer(s->m.value));
     if (put_number(body, "sparsity", "sparsity", s->sparsity) &&
-        put_number(body, "epsilon", "epsilon", s->epsilon) && put_limits(body, s))
+        put_number(body, "epsilon", "epsilon", s->epsilon) && put_limits(body, s) &&
+        put_bits(body, s->bits))
         return body;
     json_decref(body);
     return NULL;
@@ -451,21 +477,26 @@ static int run_compare(struct context *cx, const struct plan_settings *s, const 
 {
     json_auto_t *body = json_pack("{s:s}", "analysis", analysis);
 
-    if (s->method || s->metric || s->epsilon || s->mapping || s->m.given)
-        return command_misused("--method, --metric, --epsilon, --mapping and --m are for one plan, "
-                               "not for --compare: see --plans");
+    if (s->method || s->metric || s->epsilon || s->mapping || s->m.given || s->width.given ||
+        s->direction || s->bits)
+        return command_misused("--method, --metric, --epsilon, --mapping, --m, --width, "
+                               "--direction and --bits are for one plan, not for --compare: see "
+                               "--plans");
     put_text(body, "exclude", s->exclude);
     if (!put_number(body, "sparsity", "sparsity", s->sparsity) || !put_limits(body, s))
         return EXIT_USAGE;
     return plan_compare(cx, &s->form, body, s->plans, s->svg);
 }
 
+/* Sparsities have one scale, bits another. */
 static void print_blocks(const struct context *cx, const json_t *reply)
 {
+    bool bits = json_object_get(reply, "achieved_bits") != NULL;
+    const char *ratio = bits ? "bits" : "sparsity";
     const struct table_column columns[] = {
         {"block", false, true, 0},
         {field_text(reply, "metric"), true, false, 2},
-        {"sparsity", true, false, 0},
+        {ratio, true, false, 0},
         {"", false, false, 1},
     };
     AUTO(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns));
@@ -474,22 +505,28 @@ static void print_blocks(const struct context *cx, const json_t *reply)
 
     json_array_foreach(json_object_get(reply, "blocks"), i, block)
     {
-        double sparsity = json_number_value(json_object_get(block, "sparsity"));
+        double x = json_number_value(json_object_get(block, ratio));
 
         table_cell(t, COLOUR_NONE, "%s", field_text(block, "block"));
         table_json(t, json_object_get(block, "metric"));
-        table_cell(t, COLOUR_NONE, "%.4f", sparsity);
-        add_bar(t, cx, sparsity, 1);
+        table_cell(t, COLOUR_NONE, "%.4f", x);
+        add_bar(t, cx, x, bits ? BITS_BAR : 1);
     }
     table_print(t, &cx->out);
-    printf("\n%s: %.4f of the plan's weights, %.4f of the model's\n", field_text(reply, "id"),
-           json_number_value(json_object_get(reply, "achieved_sparsity")),
-           json_number_value(json_object_get(reply, "model_sparsity")));
+    if (bits)
+        printf("\n%s: %.4f bits a weight\n", field_text(reply, "id"),
+               json_number_value(json_object_get(reply, "bits_per_weight")));
+    else
+        printf("\n%s: %.4f of the plan's weights, %.4f of the model's\n", field_text(reply, "id"),
+               json_number_value(json_object_get(reply, "achieved_sparsity")),
+               json_number_value(json_object_get(reply, "model_sparsity")));
 }
 
 static void print_tensors(const json_t *reply)
 {
-    static const char *const keys[] = {"name", "block", "role", "metric", "params", "sparsity"};
+    bool bits = json_object_get(reply, "achieved_bits") != NULL;
+    const char *const keys[] = {"name",   "block",  "role",
+                                "metric", "params", bits ? "bits" : "sparsity"};
     struct table_column columns[ARRAY_LEN(keys)];
     AUTO(table_freep) struct table *t = NULL;
     const json_t *tensor;
@@ -544,8 +581,11 @@ static int check_plan(const struct plan_settings *s, bool of_analysis)
 {
     if (!output_form_valid(&s->form))
         return EXIT_USAGE;
-    if (!s->sparsity)
-        return command_misused("--sparsity SHARE is required: the part of the weights to prune");
+    if (!s->sparsity == !s->bits)
+        return command_misused("--sparsity SHARE (the part of the weights to prune) or --bits "
+                               "AVERAGE is required");
+    if (s->bits && s->method)
+        return command_misused("--bits has a method of its own: leave --method out");
     if ((s->svg || s->plans) && !s->compare)
         return command_misused("--svg and --plans are for --compare");
     if (s->compare && !of_analysis)

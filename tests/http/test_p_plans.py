@@ -480,3 +480,23 @@ def test_plan_on_the_command_line(manlm, plans):
     assert "required" in ctl(plans, "plan", analysis, status=1).stderr
     assert "number" in ctl(plans, "plan", analysis, "--sparsity", "x", status=1).stderr
     assert "0.99" in ctl(plans, "plan", analysis, "--sparsity", "0.999", status=2).stderr
+
+
+def test_other_plans_on_the_command_line(manlm, plans):
+    """Widths, ranks and bits: what the options ask for."""
+    analysis = manlm[0]
+    for options, body in (
+            (["--sparsity", "0.6", "--width", "32"],
+             {"sparsity": 0.6, "structure": {"kind": "width", "multiple": 32}}),
+            (["--sparsity", "0.6", "--direction", "low_rank"],
+             {"sparsity": 0.6, "direction": "low_rank"}),
+            (["--bits", "3.5"], {"method": "alphaq", "bits": {"average": 3.5}})):
+        p = plans.request("POST", "/v1/plans", {"analysis": analysis, **body}).json
+        assert json.loads(ctl(plans, "plan", analysis, *options, "--json").stdout) == p
+    r = ctl(plans, "plan", analysis, "--bits", "3.5")
+    rows = [line.split() for line in r.stdout.splitlines() if line.startswith("model.layers")]
+    assert [float(row[2]) for row in rows] == [round(b["bits"], 4) for b in p["blocks"]]
+    assert "3.5000 bits a weight" in r.stdout
+    assert "bits" in ctl(plans, "plan", analysis, "--bits", "3.5", "--csv").stdout.split("\n")[0]
+    for bad in (["--bits", "3", "--sparsity", "0.5"], ["--bits", "3", "--method", "atp"]):
+        assert "--bits" in ctl(plans, "plan", analysis, *bad, status=1).stderr
