@@ -9,6 +9,7 @@
 #include "daemon/actor.h"
 #include "daemon/service.h"
 
+struct artifact_stream;
 struct conn;
 struct doc_cache;
 struct gate;
@@ -31,8 +32,9 @@ struct api {
     struct page_key page_key;
     struct conn *conns; /* conn.c */
     struct loop_timer *sweep;
-    struct request *requests; /* request.c: from request line to completion */
-    size_t body_bytes;        /* of unfinished requests, all together */
+    struct request *requests;        /* request.c: from request line to completion */
+    struct artifact_stream *streams; /* artifact_stream.c */
+    size_t body_bytes;               /* of unfinished requests, all together */
     struct gate *series, *decisions, *fits;
     struct plans *plans; /* ep_plans.c */
     bool stopping;

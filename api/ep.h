@@ -19,6 +19,12 @@ struct reply *ep_uploads_list(struct request *rq);
 struct reply *ep_uploads_get(struct request *rq);
 struct reply *ep_uploads_delete(struct request *rq);
 
+struct reply *ep_artifacts_list(struct request *rq);
+struct reply *ep_artifacts_get(struct request *rq);
+struct reply *ep_artifacts_delete(struct request *rq);
+struct reply *ep_artifact_file(struct request *rq);
+struct reply *ep_artifact_tar(struct request *rq);
+
 struct reply *ep_models_list(struct request *rq);
 struct reply *ep_models_get(struct request *rq);
 struct reply *ep_tensors_list(struct request *rq);

@@ -41,6 +41,8 @@ static const struct problem_type types[] = {
      "No such form of this resource", false},
     {FAULT_MEDIA_TYPE, 415, "unsupported_media_type", "/problems/unsupported-media-type",
      "Unsupported media type", false},
+    {FAULT_RANGE, 416, "range_not_satisfiable", "/problems/range-not-satisfiable", "No such bytes",
+     false},
     {FAULT_URI_LENGTH, 414, "uri_too_long", "/problems/uri-too-long", "URI too long", false},
     {FAULT_HOST, 421, "misdirected_request", "/problems/misdirected-request",
      "This server does not answer for that host", false},

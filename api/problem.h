@@ -19,6 +19,7 @@ enum http_fault {
     FAULT_URI_LENGTH,     /* 414 */
     FAULT_HOST,           /* 421 */
     FAULT_NOT_ACCEPTABLE, /* 406 */
+    FAULT_RANGE,          /* 416 */
 };
 
 struct problem_type {

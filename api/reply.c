@@ -5,6 +5,7 @@
 #include "api/doc.h"
 #include "api/gzip.h"
 #include "api/problem.h"
+#include "common/fdio.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #define HEADERS_MAX 6
+#define READ_BLOCK  (128u << 10) /* of a body made while it is sent */
 
 struct reply {
     unsigned status;
@@ -19,6 +21,11 @@ struct reply {
     void *body;       /* owned unless `borrowed` */
     size_t len;
     bool borrowed, gzip;
+    int fd; /* owned, or -1: the body is `len` bytes of it */
+    uint64_t offset;
+    MHD_ContentReaderCallback read; /* or NULL: makes the body */
+    MHD_ContentReaderFreeCallback gone;
+    void *read_arg;
     struct doc *doc; /* its headers; its body too, unless the status is 304 */
     json_t *problem;
     char *private_text;
@@ -38,6 +45,7 @@ static struct reply *reply_new(unsigned status, const char *type)
 
     r->status = status;
     r->type = type;
+    r->fd = -1;
     return r;
 }
 
@@ -90,6 +98,30 @@ struct reply *reply_doc(struct doc *doc, bool not_modified)
     return r;
 }
 
+struct reply *reply_file(unsigned status, const char *type, int *fd, uint64_t offset, uint64_t len)
+{
+    struct reply *r = reply_new(status, type);
+
+    r->fd = *fd;
+    *fd = -1;
+    r->offset = offset;
+    r->len = len;
+    return r;
+}
+
+struct reply *reply_made(unsigned status, const char *type, uint64_t len,
+                         MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback gone,
+                         void *arg)
+{
+    struct reply *r = reply_new(status, type);
+
+    r->len = len;
+    r->read = read;
+    r->gone = gone;
+    r->read_arg = arg;
+    return r;
+}
+
 struct reply *reply_err(const struct err *err)
 {
     const struct problem_type *t = problem_type(err->code);
@@ -132,6 +164,9 @@ void reply_free(struct reply *r)
         return;
     if (!r->borrowed)
         free(r->body);
+    fd_close(&r->fd);
+    if (r->read)
+        r->gone(r->read_arg);
     doc_unref(r->doc);
     json_decref(r->problem);
     free(r->private_text);
@@ -252,11 +287,34 @@ static void drop_doc(void *doc)
     doc_unref(doc);
 }
 
+static struct MHD_Response *response_of_file(struct reply *r)
+{
+    struct MHD_Response *out = MHD_create_response_from_fd_at_offset64(r->len, r->fd, r->offset);
+
+    if (out)
+        r->fd = -1;
+    return out;
+}
+
+static struct MHD_Response *response_made(struct reply *r)
+{
+    struct MHD_Response *out =
+        MHD_create_response_from_callback(r->len, READ_BLOCK, r->read, r->read_arg, r->gone);
+
+    if (out)
+        r->read = NULL;
+    return out;
+}
+
 /* The response takes the body over, or a reference to the document's. */
 static struct MHD_Response *make_response(struct reply *r)
 {
     struct MHD_Response *out;
 
+    if (r->fd >= 0 && r->len > 0)
+        return response_of_file(r);
+    if (r->read)
+        return response_made(r);
     if (r->doc && r->status == 200) {
         out = MHD_create_response_from_buffer_with_free_callback_cls(r->doc->len, r->doc->body,
                                                                      drop_doc, doc_ref(r->doc));

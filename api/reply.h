@@ -26,6 +26,14 @@ struct reply *reply_static(unsigned status, const char *type, const void *bytes,
 struct reply *reply_empty(unsigned status);
 /* A document that may be kept for ever (takes a reference), or 304 when the client has it. */
 struct reply *reply_doc(struct doc *doc, bool not_modified);
+/* `len` bytes of a file, from `offset` on, sent without passing through this process (sendfile).
+ * Takes the descriptor and leaves -1. */
+struct reply *reply_file(unsigned status, const char *type, int *fd, uint64_t offset, uint64_t len);
+/* `len` bytes that `read` makes while they are sent, on the loop thread; it may suspend the
+ * connection and return 0. `gone(arg)` is called once, also when the reply is never sent. */
+struct reply *reply_made(unsigned status, const char *type, uint64_t len,
+                         MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback gone,
+                         void *arg);
 
 /* An error document; `code` is an enum err_code or an enum http_fault. */
 struct reply *reply_problem(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -9,6 +9,7 @@
 
 #include "api/accept.h"
 #include "api/admit.h"
+#include "api/artifact_stream.h"
 #include "api/body.h"
 #include "api/conn.h"
 #include "api/etag.h"
@@ -479,6 +480,7 @@ struct reply *request_read(struct request *rq, request_read_fn *run, const void 
 
 void request_abandon_all(struct api *api)
 {
+    artifact_streams_stop(api);
     for (struct request *rq = api->requests; rq; rq = rq->next) {
         detach(rq);
         if (rq->suspended)

@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/tar.h"
 #include "common/fdio.h"
+#include "common/tar.h"
 
 #define MEMBERS_MAX 4096 /* the server takes no more */
 
@@ -148,7 +148,7 @@ static uint64_t archive_nbytes(const struct package *p)
         uint64_t n = p->members[i].nbytes;
 
         buf_reset(&b);
-        tar_header(&b, p->members[i].name, n);
+        tar_header(&b, p->members[i].name, n, 0);
         sum += b.len + n + tar_padding(n);
     }
     buf_reset(&b);
@@ -225,7 +225,7 @@ static int advance(struct package *p, struct err *err)
     p->next++;
     p->left = m->nbytes;
     if (p->tar)
-        tar_header(&p->frame, m->name, m->nbytes);
+        tar_header(&p->frame, m->name, m->nbytes, 0);
     return check_unchanged(m, p->fd, err);
 }
 

@@ -3,10 +3,12 @@
 
 #include "common/fdio.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,4 +58,24 @@ int dir_remove(const char *path, struct err *err)
     if (nftw(path, remove_one, WALK_FDS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT)
         return err_set_errno(err, errno, "cannot remove a directory");
     return 0;
+}
+
+size_t dir_sweep(const char *path, bool (*keep)(void *arg, const char *name), void *arg)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *e;
+    size_t n = 0;
+
+    while (dir && (e = readdir(dir)) != NULL) {
+        AUTO(freep) char *entry = NULL;
+
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            (keep && keep(arg, e->d_name)))
+            continue;
+        entry = xasprintf("%s/%s", path, e->d_name);
+        n += dir_remove(entry, NULL) == 0;
+    }
+    if (dir)
+        (void)closedir(dir);
+    return n;
 }

@@ -17,4 +17,8 @@ int dir_make(const char *dir, const char *parent, struct err *err);
  * is nothing. */
 int dir_remove(const char *path, struct err *err);
 
+/* Remove what is in a directory, but for the names for which `keep` is true (NULL: all go).
+ * Returns how many were removed; fine when there is no such directory. */
+size_t dir_sweep(const char *path, bool (*keep)(void *arg, const char *name), void *arg);
+
 #endif

@@ -71,6 +71,11 @@ static const struct setting settings[] = {
      "all uploads together; 0 = as much as --disk-low leaves (default 0)"},
     {"upload-ttl", SET_UINT, AT(upload_ttl_s), 1, 315360000, "SECONDS",
      "an upload is removed so long after its last use (default 604800, a week)"},
+    {"artifact-quota", SET_BYTES, AT(artifact_quota), 0, 0, "BYTES",
+     "all artifacts in the state directory; the oldest are removed (default 0: no limit)"},
+    {"artifact-ttl", SET_UINT, AT(artifact_ttl_s), 0, 315360000, "SECONDS",
+     "an artifact in the state directory is removed so long after it was made; 0 = never "
+     "(default 2592000, 30 days)"},
     {"allowed-hosts", SET_STRING, AT(allowed_hosts), 0, 0, "NAME[,NAME]",
      "further host names that requests may carry"},
 };
@@ -107,6 +112,7 @@ static void config_defaults(struct config *c)
         .windows_cache_bytes = 4ull << 30,
         .upload_limit = 1ull << 40,
         .upload_ttl_s = 604800,
+        .artifact_ttl_s = 2592000,
         .memory_limit = 1ull << 30,
     };
     c->listen = xstrdup("127.0.0.1:8437");

@@ -30,6 +30,8 @@ struct config {
     uint64_t upload_limit;        /* bytes of one upload; 1 TiB */
     uint64_t upload_quota;        /* of all uploads together; 0 = what the disk holds */
     unsigned upload_ttl_s;        /* an unused upload is kept so long; 7 days */
+    uint64_t artifact_quota;      /* bytes of artifacts in the state directory; 0 = no limit */
+    unsigned artifact_ttl_s;      /* they are kept so long; 30 days; 0 = for ever */
     char *allowed_hosts;          /* comma-separated extra Host names, or NULL */
 };
 

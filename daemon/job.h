@@ -8,6 +8,7 @@
 #include "daemon/source.h"
 
 struct analyze;
+struct artifacts;
 struct cache_trim;
 struct uploads;
 
@@ -44,6 +45,7 @@ struct service {
     struct sched *sched;
     struct uploads *uploads;
     struct cache_trim *trim;
+    struct artifacts *artifacts;
     struct job *jobs; /* active ones */
     size_t n_jobs;
     struct key *keys;      /* idempotency keys whose request is under way */

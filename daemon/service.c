@@ -1,6 +1,7 @@
 /* service.c: the one context: threads, store, workers, periodic checks. */
 #include "daemon/service_main.h"
 
+#include "daemon/artifacts_main.h"
 #include "daemon/cache_trim.h"
 #include "daemon/job.h"
 #include "daemon/jobs.h"
@@ -192,6 +193,7 @@ static void tick(void *arg)
     jobs_renew(s);
     uploads_tick(s->uploads);
     cache_trim_tick(s->trim);
+    artifacts_tick(s->artifacts);
     metric_set(s->m_stall, "", loop_stall_max(s->loop, false));
     c->svc = s;
     snprintf(c->dir, sizeof c->dir, "%s", s->config->state_dir);
@@ -256,6 +258,8 @@ int service_new(struct service **out, const struct config *config, struct err *e
         r = sched_new(&s->sched, s->loop, config, s->metrics, err);
     if (r == 0)
         r = uploads_new(&s->uploads, s, s->store, err);
+    if (r == 0)
+        r = artifacts_new(&s->artifacts, s, s->store, err);
     if (r < 0) {
         service_free(s);
         return r;
@@ -285,6 +289,7 @@ void service_free(struct service *s)
         jobs_abandon(s);
     keys_free(s);
     uploads_free(s->uploads);
+    artifacts_free(s->artifacts);
     actor_stop(s->store_actor);
     actor_stop(s->output_actor);
     actor_stop(s->file_actor);

@@ -7,6 +7,7 @@
 
 #include "common/dirs.h"
 #include "common/fdio.h"
+#include "common/ident.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -265,4 +266,58 @@ int artifact_publish(const struct artifact_writer *w, struct err *err)
         return errno == EEXIST ? err_set(err, ERR_CONFLICT, "there is something of that name")
                                : err_set_errno(err, errno, "cannot name an artifact");
     return dir_sync(w->parent, err);
+}
+
+/* --- in the state directory ------------------------------------------------------------------ */
+
+static char *own_dir(const char *state_dir)
+{
+    return xasprintf("%s/artifacts", state_dir);
+}
+
+int artifact_own_path(const char *state_dir, const char *id, char **path, struct err *err)
+{
+    AUTO(freep) char *dir = own_dir(state_dir);
+    int r = dir_make(dir, state_dir, err);
+
+    if (r == 0)
+        *path = xasprintf("%s/%s", dir, id);
+    return r;
+}
+
+int artifact_own_remove(const char *state_dir, const char *id, struct err *err)
+{
+    AUTO(freep) char *path = xasprintf("%s/artifacts/%s", state_dir, id);
+
+    return dir_remove(path, err);
+}
+
+/* The job in ".NAME.JOB.tmp"; false when the name is not of that form. */
+static bool job_of_name(const char *name, char job[IDENT_MAX])
+{
+    const char *end = strrchr(name, '.');
+    const char *begin = end > name ? memrchr(name, '.', (size_t)(end - name)) : NULL;
+
+    if (!begin || begin == name || (strcmp(end, ".tmp") != 0 && strcmp(end, ".done") != 0) ||
+        end - begin - 1 >= IDENT_MAX)
+        return false;
+    (void)snprintf(job, IDENT_MAX, "%.*s", (int)(end - begin - 1), begin + 1);
+    return true;
+}
+
+static bool keep_name(void *arg, const char *name)
+{
+    const struct artifact_keep *k = arg;
+    char job[IDENT_MAX];
+
+    if (*name == '.')
+        return job_of_name(name, job) && k->unfinished(k->arg, job);
+    return ident_valid(name, "art_") && k->known(k->arg, name);
+}
+
+size_t artifact_own_sweep(const char *state_dir, const struct artifact_keep *keep)
+{
+    AUTO(freep) char *dir = own_dir(state_dir);
+
+    return dir_sweep(dir, keep_name, (void *)keep);
 }

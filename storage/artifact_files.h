@@ -54,4 +54,21 @@ int artifact_file_write(const struct artifact_writer *w, const char *name, const
 /* All files are there: the directory gets its name. */
 int artifact_publish(const struct artifact_writer *w, struct err *err);
 
+/* --- those in the state directory: STATE/artifacts/ID ---------------------------------------- */
+
+/* The path of one, for artifact_writer_open(); its parent is made. The caller frees it. */
+int artifact_own_path(const char *state_dir, const char *id, char **path, struct err *err);
+
+/* Remove one, when its record is gone: what a crash leaves of it is swept. */
+int artifact_own_remove(const char *state_dir, const char *id, struct err *err);
+
+/* At start: remove every one without a record (`known` false), and what jobs that have ended
+ * (`unfinished` false) were writing. Returns how many names were removed. */
+struct artifact_keep {
+    bool (*known)(void *arg, const char *id);
+    bool (*unfinished)(void *arg, const char *job);
+    void *arg;
+};
+size_t artifact_own_sweep(const char *state_dir, const struct artifact_keep *keep);
+
 #endif

@@ -146,10 +146,28 @@ static int expired(struct store *base, int64_t now_ms, uint64_t max_bytes, size_
     return read_all(&s->state, st, out, err);
 }
 
+static int bytes(struct store *base, uint64_t *out, struct err *err)
+{
+    struct sqlite_store *s = sqlite_of(base);
+    AUTO(sql_donep)
+    sqlite3_stmt *st =
+        sql_prepare(&s->state, "SELECT coalesce(sum(nbytes), 0) FROM artifacts WHERE ours", err);
+    int r;
+
+    if (!st)
+        return s->state.failure;
+    r = sql_next(&s->state, st, err);
+    if (r < 0)
+        return r;
+    *out = sql_u64(st, 0);
+    return 0;
+}
+
 const struct store_artifact_ops sqlite_artifact_ops = {
     .put = put,
     .get = get,
     .list = list,
     .remove = remove_artifact,
     .expired = expired,
+    .bytes = bytes,
 };

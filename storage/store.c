@@ -498,3 +498,8 @@ int store_artifact_expired(struct store *s, int64_t now_ms, uint64_t max_bytes, 
 {
     return s->ops->artifact->expired(s, now_ms, max_bytes, limit, out, err);
 }
+
+int store_artifact_bytes(struct store *s, uint64_t *out, struct err *err)
+{
+    return s->ops->artifact->bytes(s, out, err);
+}

@@ -171,7 +171,7 @@ struct artifact_record {
     char *name;     /* for people */
     char *path;     /* absolute: a directory */
     bool ours;      /* in the state directory: removed with the record */
-    char *manifest; /* JSON text: files, sizes, digests, what was done */
+    char *manifest; /* JSON text (row_text.h): files, sizes, digests, what was done */
     uint64_t nbytes, n_files;
     int64_t created_ms;
     int64_t expires_ms; /* 0 = never */
@@ -365,6 +365,8 @@ int store_artifact_remove(struct store *s, const char *id, struct artifact_recor
  * have more than max_bytes together (0 = no limit), the oldest. Without manifests. */
 int store_artifact_expired(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
                            struct artifact_list *out, struct err *err);
+/* Bytes of all that are ours. */
+int store_artifact_bytes(struct store *s, uint64_t *out, struct err *err);
 
 /* In order of (value, id). */
 int store_series_list(struct store *s, const struct series_query *q, struct series_list *out,

@@ -58,6 +58,7 @@ struct store_artifact_ops {
     int (*remove)(struct store *s, const char *id, struct artifact_record *out, struct err *err);
     int (*expired)(struct store *s, int64_t now_ms, uint64_t max_bytes, size_t limit,
                    struct artifact_list *out, struct err *err);
+    int (*bytes)(struct store *s, uint64_t *out, struct err *err);
 };
 
 struct store_upload_ops {

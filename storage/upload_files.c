@@ -252,30 +252,18 @@ static bool content_of_name(const char *name, enum upload_kind *kind, struct dig
     return strcmp(dot + 1, kind_suffix(*kind)) == 0;
 }
 
-static size_t sweep_dir(const char *path,
-                        bool (*known)(void *arg, enum upload_kind kind,
-                                      const struct digest *sha256),
-                        void *arg)
+struct known {
+    bool (*fn)(void *arg, enum upload_kind kind, const struct digest *sha256);
+    void *arg;
+};
+
+static bool is_known(void *arg, const char *name)
 {
-    DIR *dir = opendir(path);
-    const struct dirent *e;
-    size_t n = 0;
+    const struct known *k = arg;
+    enum upload_kind kind;
+    struct digest sha256;
 
-    while (dir && (e = readdir(dir)) != NULL) {
-        AUTO(freep) char *entry = NULL;
-        enum upload_kind kind;
-        struct digest sha256;
-
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (known && content_of_name(e->d_name, &kind, &sha256) && known(arg, kind, &sha256))
-            continue;
-        entry = xasprintf("%s/%s", path, e->d_name);
-        n += dir_remove(entry, NULL) == 0;
-    }
-    if (dir)
-        (void)closedir(dir);
-    return n;
+    return content_of_name(name, &kind, &sha256) && k->fn(k->arg, kind, &sha256);
 }
 
 size_t upload_sweep(const char *state_dir,
@@ -284,6 +272,7 @@ size_t upload_sweep(const char *state_dir,
 {
     AUTO(freep) char *incoming = uploads_dir(state_dir, "incoming");
     AUTO(freep) char *content = uploads_dir(state_dir, "content");
+    struct known k = {known, arg};
 
-    return sweep_dir(incoming, NULL, NULL) + sweep_dir(content, known, arg);
+    return dir_sweep(incoming, NULL, NULL) + dir_sweep(content, is_known, &k);
 }

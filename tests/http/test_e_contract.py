@@ -11,8 +11,9 @@ import urllib.parse
 
 import pytest
 
+from artifact import prepared, put
 from contract import Contract, Mismatch, contract
-from daemon import TOP, Daemon
+from daemon import TOP
 
 EXAMPLES = os.path.join(TOP, "examples")
 CONTRACT = contract()
@@ -146,7 +147,9 @@ class World:
                     os.path.join(root, "llama-7b/stats.safetensors"))
         out = os.path.join(tmp, "out")
         os.makedirs(out)
-        self.daemon = Daemon(tmp, "--output-root", out, root=root)
+        self.daemon = prepared(tmp, "--output-root", out, root=root)
+        self.artifacts = [put(self.daemon, n, {"model.safetensors": bytes(2 << 20)})
+                          for n in range(16)]
         self.ids = {}
         self.layer = None
 
@@ -165,10 +168,13 @@ class World:
                 r = self.daemon.request("POST", "/v1/uploads?name=m.safetensors", f.read(),
                                         {"Content-Type": "application/octet-stream"})
             self.ids["upl"] = r.json["id"]
+        while self.daemon.get(f"/v1/artifacts/{self.artifacts[-1]}").status == 404:
+            self.artifacts.pop()  # an example deleted it
+        self.ids["art"] = self.artifacts[-1]
 
     def real(self, value):
         """An example with its invented ids and paths made real."""
-        text = re.sub(r"\b(job|ana|mdl|upl|pln)_[0-9a-z]{26}",
+        text = re.sub(r"\b(job|ana|mdl|upl|pln|art)_[0-9a-z]{26}",
                       lambda m: self.ids.get(m[1], m[0]), json.dumps(value))
         return json.loads(text.replace("/models/", self.daemon.root + "/"))
 
@@ -176,7 +182,8 @@ class World:
         """A path with every parameter filled in."""
         values = {"job": self.ids["job"], "analysis": self.ids["ana"], "model": self.ids["mdl"],
                   "upload": self.ids.get("upl"), "layer": self.layer,
-                  "plan": self.ids.get("pln")}
+                  "plan": self.ids.get("pln"), "artifact": self.ids["art"],
+                  "name": "model.safetensors"}
         return re.sub(r"\{(\w+)\}", lambda m: urllib.parse.quote(values[m[1]], safe=""), template)
 
     def needed_headers(self, op, path):

@@ -17,9 +17,9 @@
 #include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/table.h"
-#include "cli/tar.h"
 #include "cli/text.h"
 #include "cli/upload.h"
+#include "common/tar.h"
 
 /* --- text ---------------------------------------------------------------------------------- */
 
@@ -495,7 +495,7 @@ static void test_tar_headers(void **state)
     char longest[256];
 
     (void)state;
-    tar_header(&b, "config.json", 1234);
+    tar_header(&b, "config.json", 1234, 0);
     assert_int_equal(b.len, TAR_BLOCK);
     assert_string_equal((char *)b.data, "config.json");
     assert_string_equal((char *)b.data + 124, "00000002322");
@@ -503,11 +503,11 @@ static void test_tar_headers(void **state)
     assert_int_equal(strtoul((char *)b.data + 148, NULL, 8), checksum_of(b.data));
 
     buf_reset(&b);
-    tar_header(&b, "big", (UINT64_C(1) << 33) - 1); /* the last that fits */
+    tar_header(&b, "big", (UINT64_C(1) << 33) - 1, 0); /* the last that fits */
     assert_int_equal(b.len, TAR_BLOCK);
     assert_string_equal((char *)b.data + 124, "77777777777");
     buf_reset(&b);
-    tar_header(&b, "bigger", UINT64_C(1) << 33);
+    tar_header(&b, "bigger", UINT64_C(1) << 33, 0);
     assert_int_equal(b.len, 3 * TAR_BLOCK);
     assert_int_equal(b.data[156], 'x');
     assert_string_equal((char *)b.data + TAR_BLOCK, "19 size=8589934592\n");
@@ -516,7 +516,7 @@ static void test_tar_headers(void **state)
     buf_reset(&b);
     memset(longest, 'n', 255);
     longest[255] = 0;
-    tar_header(&b, longest, 0);
+    tar_header(&b, longest, 0, 0);
     assert_int_equal(b.len, 3 * TAR_BLOCK);
     assert_memory_equal(b.data + TAR_BLOCK, "265 path=nnn", 12);
     assert_int_equal(b.data[TAR_BLOCK + 264], '\n');

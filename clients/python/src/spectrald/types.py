@@ -87,6 +87,42 @@ class UploadList(TypedDict):
     next_page_token: NextPageToken
 
 
+# More members may say how the file was made.
+ArtifactFile = Dict[str, Any]
+
+
+class ArtifactSummaryLinks(TypedDict):
+    self: str
+    job: str
+    tar: str
+
+
+class ArtifactSummary(TypedDict):
+    id: ArtifactId
+    job: JobId
+    # For people.
+    name: str
+    # The directory under an output root; null when the server keeps the files.
+    path: Optional[str]
+    # Of all files.
+    bytes: int
+    n_files: int
+    created_at: Time
+    # When the server removes what it keeps (`--artifact-ttl`), if `--artifact-quota` does not
+    # make it do so before; null when it is not removed.
+    expires_at: Optional[str]
+    links: ArtifactSummaryLinks
+
+
+# Members that are not named here are the report of the job that wrote it.
+Artifact = Any
+
+
+class ArtifactList(TypedDict):
+    artifacts: List[ArtifactSummary]
+    next_page_token: NextPageToken
+
+
 class FarmsParams(TypedDict, total=False):
     """Also fit the pooled eigenvalues of equally shaped windows of each matrix (FARMS), so
     that layers of different shapes compare: columns `farms_*`. A convolution's windows

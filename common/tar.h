@@ -1,13 +1,14 @@
 /* tar.h: headers of a tar archive (POSIX ustar, with pax records where ustar is too small). */
-#ifndef SPECTRALCTL_TAR_H
-#define SPECTRALCTL_TAR_H
+#ifndef SPECTRALD_TAR_H
+#define SPECTRALD_TAR_H
 
 #include "common/buf.h"
 
 #define TAR_BLOCK ((size_t)512)
 
-/* Append the header of a plain file; its contents, padded to TAR_BLOCK, follow. */
-void tar_header(struct buf *out, const char *name, uint64_t nbytes);
+/* Append the header of a plain file, mode 0644, modified at `mtime` (seconds, 0 … 2^33-1); its
+ * contents, padded to TAR_BLOCK, follow. */
+void tar_header(struct buf *out, const char *name, uint64_t nbytes, uint64_t mtime);
 
 /* Bytes to add to `nbytes` to fill the last block. */
 size_t tar_padding(uint64_t nbytes);

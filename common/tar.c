@@ -1,5 +1,5 @@
 /* tar.c: see tar.h. */
-#include "cli/tar.h"
+#include "common/tar.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,12 +14,11 @@ struct block {
 };
 _Static_assert(sizeof(struct block) == TAR_BLOCK, "a header is one block");
 
-static void put_block(struct buf *out, const char *name, char type, uint64_t nbytes)
+static void put_block(struct buf *out, const char *name, char type, uint64_t nbytes, uint64_t mtime)
 {
     struct block b = {.mode = "0000644",
                       .uid = "0000000",
                       .gid = "0000000",
-                      .mtime = "00000000000",
                       .type = type,
                       .magic = "ustar",
                       .version = {'0', '0'}};
@@ -28,6 +27,7 @@ static void put_block(struct buf *out, const char *name, char type, uint64_t nby
 
     memcpy(b.name, name, strnlen(name, sizeof(b.name)));
     (void)snprintf(b.size, sizeof(b.size), "%011llo", (unsigned long long)nbytes);
+    (void)snprintf(b.mtime, sizeof(b.mtime), "%011llo", (unsigned long long)mtime);
     memset(b.checksum, ' ', sizeof(b.checksum)); /* counts as blanks */
     for (size_t i = 0; i < sizeof(b); i++)
         sum += bytes[i];
@@ -58,7 +58,7 @@ size_t tar_padding(uint64_t nbytes)
     return (TAR_BLOCK - (size_t)(nbytes % TAR_BLOCK)) % TAR_BLOCK;
 }
 
-void tar_header(struct buf *out, const char *name, uint64_t nbytes)
+void tar_header(struct buf *out, const char *name, uint64_t nbytes, uint64_t mtime)
 {
     struct buf records = BUF_INIT;
     char size[24];
@@ -70,12 +70,12 @@ void tar_header(struct buf *out, const char *name, uint64_t nbytes)
         put_record(&records, "size", size);
     }
     if (records.len > 0) {
-        put_block(out, "././@PaxHeader", 'x', records.len);
+        put_block(out, "././@PaxHeader", 'x', records.len, mtime);
         buf_put(out, records.data, records.len);
         put_zeros(out, tar_padding(records.len));
     }
     buf_done(&records);
-    put_block(out, name, '0', nbytes > SIZE_MAX_USTAR ? 0 : nbytes);
+    put_block(out, name, '0', nbytes > SIZE_MAX_USTAR ? 0 : nbytes, mtime);
 }
 
 void tar_end(struct buf *out)

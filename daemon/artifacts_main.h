@@ -1,0 +1,28 @@
+/* artifacts_main.h: what the rest of the daemon needs of artifacts. Private to daemon/. */
+#ifndef SPECTRALD_ARTIFACTS_MAIN_H
+#define SPECTRALD_ARTIFACTS_MAIN_H
+
+#include "daemon/actor.h"
+#include "daemon/artifacts.h"
+
+struct artifacts;
+
+/* Remove files without a record and start the thread that removes. Reads the store directly: call
+ * it before the store thread starts. */
+int artifacts_new(struct artifacts **out, struct service *s, struct store *st, struct err *err);
+void artifacts_free(struct artifacts *a);
+
+/* Now and then: remove what is too old, or too much. */
+void artifacts_tick(struct artifacts *a);
+
+/* While an artifact is pinned, its files stay; its record may go. */
+void artifacts_pin(struct artifacts *a, const char *id);
+void artifacts_unpin(struct artifacts *a, const char *id);
+
+/* When an artifact of ours that is made now expires, in Unix milliseconds; 0 = never. */
+int64_t artifacts_expiry(const struct config *c);
+
+/* A job's artifact is in the store. */
+void artifacts_made(struct artifacts *a, const struct artifact_record *rec);
+
+#endif
