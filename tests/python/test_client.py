@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 
 import pytest
 
 import spectrald
+from artifact import prepared, put
 from conftest import EXAMPLE, TOP
 from contract import contract
 from daemon import Daemon
@@ -208,6 +210,33 @@ def test_an_upload_above_the_limit_says_so(tmp_path):
 
 
 # --- results ------------------------------------------------------------------------------------
+
+
+def test_artifacts(tmp_path):
+    d = prepared(tmp_path / "d")
+    files = {"config.json": b"{}", "empty": b"", "w e": os.urandom(300000)}
+    art, altered = (put(d, n, files, created=60 * n, more={"method": "wanda"}) for n in (1, 2))
+    with open(os.path.join(d.state, "artifacts", altered, "w e"), "r+b") as f:
+        f.write(b"altered")
+    with d, Client(f"http://127.0.0.1:{d.port}") as c:
+        assert [a["id"] for a in c.list_artifacts()] == [art, altered]
+        assert c.get_artifact(art)["method"] == "wanda"
+        to = tmp_path / "to"
+        for name, data in files.items():
+            c.get_artifact_file(art, name, to)
+            assert to.read_bytes() == data
+        c.get_artifact_tar(art, to)
+        with tarfile.open(to) as archive:
+            assert archive.extractfile(f"{art}/w e").read() == files["w e"]
+        for call in (lambda: c.get_artifact_file(art, "none", to),
+                     lambda: c.get_artifact_file(altered, "w e", to),
+                     lambda: c.get_artifact_tar("art_none", to)):
+            with pytest.raises(spectrald.SpectraldError):
+                call()
+            assert not to.exists()
+        c.delete_artifact(art)
+        with pytest.raises(spectrald.NotFound):
+            c.get_artifact(art)
 
 
 def test_models_and_tensors(client, analysis):

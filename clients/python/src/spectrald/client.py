@@ -7,6 +7,7 @@ server's JSON as dicts; spectrald.types names their members.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
 
+DOWNLOAD_PIECE = 16 << 20
 POLL_S = 30.0  # of one long poll; the server allows 60
 OVER = ("succeeded", "failed", "cancelled")
 LabelFilter = Union[str, Sequence[str]]
@@ -205,6 +207,58 @@ class Client:
     def delete_upload(self, upload: str) -> None:
         """Forget an upload. Conflict while a job uses it."""
         self.request("DELETE", _path("uploads", upload))
+
+    # --- artifacts -----------------------------------------------------------------------------
+
+    def list_artifacts(self, *, page_size: Optional[int] = None,
+                       page_token: Optional[str] = None) -> Iterator[t.ArtifactSummary]:
+        """Checkpoints that jobs wrote, newest first."""
+        return self._pages("/v1/artifacts", "artifacts", (), page_size, page_token)
+
+    def get_artifact(self, artifact: str) -> Dict[str, Any]:
+        """The members of an ArtifactSummary, `files` (name, bytes, blake2b), and what the job
+        reports beside them."""
+        return cast(Dict[str, Any], self.request("GET", _path("artifacts", artifact)).json())
+
+    def delete_artifact(self, artifact: str) -> None:
+        """Remove an artifact; files under an output root stay."""
+        self.request("DELETE", _path("artifacts", artifact))
+
+    def get_artifact_file(self, artifact: str, name: str, path: StrPath) -> None:
+        """Write one file of an artifact to `path`, in pieces, so that a broken connection costs one
+        piece. Raises SpectraldError when it is not what the job wrote; then `path` is removed."""
+        files = {f["name"]: f for f in self.get_artifact(artifact)["files"]}
+        size = files[name]["bytes"] if name in files else 1  # the server says that there is none
+        digest, tag = hashlib.blake2b(), ""
+        try:
+            with open(path, "wb") as out:
+                while out.tell() < size:
+                    at = out.tell()
+                    reply = self.request(
+                        "GET", _path("artifacts", artifact, "files", name),
+                        headers={"Range": f"bytes={at}-{min(at + DOWNLOAD_PIECE, size) - 1}",
+                                 **({"If-Range": tag} if tag else {})})
+                    if reply.status != 206 or not reply.body:
+                        raise SpectraldError(f"{name} changed while it was downloaded")
+                    tag = reply.headers.get("ETag", "")
+                    digest.update(reply.body)
+                    out.write(reply.body)
+            if digest.hexdigest()[:64] != files[name]["blake2b"]:
+                raise SpectraldError(f"{name} is not what the job wrote")
+        except BaseException:
+            os.unlink(path)
+            raise
+
+    def get_artifact_tar(self, artifact: str, path: StrPath) -> None:
+        """Write all files of an artifact to `path` as a tar archive, in one request that is not
+        repeated. When it fails, `path` is removed."""
+        try:
+            with open(path, "wb") as out:
+                for piece in self._http.stream(_path("artifacts", artifact, "tar")):
+                    out.write(piece)
+        except BaseException:
+            os.unlink(path)
+            raise
 
     # --- models --------------------------------------------------------------------------------
 

@@ -194,6 +194,31 @@ class Transport:
             else:
                 conn.close()
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The body of GET `path` as it comes, on a connection of its own, tried once. Raises
+        ApiError, or TransportError also when the body ends early."""
+        conn, reused = self._connection()
+        try:
+            if reused:  # it may have been closed by now
+                conn.close()
+            try:
+                conn.request("GET", self.prefix + path, headers={} if self.token is None else
+                             {"Authorization": "Bearer " + self.token})
+                response = conn.getresponse()
+                if response.status >= 400:
+                    raise api_error(response.status, response.read(), None)
+                left = int(response.headers.get("Content-Length", 0))
+                while left > 0:
+                    piece = response.read(min(left, 1 << 20))
+                    if not piece:
+                        raise TransportError(f"GET {path}: the body ended {left} bytes early")
+                    left -= len(piece)
+                    yield piece
+            except (OSError, http.client.HTTPException) as e:
+                raise TransportError(f"GET {path}: {e or type(e).__name__}") from e
+        finally:
+            conn.close()
+
     @staticmethod
     def _send(conn: http.client.HTTPConnection, chunks: Iterable[bytes]) -> bool:
         """False when the server would not take all: then it has answered, and says why."""
