@@ -196,6 +196,8 @@ void analyze_prune_free(struct analyze *a);
 const char *analyze_prune_id(const struct analyze *a);
 /* Remember the artifact; on the store thread. Error in a->err. */
 int analyze_prune_put(struct analyze *a, struct store *st);
+/* That is committed. */
+void analyze_prune_made(const struct analyze *a);
 
 /* True when the job makes an analysis. */
 bool analyze_is_analysed(const struct analyze *a);

@@ -2,8 +2,8 @@
  * matrices; then analyze_prune_write.c. */
 #include "daemon/analyze_prune.h"
 
-#include "common/dirs.h"
 #include "common/fdio.h"
+#include "daemon/artifacts_main.h"
 #include "daemon/plan_memo.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err
     }
     w->stats_fd = -1;
     w->calibration.tt = (struct tensor_table)TENSOR_TABLE_INIT;
-    snprintf(w->artifact_id, sizeof w->artifact_id, "art_%s", a->job->rec.id + strlen("job_"));
+    artifact_id_of_job(a->job->rec.id, w->artifact_id);
     a->prune = w;
     return 0;
 }
@@ -120,10 +120,8 @@ static int set_path(struct analyze *a, struct err *err)
 
     if (r < 0 || w->path)
         return r;
-    AUTO(freep) char *dir = xasprintf("%s/artifacts", c->state_dir);
     w->ours = true;
-    w->path = xasprintf("%s/%s", dir, w->artifact_id);
-    return dir_make(dir, c->state_dir, err);
+    return artifact_own_path(c->state_dir, w->artifact_id, &w->path, err);
 }
 
 static void rows_run(void *arg, void *state)
@@ -437,6 +435,7 @@ const char *analyze_prune_id(const struct analyze *a)
 int analyze_prune_put(struct analyze *a, struct store *st)
 {
     const struct prune_work *w = a->prune;
+    int64_t now = wall_ms();
     struct artifact_record rec = {.owner = a->final.owner,
                                   .name = a->source->name,
                                   .path = w->path,
@@ -444,9 +443,16 @@ int analyze_prune_put(struct analyze *a, struct store *st)
                                   .manifest = (char *)w->manifest.data,
                                   .nbytes = w->nbytes,
                                   .n_files = w->n_files,
-                                  .created_ms = wall_ms()};
+                                  .created_ms = now,
+                                  .expires_ms =
+                                      w->ours ? artifacts_expiry(a->job->svc->config, now) : 0};
 
     memcpy(rec.id, w->artifact_id, sizeof rec.id);
     memcpy(rec.job, a->final.id, sizeof rec.job);
     return store_artifact_put(st, &rec, &a->err);
+}
+
+void analyze_prune_made(const struct analyze *a)
+{
+    artifacts_made(a->job->svc->artifacts, a->prune->ours, a->prune->nbytes);
 }

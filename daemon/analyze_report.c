@@ -503,6 +503,8 @@ static void report_done(void *arg, const struct err *group_err)
     struct err err = group_err ? *group_err : a->err;
 
     if (err.code == 0) {
+        if (a->prune)
+            analyze_prune_made(a);
         job_finalize(j, &a->final);
         job_ended(j);
         return;

@@ -35,9 +35,14 @@ struct artifacts {
     struct metric *m_bytes, *m_ended;
 };
 
-int64_t artifacts_expiry(const struct config *c)
+int64_t artifacts_expiry(const struct config *c, int64_t created_ms)
 {
-    return c->artifact_ttl_s ? wall_ms() + (int64_t)c->artifact_ttl_s * 1000 : 0;
+    return c->artifact_ttl_s ? created_ms + (int64_t)c->artifact_ttl_s * 1000 : 0;
+}
+
+void artifact_id_of_job(const char *job, char id[IDENT_MAX])
+{
+    (void)snprintf(id, IDENT_MAX, "art_%s", job + strlen("job_"));
 }
 
 static void set_stored(struct artifacts *a, uint64_t bytes)
@@ -46,11 +51,11 @@ static void set_stored(struct artifacts *a, uint64_t bytes)
     metric_set(a->m_bytes, "", (double)bytes);
 }
 
-void artifacts_made(struct artifacts *a, const struct artifact_record *rec)
+void artifacts_made(struct artifacts *a, bool ours, uint64_t nbytes)
 {
     metric_inc(a->m_ended, "made", 1);
-    if (rec->ours)
-        set_stored(a, a->stored + rec->nbytes);
+    if (ours)
+        set_stored(a, a->stored + nbytes);
 }
 
 /* --- removing ------------------------------------------------------------------------------- */
@@ -225,15 +230,6 @@ void artifacts_tick(struct artifacts *a)
 /* --- life cycle ----------------------------------------------------------------------------- */
 
 /* When the store cannot tell, the files stay. */
-static bool is_known(void *arg, const char *id)
-{
-    struct artifact_record rec = {0};
-    int r = store_artifact_get(arg, id, &rec, NULL);
-
-    artifact_record_done(&rec);
-    return r != ERR_NOT_FOUND;
-}
-
 static bool is_unfinished(void *arg, const char *id)
 {
     struct job_record rec = {0};
@@ -242,6 +238,17 @@ static bool is_unfinished(void *arg, const char *id)
 
     job_record_done(&rec);
     return unfinished;
+}
+
+/* It has a record, or its job died between giving it its name and storing that, and goes on. */
+static bool is_known(void *arg, const char *id)
+{
+    struct artifact_record rec = {0};
+    int r = store_artifact_get(arg, id, &rec, NULL);
+    AUTO(freep) char *job = xasprintf("job_%s", id + strlen("art_"));
+
+    artifact_record_done(&rec);
+    return r != ERR_NOT_FOUND || is_unfinished(arg, job);
 }
 
 static void add_metrics(struct artifacts *a)

@@ -4,6 +4,7 @@
 
 #include "daemon/actor.h"
 #include "daemon/artifacts.h"
+#include "common/ident.h"
 
 struct artifacts;
 
@@ -19,10 +20,14 @@ void artifacts_tick(struct artifacts *a);
 void artifacts_pin(struct artifacts *a, const char *id);
 void artifacts_unpin(struct artifacts *a, const char *id);
 
-/* When an artifact of ours that is made now expires, in Unix milliseconds; 0 = never. */
-int64_t artifacts_expiry(const struct config *c);
+/* When an artifact of ours made at `created_ms` expires, in Unix milliseconds; 0 = never. On any
+ * thread. */
+int64_t artifacts_expiry(const struct config *c, int64_t created_ms);
 
 /* A job's artifact is in the store. */
-void artifacts_made(struct artifacts *a, const struct artifact_record *rec);
+void artifacts_made(struct artifacts *a, bool ours, uint64_t nbytes);
+
+/* The id of what a job writes. */
+void artifact_id_of_job(const char *job, char id[IDENT_MAX]);
 
 #endif

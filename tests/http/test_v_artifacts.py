@@ -3,6 +3,7 @@
 They are put into the state directory before the daemon starts, as a job leaves them there.
 """
 
+import calendar
 import http.client
 import io
 import os
@@ -329,6 +330,35 @@ def test_many_read_at_once(one):
     for t in threads:
         t.join()
     assert not failed
+
+
+# --- from a job --------------------------------------------------------------------------------
+
+def test_what_a_job_writes_can_be_downloaded_and_analysed(daemon):
+    r = daemon.request("POST", "/v1/jobs",
+                       {"kind": "prune", "source": {"path": "manlm.safetensors"},
+                        "params": {"sparsity": 0.5, "method": "magnitude"}}, {"Prefer": "wait=60"})
+    job = daemon.wait_final(r.json["id"])
+    art = job["result"]["artifact"]
+    a = daemon.get(f"/v1/artifacts/{art}").json
+    assert (a["job"], a["path"], a["method"]) == (job["id"], None, "magnitude")
+    assert abs(a["achieved_sparsity"] - 0.5) < 0.01
+    created, expires = (calendar.timegm(time.strptime(a[k][:19], "%Y-%m-%dT%H:%M:%S"))
+                        for k in ("created_at", "expires_at"))
+    assert expires - created == 30 * 86400
+    for f in a["files"]:
+        r = daemon.get(f"/v1/artifacts/{art}/files/{f['name']}")
+        assert (r.status, len(r.body), b2(r.body)) == (200, f["bytes"], f["blake2b"])
+        assert r.headers["ETag"] == f'"{f["blake2b"]}"'
+    assert metric(daemon, "spectrald_artifact_bytes") == a["bytes"] == sum(
+        f["bytes"] for f in a["files"])
+    assert metric(daemon, 'spectrald_artifacts_total{outcome="made"}') == 1
+    tar = daemon.get(f"/v1/artifacts/{art}/tar").body
+    up = daemon.request("POST", "/v1/uploads?name=pruned", tar,
+                        {"Content-Type": "application/x-tar"}).json
+    r = daemon.request("POST", "/v1/jobs", {"kind": "analyze", "source": {"upload": up["id"]}},
+                       {"Prefer": "wait=60"})
+    assert daemon.wait_final(r.json["id"])["state"] == "succeeded"
 
 
 # --- how long ----------------------------------------------------------------------------------

@@ -121,11 +121,69 @@ static void a_name_taken_meanwhile(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+#define ID "00000000000000000000000001"
+
+static bool is_art(void *arg, const char *id)
+{
+    (void)arg;
+    return strcmp(id, "art_" ID) == 0;
+}
+
+static bool is_job(void *arg, const char *job)
+{
+    (void)arg;
+    return strcmp(job, "job_x") == 0;
+}
+
+static void the_sweep_keeps_what_somebody_has(void **state)
+{
+    static const char *const keep[] = {"art_" ID, ".art_" ID ".job_x.tmp", ".a.b.job_x.done"};
+    static const char *const go[] = {"art_00000000000000000000000002",
+                                     "art_x",
+                                     ".art_" ID ".job_y.tmp",
+                                     ".job_x.tmp",
+                                     ".art.job_x",
+                                     ".job_x",
+                                     "..tmp",
+                                     "x.job_x.tmp"};
+    const struct artifact_keep by = {is_art, is_job, NULL};
+    AUTO(freep) char *top = new_dir();
+    AUTO(freep) char *one = NULL;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(artifact_own_sweep(top, &by), 0);
+    assert_int_equal(artifact_own_path(top, "art_" ID, &one, &err), 0);
+    for (size_t i = 0; i < ARRAY_LEN(keep); i++) {
+        AUTO(freep) char *path = xasprintf("%s/artifacts/%s", top, keep[i]);
+
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(go); i++) {
+        AUTO(freep) char *path = xasprintf("%s/artifacts/%s", top, go[i]);
+        AUTO(freep) char *below = xasprintf("%s/f", path);
+
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(mkdir(below, 0700), 0);
+    }
+    assert_int_equal(artifact_own_sweep(top, &by), ARRAY_LEN(go));
+    for (size_t i = 0; i < ARRAY_LEN(keep); i++) {
+        AUTO(freep) char *path = xasprintf("%s/artifacts/%s", top, keep[i]);
+
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    assert_int_equal(artifact_own_remove(top, "art_" ID, &err), 0);
+    assert_int_equal(access(one, F_OK), -1);
+    assert_int_equal(artifact_own_remove(top, "art_" ID, &err), 0);
+    assert_int_equal(dir_remove(top, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_or_not_at_all),
         cmocka_unit_test(a_name_taken_meanwhile),
+        cmocka_unit_test(the_sweep_keeps_what_somebody_has),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
