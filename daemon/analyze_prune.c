@@ -1,15 +1,16 @@
-/* analyze_prune.c: the steps of a prune job after the model is known: the plan, the statistics, the
- * matrices; then analyze_prune_write.c. */
+/* analyze_prune.c: the life of a prune job, and its steps between the plan and the writing: the
+ * statistics, the matrices. */
 #include "daemon/analyze_prune.h"
 
 #include "common/fdio.h"
 #include "daemon/artifacts_main.h"
-#include "daemon/plan_memo.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#define AT_STATS "/params/stats"
 
 /* --- life cycle ----------------------------------------------------------------------------- */
 
@@ -110,6 +111,17 @@ void analyze_prune_free(struct analyze *a)
     free(w);
 }
 
+bool analyze_prune_goes_on(struct analyze *a, const char *pointer)
+{
+    if (a->job->ended)
+        return false;
+    if (a->err.code && pointer)
+        snprintf(a->err.pointer, sizeof a->err.pointer, "%s", pointer);
+    if (a->err.code)
+        job_fail_err(a->job, &a->err);
+    return a->err.code == 0;
+}
+
 /* --- matrices ------------------------------------------------------------------------------- */
 
 static int set_path(struct analyze *a, struct err *err)
@@ -142,15 +154,9 @@ static void rows_run(void *arg, void *state)
 
 static void rows_done(void *arg, const struct err *group_err)
 {
-    struct analyze *a = arg;
-
     (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        job_fail_err(a->job, &a->err);
-    else
-        analyze_prune_write(a);
+    if (analyze_prune_goes_on(arg, NULL))
+        analyze_prune_write(arg);
 }
 
 static void make_rows(struct analyze *a)
@@ -181,22 +187,16 @@ static void absorb_done(void *arg, const struct err *group_err)
     struct analyze *a = arg;
 
     (void)group_err;
-    if (a->job->ended)
+    if (!analyze_prune_goes_on(a, AT_STATS))
         return;
-    if (a->err.code) {
-        job_fail_err(a->job, &a->err);
-        return;
-    }
     a->prune->have_stats = true;
     make_rows(a);
 }
 
 static void stats_fail(struct analyze *a, const struct err *why)
 {
-    struct err err = *why;
-
-    snprintf(err.pointer, sizeof err.pointer, "/params/stats");
-    job_fail_err(a->job, &err);
+    a->err = *why;
+    (void)analyze_prune_goes_on(a, AT_STATS);
 }
 
 static void inspected(void *arg, struct task *t, struct wire_message *m, const struct err *err)
@@ -250,7 +250,7 @@ static void stats_opened(void *arg, const struct err *err, struct source *src)
     job_unref(j);
 }
 
-static void load_stats(struct analyze *a)
+void analyze_prune_stats(struct analyze *a)
 {
     if (!a->prune->params.has_stats) {
         make_rows(a);
@@ -258,171 +258,6 @@ static void load_stats(struct analyze *a)
     }
     (void)job_ref(a->job);
     locate_source(a->job->svc, &a->prune->params.stats, stats_opened, a);
-}
-
-/* --- the plan ------------------------------------------------------------------------------- */
-
-static void plan_fail(struct analyze *a)
-{
-    struct err err = a->err;
-
-    snprintf(err.pointer, sizeof err.pointer, "/params/plan");
-    job_fail_err(a->job, &err);
-}
-
-static void make_plan(struct analyze *a);
-
-static void make_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-    struct plan p;
-
-    (void)state;
-    a->err.code = 0;
-    if (w->ask.tensors && !w->rows &&
-        metric_rows_sent(w->ask.tensors, plan_ask_column(&w->ask), "/metrics", &w->rows, &a->err) <
-            0)
-        return;
-    if (!w->weights && plan_ask_weighs(&w->ask))
-        w->weights = plan_weights_new(w->rows);
-    w->more = plan_make_weighed(&w->ask, w->rows, w->weights, &p, &a->err);
-    if (w->more != 0)
-        return;
-    plan_write(&p, &w->plan_text);
-    plan_done(&p);
-}
-
-static void weights_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-
-    a->err.code = 0;
-    w->more = plan_weights_load_some(w->weights, job_store(state));
-    if (w->more == 0 && w->weights->n_missing > 0)
-        (void)err_set(&a->err, ERR_NOT_FOUND,
-                      "what the plan knows of the weights is not cached any more: give the plan as "
-                      "an object");
-}
-
-static void weights_done(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-
-    (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        plan_fail(a);
-    else if (a->prune->more > 0)
-        job_call_store(a->job, weights_run, weights_done, a);
-    else
-        make_plan(a);
-}
-
-static void made(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-
-    (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        plan_fail(a);
-    else if (a->prune->more > 0)
-        job_call_store(a->job, weights_run, weights_done, a);
-    else
-        load_stats(a);
-}
-
-static void make_plan(struct analyze *a)
-{
-    job_call_file(a->job, make_run, made, a);
-}
-
-static void read_some_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-
-    a->err.code = 0;
-    w->more = metric_rows_read_some(job_store(state), w->ask.analysis, plan_ask_column(&w->ask),
-                                    &w->rows, &a->err);
-}
-
-static void read_some_done(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-
-    (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        plan_fail(a);
-    else if (a->prune->more > 0)
-        job_call_store(a->job, read_some_run, read_some_done, a);
-    else
-        make_plan(a);
-}
-
-static int parse_ask(struct prune_work *w, const struct buf *text, struct err *err)
-{
-    json_auto_t *body = json_loadb((const char *)text->data, text->len, 0, NULL);
-    int r = body ? plan_ask_parse(body, &w->ask, err)
-                 : err_set(err, ERR_INTERNAL, "a remembered plan cannot be read");
-
-    w->have_ask = r == 0;
-    return r;
-}
-
-static void find_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-    AUTO(buf_done) struct buf text = BUF_INIT;
-    enum plan_memo what;
-
-    a->err.code = 0;
-    if (plan_memo_find(job_store(state), w->params.plan, &what, &text, &a->err) < 0)
-        return;
-    if (what == PLAN_MEMO_TEXT)
-        buf_put(&w->plan_text, text.data, text.len);
-    else
-        (void)parse_ask(w, &text, &a->err);
-}
-
-static void find_done(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-    const struct prune_work *w = a->prune;
-
-    (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        plan_fail(a);
-    else if (!w->have_ask)
-        load_stats(a);
-    else if (w->ask.tensors)
-        make_plan(a);
-    else
-        job_call_store(a->job, read_some_run, read_some_done, a);
-}
-
-void analyze_prune(struct analyze *a)
-{
-    struct prune_work *w = a->prune;
-
-    analyze_needs_work(a);
-    if (a->plan) {
-        const struct buf *text = analyze_plan_text(a);
-
-        buf_put(&w->plan_text, text->data, text->len);
-        load_stats(a);
-    } else {
-        job_call_store(a->job, find_run, find_done, a);
-    }
 }
 
 /* --- the end -------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* analyze_prune.h: what the files of a prune job share. Private to analyze_prune*.c.
  *
- *   analyze_prune.c         the steps: plan, statistics, matrices
+ *   analyze_prune.c         its life; statistics, matrices
+ *   analyze_prune_plan.c    the plan
  *   analyze_prune_rows.c    plan and model -> one task for each matrix
  *   analyze_prune_write.c   tasks -> files
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
@@ -81,6 +82,14 @@ struct prune_work {
     struct buf manifest;
     uint64_t nbytes, n_files;
 };
+
+/* --- analyze_prune.c ------------------------------------------------------------------------- */
+
+/* Go on after the plan is there: statistics, matrices, writing. */
+void analyze_prune_stats(struct analyze *a);
+/* False when the job has ended, or ends here because a->err is set; `pointer`: the parameter at
+ * fault, or NULL. */
+bool analyze_prune_goes_on(struct analyze *a, const char *pointer);
 
 /* --- analyze_prune_rows.c ------------------------------------------------------------------- */
 

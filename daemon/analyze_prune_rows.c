@@ -179,12 +179,9 @@ static int add_row(struct analyze *a, size_t layer, const json_t *tensor, struct
     if (row->task.opt.selection == PRUNE_N_OF_M)
         row->target = (double)row->task.opt.pruned / row->task.opt.m;
     r = set_statistics(a, l, &row->task, err);
-    /* TRIM has no answer at 0, and none is needed. */
-    if (r == 0 && row->task.use_trim && row->target <= 0)
+    /* Where nearly nothing or nearly everything goes, TRIM has no choice to make. */
+    if (row->target <= 0 || row->target > TRIM_MAX)
         row->task.use_trim = false;
-    if (r == 0 && row->task.use_trim && row->target > TRIM_MAX)
-        return err_set_at(err, ERR_LIMIT, AT_PLAN, "TRIM prunes at most %g of \"%.100s\"", TRIM_MAX,
-                          l->longname);
     w->n_rows++;
     return r;
 }

@@ -371,6 +371,12 @@ def test_trim_is_never_worse_than_uniform(d):
     assert any(t["trim"]["best"] > t["trim"]["uniform"] for t in report["tensors"])
 
 
+def test_trim_beyond_its_limit(d):
+    """Rows keep the same share where TRIM has no choice to make."""
+    _, report = prune(d, "manlm.safetensors", {"sparsity": 0.97, "method": "trim", "stats": STATS})
+    assert all("trim" not in t and abs(t["achieved"] - 0.97) < 0.01 for t in report["tensors"])
+
+
 def test_trim_by_gram(d):
     """Without tokens the Gram matrix serves."""
     arrays, _ = tensors(os.path.join(d.root, "manlm.stats.safetensors"))
