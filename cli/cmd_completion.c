@@ -27,7 +27,7 @@ static enum kind kind_of(const char *placeholder)
         return KIND_CHOICE;
     if (strstr(placeholder, "COMMAND"))
         return KIND_COMMANDS;
-    if (strstr(placeholder, "JOB"))
+    if (strstr(placeholder, "JOB") || strstr(placeholder, "ARTIFACT"))
         return KIND_IDS;
     return strstr(placeholder, "PATH") || strstr(placeholder, "FILE") ? KIND_FILES : KIND_NONE;
 }
@@ -35,6 +35,8 @@ static enum kind kind_of(const char *placeholder)
 /* Newest ids; uploads too where they may stand. */
 static const char *ids_of(const char *placeholder)
 {
+    if (strstr(placeholder, "ARTIFACT"))
+        return "(echo get rm; spectralctl artifacts --quiet) 2>/dev/null";
     return strstr(placeholder, "UPLOAD")
                ? "(spectralctl jobs --quiet; spectralctl uploads --quiet) 2>/dev/null"
                : "spectralctl jobs --quiet 2>/dev/null";
@@ -260,6 +262,16 @@ static void print_zsh(const struct command *const *all, size_t n)
 
 /* --- fish ---------------------------------------------------------------------------------- */
 
+/* The shell has no subshells; it splits words at newlines only. */
+static const char *fish_ids_of(const char *placeholder)
+{
+    if (strstr(placeholder, "ARTIFACT"))
+        return "string split \" \" \"get rm\"; spectralctl artifacts --quiet 2>/dev/null";
+    if (strstr(placeholder, "UPLOAD"))
+        return "spectralctl jobs --quiet 2>/dev/null; spectralctl uploads --quiet 2>/dev/null";
+    return "spectralctl jobs --quiet 2>/dev/null";
+}
+
 static void fish_action(const char *placeholder)
 {
     switch (kind_of(placeholder)) {
@@ -277,10 +289,7 @@ static void fish_action(const char *placeholder)
         printf("'");
         break;
     case KIND_IDS:
-        printf(" -a '(%s)'",
-               strstr(placeholder, "UPLOAD")
-                   ? "spectralctl jobs --quiet 2>/dev/null; spectralctl uploads --quiet 2>/dev/null"
-                   : "spectralctl jobs --quiet 2>/dev/null");
+        printf(" -a '(%s)'", fish_ids_of(placeholder));
         break;
     case KIND_NONE:
         break;

@@ -12,7 +12,7 @@
 
 #define CONNECT_TIMEOUT_S 10L
 #define ANSWER_TIMEOUT_S  120L
-#define STALL_TIMEOUT_S   600L /* of an upload: the server syncs it to its disk at the end */
+#define STALL_TIMEOUT_S   600L /* an upload is synced to the server's disk at its end */
 #define STREAM_BUFFER     (512L << 10)
 #define REPLY_MAX         ((size_t)1 << 30)
 
@@ -31,6 +31,7 @@ struct http_transfer {
     struct curl_slist *headers;
     char *url, *text; /* text: the JSON body, or NULL */
     const struct http_stream *stream;
+    const struct http_sink *sink;
     void *tag;
     bool as_bytes;
     struct buf bytes; /* what arrived */
@@ -104,8 +105,13 @@ bool http_client_is_local(const struct http_client *c)
 static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
 {
     struct http_transfer *t = arg;
+    long status = 0;
 
     (void)one; /* always 1, says the manual */
+    if (t->sink)
+        (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status >= 200 && status < 300)
+        return t->sink->write(t->sink->arg, status, bytes, len) ? len : 0;
     if (len > REPLY_MAX - t->bytes.len)
         return 0; /* makes libcurl fail the transfer */
     buf_put(&t->bytes, bytes, len);
@@ -150,7 +156,13 @@ static struct curl_slist *headers_of(const struct http_request *rq)
     struct curl_slist *list = NULL;
 
     add_header(&list, "Accept: %s, application/problem+json",
-               rq->accept ? rq->accept : "application/json");
+               rq->accept ? rq->accept
+               : rq->sink ? "*/*"
+                          : "application/json");
+    if (rq->sink && rq->sink->from > 0) {
+        add_header(&list, "Range: bytes=%llu-", (unsigned long long)rq->sink->from);
+        add_header(&list, "If-Range: %s", rq->sink->if_range);
+    }
     /* Small bodies: no round trip for 100-continue. */
     add_header(&list, rq->stream ? "Expect: 100-continue" : "Expect:");
     /* Without a body nothing, rather than what libcurl assumes of a form. */
@@ -178,6 +190,11 @@ static void prepare_stream(struct http_transfer *t)
     (void)curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, STREAM_BUFFER);
     /* A stream cannot be sent twice: no connection that may turn out to be closed. */
     (void)curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+}
+
+/* However long it takes, as long as it goes on. */
+static void prepare_long(CURL *e)
+{
     (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
     (void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, STALL_TIMEOUT_S);
 }
@@ -198,17 +215,20 @@ static void prepare(struct http_transfer *t, const struct http_request *rq)
     (void)curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
     (void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
-    (void)curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, ""); /* whatever libcurl can unpack */
+    if (!t->sink)
+        (void)curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, ""); /* whatever libcurl can unpack */
     if (t->client->socket_path)
         (void)curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, t->client->socket_path);
     /* A proxy set for the outside world must not get in the way of the machine itself. */
     if (http_client_is_local(t->client))
         (void)curl_easy_setopt(e, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, rq->method);
-    if (t->stream) {
+    if (t->stream || t->sink)
+        prepare_long(e);
+    if (t->stream)
         prepare_stream(t);
+    if (t->stream || t->sink)
         return;
-    }
     (void)curl_easy_setopt(e, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S + (long)rq->wait_s);
     if (t->text || strcmp(rq->method, "POST") == 0)
         (void)curl_easy_setopt(e, CURLOPT_POSTFIELDS, t->text ? t->text : "");
@@ -222,6 +242,7 @@ struct http_transfer *http_begin(struct http_client *c, const struct http_reques
     t->client = c;
     t->tag = tag;
     t->stream = rq->stream;
+    t->sink = rq->sink;
     t->as_bytes = rq->accept != NULL;
     t->url = xasprintf("%s%s", c->base, rq->path);
     t->text = rq->body ? json_dumps(rq->body, JSON_COMPACT) : NULL;

@@ -39,11 +39,21 @@ struct http_stream {
     void *arg;
 };
 
+/* A body that is taken as it arrives, uncompressed. Never told of what a refusal says. */
+struct http_sink {
+    uint64_t from;        /* Range: bytes=FROM-, unless 0 */
+    const char *if_range; /* entity tag of what FROM counts in */
+    /* Some bytes of a reply with this status (200: from the beginning, 206). False to give up. */
+    bool (*write)(void *arg, long status, const void *bytes, size_t len);
+    void *arg;
+};
+
 struct http_request {
     const char *method;
     const char *path;                 /* "/v1/jobs?state=running" */
     const json_t *body;               /* or NULL */
     const struct http_stream *stream; /* or NULL; instead of body; borrowed until http_end() */
+    const struct http_sink *sink;     /* or NULL; borrowed until http_end() */
     const char *accept;               /* media type of a reply taken as bytes; NULL = JSON */
     unsigned wait_s;                  /* Prefer: wait=N; 0 = do not wait */
     const char *if_none_match;        /* entity tag, or NULL or "" */

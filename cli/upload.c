@@ -35,24 +35,32 @@ void upload_size(double nbytes, char out[UPLOAD_SIZE_MAX])
                    units[u]);
 }
 
-char *upload_line(uint64_t done, uint64_t total, double seconds)
+char *transfer_line(uint64_t done, uint64_t total, uint64_t before, double seconds)
 {
-    double fraction = total > 0 ? (double)done / (double)total : 1;
-    double rate = seconds > 0 ? (double)done / seconds : 0;
-    char bar[PROGRESS_BAR_WIDTH + 1], sent[UPLOAD_SIZE_MAX], all[UPLOAD_SIZE_MAX],
+    double fraction = total > done ? (double)done / (double)total : 1;
+    double rate = seconds > 0 ? (double)(done - before) / seconds : 0;
+    char bar[PROGRESS_BAR_WIDTH + 1], moved[UPLOAD_SIZE_MAX], all[UPLOAD_SIZE_MAX],
         speed[UPLOAD_SIZE_MAX], left[TEXT_SECONDS_MAX] = "?";
 
-    fraction = fraction > 1 ? 1 : fraction;
     progress_bar(fraction, bar);
-    upload_size((double)done, sent);
+    upload_size((double)done, moved);
     upload_size((double)total, all);
     upload_size(rate, speed);
-    if (done >= total)
-        return xasprintf("[%s] 100%%, %s sent, waiting for the server", bar, all);
     if (rate > 0)
-        text_seconds((double)(total - done) / rate, left);
-    return xasprintf("[%s] %3.0f%%, %s of %s, %s/s, %s left", bar, 100 * fraction, sent, all, speed,
-                     left);
+        text_seconds(total > done ? (double)(total - done) / rate : 0, left);
+    return xasprintf("[%s] %3.0f%%, %s of %s, %s/s, %s left", bar, 100 * fraction, moved, all,
+                     speed, left);
+}
+
+char *upload_line(uint64_t done, uint64_t total, double seconds)
+{
+    char bar[PROGRESS_BAR_WIDTH + 1], all[UPLOAD_SIZE_MAX];
+
+    if (done < total)
+        return transfer_line(done, total, 0, seconds);
+    progress_bar(1, bar);
+    upload_size((double)total, all);
+    return xasprintf("[%s] 100%%, %s sent, waiting for the server", bar, all);
 }
 
 static ssize_t on_read(void *arg, void *to, size_t cap)

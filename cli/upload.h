@@ -14,6 +14,8 @@ void upload_delete(struct context *cx, const char *id);
 
 /* "[####....]  50%, 1.2 GB of 2.4 GB, 310 MB/s, 4.0 s left". The caller frees it. */
 char *upload_line(uint64_t done, uint64_t total, double seconds);
+/* The same of a download, and of which `before` bytes were there before these seconds. */
+char *transfer_line(uint64_t done, uint64_t total, uint64_t before, double seconds);
 
 /* Bytes as people read them: "3.1 GB". */
 #define UPLOAD_SIZE_MAX 32

@@ -6,8 +6,10 @@ They are put into the state directory before the daemon starts, as a job leaves 
 import calendar
 import http.client
 import io
+import json
 import os
 import socket
+import socketserver
 import sqlite3
 import subprocess
 import tarfile
@@ -33,6 +35,7 @@ def wait_until(condition, seconds=30):
         time.sleep(0.05)
 
 
+CTL = os.path.abspath(CTL)
 CONFIG = b'{"model_type":"llama"}'
 WEIGHTS = bytes(range(256)) * 8192 + b"end"
 
@@ -399,3 +402,132 @@ def test_files_without_a_record_are_swept_at_start(one):
     d.start()
     assert os.listdir(folder) == [art]
     assert d.get(f"/v1/artifacts/{art}/files/config.json").body == CONFIG
+
+
+# --- spectralctl -------------------------------------------------------------------------------
+
+def ctl(d, *args):
+    return subprocess.run([CTL, "--server", f"127.0.0.1:{d.port}", *args], capture_output=True,
+                          text=True, cwd=d.root, timeout=120)
+
+
+def content(folder):
+    return {n: open(os.path.join(folder, n), "rb").read() for n in sorted(os.listdir(folder))}
+
+
+FILES = {"a b%.txt": b"x", "config.json": CONFIG, "empty": b"", "model.safetensors": WEIGHTS}
+
+
+def test_ctl_shows_and_removes(one):
+    d, art = one
+    assert ctl(d, "artifacts", "--quiet").stdout == art + "\n"
+    assert ctl(d, "artifacts", "--csv").stdout.splitlines()[1].startswith(
+        f"{art},model-7,4,{len(WEIGHTS) + len(CONFIG) + 1},")
+    assert art in ctl(d, "artifacts").stdout
+    shown = ctl(d, "artifact", art).stdout
+    for text in ("wanda", "0.5", "config.json", str(len(WEIGHTS)), "2.1 MB", b2(CONFIG)):
+        assert text in shown, shown
+    assert json.loads(ctl(d, "artifact", art, "--json").stdout) == d.get(f"/v1/artifacts/{art}").json
+    for args in (["keep", art], ["rm", art, art], [art, "--out", "x"], []):
+        assert ctl(d, "artifact", *args).returncode == 1, args
+    assert ctl(d, "artifact", ident("art_", 99)).returncode == 2
+    assert ctl(d, "artifact", "rm", art).returncode == 0
+    assert ctl(d, "artifacts").stdout == "no artifacts\n"
+    assert ctl(d, "artifact", "rm", art).returncode == 2
+
+
+def test_ctl_downloads_what_is_missing(one):
+    d, art = one
+    r = ctl(d, "artifact", "get", art)
+    assert (r.returncode, content(os.path.join(d.root, art))) == (0, FILES), r.stderr
+    out = os.path.join(d.root, "to")
+    os.mkdir(out)
+    with open(os.path.join(out, "config.json"), "wb") as f:
+        f.write(CONFIG)
+    before = os.stat(os.path.join(out, "config.json"))
+    with open(os.path.join(out, "model.safetensors.part"), "wb") as f:
+        f.write(WEIGHTS[:1000000])
+    r = ctl(d, "artifact", "get", art, "--out", out)
+    assert (r.returncode, content(out)) == (0, FILES), r.stderr
+    assert os.stat(os.path.join(out, "config.json")).st_mtime_ns == before.st_mtime_ns
+    log = d.log_text()
+    lengths = [line.split(" 206 ")[1].split()[0] for line in log.splitlines() if " 206 " in line]
+    assert lengths == [str(len(WEIGHTS) - 1000000)]
+    r = ctl(d, "artifact", "get", art, "--out", out)
+    assert r.returncode == 0 and d.log_text().count("/files/") == log.count("/files/")
+
+
+def test_ctl_does_not_take_what_is_wrong(one):
+    d, art = one
+    out = os.path.join(d.root, "to")
+    os.mkdir(out)
+    with open(os.path.join(out, "config.json"), "wb") as f:
+        f.write(CONFIG[::-1])
+    r = ctl(d, "artifact", "get", art, "--out", out)
+    assert r.returncode == 1 and "config.json is there already" in r.stderr
+    os.remove(os.path.join(out, "config.json"))
+    # Rubbish as a beginning: found by the digest, thrown away, and fetched anew the next time.
+    with open(os.path.join(out, "model.safetensors.part"), "wb") as f:
+        f.write(b"rubbish")
+    r = ctl(d, "artifact", "get", art, "--out", out)
+    assert r.returncode == 2 and "digest" in r.stderr
+    r = ctl(d, "artifact", "get", art, "--out", out)
+    assert (r.returncode, content(out)) == (0, FILES), r.stderr
+
+
+class Breaking(socketserver.ThreadingTCPServer):
+    """A proxy that breaks every download off after `most` bytes."""
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, d, most):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    piece = self.request.recv(65536)
+                    if not piece:
+                        return
+                    head += piece
+                head = head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+                with socket.create_connection(("127.0.0.1", d.port)) as s:
+                    s.sendall(head)
+                    left = most if b"/files/model" in head else 1 << 30
+                    while left > 0 and (piece := s.recv(min(left, 65536))):
+                        self.request.sendall(piece)
+                        left -= len(piece)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def test_ctl_goes_on_when_connections_break(one):
+    d, art = one
+    with Breaking(d, 500000) as proxy:
+        r = subprocess.run([CTL, "--server", f"127.0.0.1:{proxy.server_address[1]}", "artifact",
+                            "get", art, "--out", "to"], capture_output=True, text=True, cwd=d.root,
+                           timeout=120)
+        proxy.shutdown()
+    assert (r.returncode, content(os.path.join(d.root, "to"))) == (0, FILES), r.stderr
+    assert sum(" 206 " in line for line in d.log_text().splitlines()) == 4
+
+
+def test_ctl_leaves_a_directory_alone_that_a_server_names(one):
+    """A hostile server: names that lead elsewhere."""
+    d, art = one
+    manifest = json.dumps({"id": art, "files": [{"name": "../x", "bytes": 1, "blake2b": b2(b"x")}]})
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+
+        def serve():
+            c, _ = s.accept()
+            c.recv(65536)
+            c.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                      f"{len(manifest)}\r\nConnection: close\r\n\r\n{manifest}".encode())
+            c.close()
+        threading.Thread(target=serve, daemon=True).start()
+        r = subprocess.run([CTL, "--server", f"127.0.0.1:{s.getsockname()[1]}", "artifact", "get",
+                            art], capture_output=True, text=True, cwd=d.root, timeout=60)
+    assert r.returncode == 2 and "not with files" in r.stderr
+    assert not os.path.exists(os.path.join(d.root, art))
