@@ -1,4 +1,5 @@
 /* cmd_analyze.c: spectralctl analyze PATH */
+#include "cli/body.h"
 #include "cli/commands.h"
 #include "cli/field.h"
 #include "cli/submit.h"
@@ -76,18 +77,6 @@ static const struct arg_command args = {
     .n_options = ARRAY_LEN(options),
 };
 
-static void put_count(json_t *params, const char *key, const struct arg_count *n)
-{
-    if (n->given)
-        json_object_set_new(params, key, json_integer(n->value));
-}
-
-static void put_text(json_t *params, const char *key, const char *text)
-{
-    if (text)
-        json_object_set_new(params, key, json_string(text));
-}
-
 /* The windows asked for, or NULL. */
 static json_t *farms_of(const struct analyze_settings *s)
 {
@@ -97,12 +86,12 @@ static json_t *farms_of(const struct analyze_settings *s)
         !s->farms_fit && !s->farms_mode)
         return NULL;
     f = json_object();
-    put_count(f, "rows", &s->farms_rows);
-    put_count(f, "windows", &s->farms_windows);
+    body_count(f, "rows", &s->farms_rows);
+    body_count(f, "windows", &s->farms_windows);
     if (s->farms_q)
         json_object_set_new(f, "q", json_real(strtod(s->farms_q, NULL)));
-    put_text(f, "fit", s->farms_fit);
-    put_text(f, "mode", s->farms_mode);
+    body_text(f, "fit", s->farms_fit);
+    body_text(f, "mode", s->farms_mode);
     return f;
 }
 
@@ -118,16 +107,16 @@ static json_t *params_of(const struct analyze_settings *s)
 {
     json_t *p = json_object(), *a, *farms = farms_of(s);
 
-    put_text(p, "precision", s->precision);
+    body_text(p, "precision", s->precision);
     if (s->compat)
         json_object_set_new(p, "compat", json_string("weightwatcher-0.7.5.5"));
     if (s->integers)
         json_object_set_new(p, "integers", json_true());
-    put_text(p, "include", s->include);
-    put_text(p, "exclude", s->exclude);
-    put_count(p, "min_evals", &s->min_evals);
-    put_count(p, "max_evals", &s->max_evals);
-    put_count(p, "max_N", &s->max_n);
+    body_text(p, "include", s->include);
+    body_text(p, "exclude", s->exclude);
+    body_count(p, "min_evals", &s->min_evals);
+    body_count(p, "max_evals", &s->max_evals);
+    body_count(p, "max_N", &s->max_n);
     if (farms)
         json_object_set_new(p, "farms", farms);
     if (s->types.count) {
@@ -149,39 +138,17 @@ static json_t *params_of(const struct analyze_settings *s)
     return p;
 }
 
-static json_t *labels_of(const struct analyze_settings *s, struct err *err)
-{
-    json_t *o = json_object();
-
-    for (size_t i = 0; i < s->labels.count; i++) {
-        const char *eq = strchr(s->labels.value[i], '=');
-
-        if (!eq || eq == s->labels.value[i]) {
-            err_set(err, ERR_INVALID, "--label wants KEY=VALUE, not \"%s\"", s->labels.value[i]);
-            json_decref(o);
-            return NULL;
-        }
-        AUTO(freep)
-        char *key = xasprintf("%.*s", (int)(eq - s->labels.value[i]), s->labels.value[i]);
-        json_object_set_new(o, key, json_string(eq + 1));
-    }
-    return o;
-}
-
 /* The job but for its source, or NULL after a message. */
 static json_t *body_of(const struct analyze_settings *s)
 {
-    struct err err = {0};
-    json_t *labels = labels_of(s, &err), *body;
+    json_t *body = json_pack("{s:s,s:o}", "kind", "analyze", "params", params_of(s));
 
-    if (!labels) {
-        (void)command_failed_here(&err);
-        return NULL;
-    }
-    body = json_pack("{s:s,s:o,s:o}", "kind", "analyze", "params", params_of(s), "labels", labels);
     if (!body)
         (void)command_misused("arguments must be UTF-8");
-    return body;
+    else if (body_labels(body, &s->labels))
+        return body;
+    json_decref(body);
+    return NULL;
 }
 
 static int print_detached(const struct analyze_settings *s, const json_t *job)
@@ -197,11 +164,12 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
 {
     const struct analyze_settings *s = settings;
     struct submit_settings how = s->submit;
-    AUTO(freep) char *upload = NULL;
+    struct submit_file source;
     json_auto_t *job = NULL, *body = NULL;
     int status;
 
     how.quiet = s->form.quiet;
+    how.keep_upload |= s->detach;
     if (s->wait && s->detach)
         return command_misused("--wait and --detach exclude each other");
     if (!submit_valid(&how))
@@ -213,12 +181,13 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
     body = body_of(s);
     if (!body)
         return EXIT_USAGE;
-    status = submit_path(cx, &how, body, operands->value[0], &upload, &job);
+    source = (struct submit_file)SUBMIT_SOURCE(operands->value[0], body);
+    status = submit_files(cx, &how, body, &source, 1, &job);
+    if (status == EXIT_DONE && !s->detach)
+        status = follow_job(cx, &job, s->form.quiet);
+    submit_end(cx, &how, &source, 1, job);
     if (status == EXIT_DONE && s->detach)
         return print_detached(s, job);
-    if (status == EXIT_DONE)
-        status = follow_job(cx, &job, s->form.quiet);
-    submit_end(cx, &how, upload, job);
     if (status == EXIT_DONE) {
         const json_t *result = json_object_get(job, "result");
 

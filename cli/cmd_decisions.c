@@ -1,11 +1,12 @@
 /* cmd_decisions.c: spectralctl schedule, experts, plan: what follows from an analysis, and a plan
  * of a model that has none */
+#include "cli/body.h"
 #include "cli/commands.h"
 #include "cli/field.h"
 #include "cli/plan_compare.h"
+#include "cli/plan_options.h"
 #include "cli/submit.h"
 #include "cli/table.h"
-#include "cli/text.h"
 #include "common/json_text.h"
 
 #include <math.h>
@@ -15,30 +16,6 @@
 #define BAR_MAX  40  /* columns */
 #define BITS_BAR 8.0 /* bits of a full bar */
 
-/* Put a number given as text into the body; false after a message. NULL: not given. */
-static bool put_number(json_t *body, const char *option, const char *key, const char *text)
-{
-    char *end;
-    double x;
-
-    if (!text)
-        return true;
-    x = strtod(text, &end);
-    if (*end || end == text || !isfinite(x)) {
-        (void)command_misused("--%s: expected a number, not \"%s\"", option, text);
-        return false;
-    }
-    (void)json_object_set_new(body, key, json_real(x));
-    return true;
-}
-
-static void put_text(json_t *body, const char *key, const char *text)
-{
-    if (text)
-        (void)json_object_set_new(body, key, json_string(text));
-}
-
-/* POST the body; the caller owns *out. False, with an exit status, when there is none. */
 /* The server may have to read weights first: then the answer is a job. Follow it to its plan. */
 static bool await_plan(struct context *cx, json_t **out, int *status)
 {
@@ -56,6 +33,7 @@ static bool await_plan(struct context *cx, json_t **out, int *status)
     return command_call(cx, "GET", target, out, status);
 }
 
+/* POST the body; the caller owns *out. False, with an exit status, when there is none. */
 static bool post(struct context *cx, const char *path, const json_t *body, json_t **out,
                  int *status)
 {
@@ -89,21 +67,6 @@ static void show_table(const struct context *cx, const struct table *t, bool csv
         table_print_csv(t, stdout);
     else
         table_print(t, &cx->out);
-}
-
-static void print_warnings(const struct context *cx, const json_t *reply)
-{
-    const json_t *w;
-    size_t i;
-
-    json_array_foreach(json_object_get(reply, "warnings"), i, w)
-    {
-        const char *text = json_is_object(w) ? field_text(w, "detail") : json_string_value(w);
-        AUTO(freep) char *clean = text_clean(text ? text : "");
-
-        fprintf(stderr, "%swarning: %s%s\n", term_colour(&cx->err, COLOUR_YELLOW), clean,
-                term_colour(&cx->err, COLOUR_NONE));
-    }
 }
 
 /* --- schedule ------------------------------------------------------------------------------ */
@@ -156,8 +119,8 @@ static const struct arg_command schedule_args = {
 static bool put_window(json_t *body, const struct schedule_settings *s)
 {
     json_t *window = json_object();
-    bool fine = put_number(window, "window", "index", s->window) &&
-                put_number(window, "scale", "scale", s->scale);
+    bool fine = body_number(window, "window", "index", s->window) &&
+                body_number(window, "scale", "scale", s->scale);
 
     if (json_object_size(window))
         (void)json_object_set(body, "window", window);
@@ -171,19 +134,19 @@ static json_t *schedule_body(const struct schedule_settings *s, const char *anal
     json_t *body = json_pack("{s:s, s:{}}", "analysis", analysis, "assign");
     json_t *assign = json_object_get(body, "assign");
 
-    put_text(body, "method", s->method);
-    put_text(body, "metric", s->metric);
-    put_text(body, "unit", s->unit);
-    put_text(assign, "fn", s->map);
+    body_text(body, "method", s->method);
+    body_text(body, "metric", s->metric);
+    body_text(body, "unit", s->unit);
+    body_text(assign, "fn", s->map);
     if (s->normalize)
         (void)json_object_set_new(assign, "normalize", json_true());
-    put_text(body, "compat", s->reference ? "reference" : NULL);
-    if (put_window(body, s) && put_number(assign, "tau", "tau", s->tau) &&
-        put_number(assign, "below", "sigmoid_min", s->below) &&
-        put_number(assign, "above", "sigmoid_max", s->above) &&
-        put_number(body, "lr", "base_lr", s->lr) &&
-        put_number(body, "weight-decay", "base_weight_decay", s->weight_decay) &&
-        put_number(assign, "low", "s1", s->low) && put_number(assign, "high", "s2", s->high))
+    body_text(body, "compat", s->reference ? "reference" : NULL);
+    if (put_window(body, s) && body_number(assign, "tau", "tau", s->tau) &&
+        body_number(assign, "below", "sigmoid_min", s->below) &&
+        body_number(assign, "above", "sigmoid_max", s->above) &&
+        body_number(body, "lr", "base_lr", s->lr) &&
+        body_number(body, "weight-decay", "base_weight_decay", s->weight_decay) &&
+        body_number(assign, "low", "s1", s->low) && body_number(assign, "high", "s2", s->high))
         return body;
     json_decref(body);
     return NULL;
@@ -246,7 +209,7 @@ static int run_schedule(struct context *cx, const void *settings,
     else
         print_schedule(cx, reply, s->form.csv);
     if (!s->form.json)
-        print_warnings(cx, reply);
+        command_print_warnings(cx, reply);
     return EXIT_DONE;
 }
 
@@ -290,13 +253,11 @@ static json_t *experts_body(const struct experts_settings *s, const char *analys
 {
     json_t *body = json_pack("{s:s}", "analysis", analysis);
 
-    put_text(body, "metric", s->metric);
-    put_text(body, "rounding", s->rounding);
-    if (s->total.given)
-        (void)json_object_set_new(body, "total", json_integer(s->total.value));
-    if (s->minimum.given)
-        (void)json_object_set_new(body, "minimum", json_integer(s->minimum.value));
-    if (put_number(body, "beta", "beta", s->beta))
+    body_text(body, "metric", s->metric);
+    body_text(body, "rounding", s->rounding);
+    body_count(body, "total", &s->total);
+    body_count(body, "minimum", &s->minimum);
+    if (body_number(body, "beta", "beta", s->beta))
         return body;
     json_decref(body);
     return NULL;
@@ -363,7 +324,7 @@ static int run_experts(struct context *cx, const void *settings,
     else
         print_experts(cx, reply, s->form.csv);
     if (!s->form.json)
-        print_warnings(cx, reply);
+        command_print_warnings(cx, reply);
     return EXIT_DONE;
 }
 
@@ -374,26 +335,19 @@ const struct command command_experts = {&experts_args, sizeof(struct experts_set
 
 struct plan_settings {
     struct output_form form;
-    const char *method, *sparsity, *metric, *epsilon, *mapping, *low, *high, *exclude, *plans, *svg;
-    const char *direction, *bits;
-    struct arg_count m, width;
+    const char *sparsity, *plans, *svg, *direction, *bits;
+    struct arg_count width;
     bool compare;
+    struct plan_options options;
     struct submit_settings submit;
 };
 
 #define AT(field) offsetof(struct plan_settings, field)
 static const struct arg_option plan_options[] = {
     {"sparsity", ARG_TEXT, AT(sparsity), "SHARE", "the target, such as 0.7"},
-    {"method", ARG_TEXT, AT(method),
-     "alphapruning|uniform|uniform_plus|er|erk|atp|global_magnitude|lamp",
+    {"method", ARG_TEXT, AT(options.method), PLAN_METHODS,
      "how the target is shared out (alphapruning)"},
-    {"metric", ARG_TEXT, AT(metric), "COLUMN", "a numeric column of layers (alpha_mid)"},
-    {"epsilon", ARG_TEXT, AT(epsilon), "SHARE", "how far ratios differ (0.3)"},
-    {"mapping", ARG_TEXT, AT(mapping), "block_wise|per_matrix|mixed", "whose metric counts"},
-    {"min", ARG_TEXT, AT(low), "SHARE", "least sparsity of a tensor (0)"},
-    {"max", ARG_TEXT, AT(high), "SHARE", "greatest sparsity of a tensor (0.99)"},
-    {"exclude", ARG_TEXT, AT(exclude), "REGEX", "tensors that take no part"},
-    {"m", ARG_COUNT, AT(m), "M", "whole steps of 1/M: an N:M plan"},
+    PLAN_OPTIONS(AT(options)),
     {"width", ARG_COUNT, AT(width), "N", "whole channels and heads, multiples of N"},
     {"direction", ARG_TEXT, AT(direction), "prune|low_rank", "what the ratios are for (prune)"},
     {"bits", ARG_TEXT, AT(bits), "AVERAGE", "bit widths by alphaq instead of sparsities"},
@@ -424,25 +378,14 @@ static const struct arg_command plan_args = {
     .n_options = ARRAY_LEN(plan_options),
 };
 
-static bool put_limits(json_t *body, const struct plan_settings *s)
-{
-    json_t *limits = json_object();
-    bool ok = put_number(limits, "min", "min", s->low) && put_number(limits, "max", "max", s->high);
-
-    if (ok && json_object_size(limits) > 0)
-        (void)json_object_set(body, "limits", limits);
-    json_decref(limits);
-    return ok;
-}
-
 /* Bit widths are a method of their own. */
 static bool put_bits(json_t *body, const char *average)
 {
     json_t *bits = json_object();
-    bool ok = put_number(bits, "bits", "average", average);
+    bool ok = body_number(bits, "bits", "average", average);
 
     if (ok && average) {
-        put_text(body, "method", "alphaq");
+        body_text(body, "method", "alphaq");
         (void)json_object_set(body, "bits", bits);
     }
     json_decref(bits);
@@ -454,20 +397,13 @@ static json_t *plan_body(const struct plan_settings *s)
 {
     json_t *body = json_object();
 
-    put_text(body, "direction", s->direction);
+    body_text(body, "direction", s->direction);
     if (s->width.given)
         (void)json_object_set_new(
             body, "structure",
             json_pack("{s:s,s:I}", "kind", "width", "multiple", (json_int_t)s->width.value));
-    put_text(body, "method", s->method);
-    put_text(body, "metric", s->metric);
-    put_text(body, "mapping", s->mapping);
-    put_text(body, "exclude", s->exclude);
-    if (s->m.given)
-        (void)json_object_set_new(body, "m", json_integer(s->m.value));
-    if (put_number(body, "sparsity", "sparsity", s->sparsity) &&
-        put_number(body, "epsilon", "epsilon", s->epsilon) && put_limits(body, s) &&
-        put_bits(body, s->bits))
+    if (plan_options_put(body, &s->options) &&
+        body_number(body, "sparsity", "sparsity", s->sparsity) && put_bits(body, s->bits))
         return body;
     json_decref(body);
     return NULL;
@@ -477,13 +413,14 @@ static int run_compare(struct context *cx, const struct plan_settings *s, const 
 {
     json_auto_t *body = json_pack("{s:s}", "analysis", analysis);
 
-    if (s->method || s->metric || s->epsilon || s->mapping || s->m.given || s->width.given ||
+    const struct plan_options *o = &s->options;
+
+    if (o->method || o->metric || o->epsilon || o->mapping || o->m.given || s->width.given ||
         s->direction || s->bits)
         return command_misused("--method, --metric, --epsilon, --mapping, --m, --width, "
                                "--direction and --bits are for one plan, not for --compare: see "
                                "--plans");
-    put_text(body, "exclude", s->exclude);
-    if (!put_number(body, "sparsity", "sparsity", s->sparsity) || !put_limits(body, s))
+    if (!plan_options_put(body, o) || !body_number(body, "sparsity", "sparsity", s->sparsity))
         return EXIT_USAGE;
     return plan_compare(cx, &s->form, body, s->plans, s->svg);
 }
@@ -551,15 +488,16 @@ static int plan_path(struct context *cx, const struct plan_settings *s, json_t *
                      const char *path, json_t **reply)
 {
     json_auto_t *body = json_pack("{s:s,s:O}", "kind", "plan", "params", params), *job = NULL;
-    AUTO(freep) char *upload = NULL, *id = NULL, *target = NULL;
+    struct submit_file source = SUBMIT_SOURCE(path, body);
+    AUTO(freep) char *id = NULL, *target = NULL;
     int status;
 
     if (!submit_valid(&s->submit))
         return EXIT_USAGE;
-    status = submit_path(cx, &s->submit, body, path, &upload, &job);
+    status = submit_files(cx, &s->submit, body, &source, 1, &job);
     if (status == EXIT_DONE)
         status = follow_job(cx, &job, false);
-    submit_end(cx, &s->submit, upload, job);
+    submit_end(cx, &s->submit, &source, 1, job);
     if (status != EXIT_DONE)
         return status;
     id = http_escape(field_text(json_object_get(job, "result"), "plan"));
@@ -584,7 +522,7 @@ static int check_plan(const struct plan_settings *s, bool of_analysis)
     if (!s->sparsity == !s->bits)
         return command_misused("--sparsity SHARE (the part of the weights to prune) or --bits "
                                "AVERAGE is required");
-    if (s->bits && s->method)
+    if (s->bits && s->options.method)
         return command_misused("--bits has a method of its own: leave --method out");
     if ((s->svg || s->plans) && !s->compare)
         return command_misused("--svg and --plans are for --compare");
@@ -618,7 +556,7 @@ static int run_plan(struct context *cx, const void *settings, const struct arg_o
     else
         print_blocks(cx, reply);
     if (!s->form.json)
-        print_warnings(cx, reply);
+        command_print_warnings(cx, reply);
     return EXIT_DONE;
 }
 

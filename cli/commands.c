@@ -1,6 +1,7 @@
 /* commands.c: the table of commands, and what they share. */
 #include "cli/commands.h"
 
+#include "cli/field.h"
 #include "cli/text.h"
 
 #include <stdarg.h>
@@ -10,11 +11,11 @@
 const struct command *const *commands_all(size_t *count)
 {
     static const struct command *const all[] = {
-        &command_analyze,  &command_jobs,   &command_show,       &command_watch,
-        &command_cancel,   &command_rm,     &command_label,      &command_export,
-        &command_esd,      &command_series, &command_schedule,   &command_experts,
-        &command_plan,     &command_upload, &command_uploads,    &command_artifacts,
-        &command_artifact, &command_help,   &command_completion,
+        &command_analyze,   &command_jobs,     &command_show,     &command_watch,
+        &command_cancel,    &command_rm,       &command_label,    &command_export,
+        &command_esd,       &command_series,   &command_schedule, &command_experts,
+        &command_plan,      &command_prune,    &command_upload,   &command_uploads,
+        &command_artifacts, &command_artifact, &command_help,     &command_completion,
     };
 
     *count = ARRAY_LEN(all);
@@ -150,4 +151,19 @@ bool output_form_valid(const struct output_form *form)
         return true;
     (void)command_misused("--json, --csv and --quiet exclude each other");
     return false;
+}
+
+void command_print_warnings(const struct context *cx, const json_t *reply)
+{
+    const json_t *w;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "warnings"), i, w)
+    {
+        const char *text = json_is_object(w) ? field_text(w, "detail") : json_string_value(w);
+        AUTO(freep) char *clean = text_clean(text ? text : "");
+
+        fprintf(stderr, "%swarning: %s%s\n", term_colour(&cx->err, COLOUR_YELLOW), clean,
+                term_colour(&cx->err, COLOUR_NONE));
+    }
 }

@@ -50,8 +50,8 @@ const struct command *commands_find(const char *name);
 
 extern const struct command command_analyze, command_artifact, command_artifacts, command_cancel,
     command_completion, command_esd, command_experts, command_export, command_help, command_jobs,
-    command_label, command_plan, command_rm, command_schedule, command_series, command_show,
-    command_upload, command_uploads, command_watch;
+    command_label, command_plan, command_prune, command_rm, command_schedule, command_series,
+    command_show, command_upload, command_uploads, command_watch;
 
 /* What the program does, its commands and exit statuses. */
 void help_overview(FILE *out);
@@ -70,6 +70,9 @@ int command_interrupted(void);
 
 /* Indented, every digit of a number, a newline at the end. */
 void command_print_json(const json_t *value);
+
+/* The "warnings" of an answer, each a text or an object with a "detail", on stderr. */
+void command_print_warnings(const struct context *cx, const json_t *reply);
 
 /* Call `path`; on failure print why, set *status and return false. The caller owns *body, which
  * may be NULL when nobody wants it. */

@@ -14,16 +14,65 @@ bool submit_valid(const struct submit_settings *s)
     return !(s->upload && s->no_upload);
 }
 
+static int name_file(const struct submit_file *f, const char *key, const char *value)
+{
+    if (json_object_set_new(f->in, f->key, json_pack("{s:s}", key, value)) < 0)
+        return command_misused("arguments must be UTF-8");
+    return EXIT_DONE;
+}
+
+static int send_file(struct context *cx, const struct submit_settings *s, struct submit_file *f)
+{
+    json_auto_t *sent = NULL;
+    int status = upload_path(cx, f->path, s->quiet, &sent);
+
+    if (status != EXIT_DONE)
+        return status;
+    f->upload = xstrdup(field_text(sent, "id"));
+    return name_file(f, "upload", f->upload);
+}
+
+static bool is_here(const char *path)
+{
+    AUTO(freep) char *real = realpath(path, NULL);
+
+    return real != NULL;
+}
+
+/* Without asking the server. */
+static int place_file(struct context *cx, const struct submit_settings *s, struct submit_file *f)
+{
+    AUTO(freep) char *real = realpath(f->path, NULL);
+
+    if (s->upload || (real && !s->no_upload && !http_client_is_local(cx->http)))
+        return send_file(cx, s, f);
+    return name_file(f, "path", real ? real : f->path);
+}
+
+/* The file that a refusal is about, when uploading it may help, else NULL. */
+static struct submit_file *unseen(const struct submit_settings *s, struct submit_file *file,
+                                  size_t n_files, const struct err *err)
+{
+    if (s->no_upload || (err->code != ERR_NOT_FOUND && err->code != ERR_FORBIDDEN))
+        return NULL;
+    for (size_t i = 0; i < n_files; i++) {
+        size_t n = strlen(file[i].pointer);
+
+        if (!file[i].upload && strncmp(err->pointer, file[i].pointer, n) == 0 &&
+            (err->pointer[n] == '\0' || strcmp(err->pointer + n, "/path") == 0) &&
+            is_here(file[i].path))
+            return &file[i];
+    }
+    return NULL;
+}
+
 /* Returns an exit status, or -1 and *err when the server refused. */
-static int submit(struct context *cx, json_t *body, const char *key, const char *value,
-                  json_t **job, struct err *err)
+static int submit(struct context *cx, const json_t *body, json_t **job, struct err *err)
 {
     AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
     /* No waiting here: the sooner the id is known, the sooner ^C can tell it. */
     struct http_request rq = {.method = "POST", .path = "/v1/jobs", .body = body};
 
-    if (json_object_set_new(body, "source", json_pack("{s:s}", key, value)) < 0)
-        return command_misused("arguments must be UTF-8");
     if (http_call(cx->http, &rq, &reply, err) < 0)
         return -1;
     *job = TAKE(reply.body);
@@ -33,50 +82,39 @@ static int submit(struct context *cx, json_t *body, const char *key, const char 
     return EXIT_INTERRUPTED;
 }
 
-static int submit_upload(struct context *cx, const struct submit_settings *s, json_t *body,
-                         const char *path, char **upload, json_t **job)
+int submit_files(struct context *cx, const struct submit_settings *s, json_t *body,
+                 struct submit_file *file, size_t n_files, json_t **job)
 {
-    json_auto_t *sent = NULL;
-    struct err err = {0};
-    int status = upload_path(cx, path, s->quiet, &sent);
+    int status = EXIT_DONE;
 
-    if (status != EXIT_DONE)
-        return status;
-    *upload = xstrdup(field_text(sent, "id"));
-    status = submit(cx, body, "upload", *upload, job, &err);
-    return status < 0 ? command_failed(cx, &err) : status;
+    ASSERT(n_files <= SUBMIT_FILES_MAX);
+    for (size_t i = 0; i < n_files && status == EXIT_DONE; i++)
+        status = place_file(cx, s, &file[i]);
+    while (status == EXIT_DONE) { /* each refusal that is not the last costs a file */
+        struct submit_file *f;
+        struct err err = {0};
+
+        status = submit(cx, body, job, &err);
+        if (status >= 0)
+            return status;
+        f = unseen(s, file, n_files, &err);
+        if (!f)
+            return command_failed(cx, &err);
+        if (!s->quiet)
+            fprintf(stderr, "the server cannot see this %s: uploading it\n",
+                    f == file ? "path" : f->key);
+        status = send_file(cx, s, f);
+    }
+    return status;
 }
 
-/* True when a refusal means that the server cannot see the path. */
-static bool is_unseen(const struct err *err)
+void submit_end(struct context *cx, const struct submit_settings *s, struct submit_file *file,
+                size_t n_files, const json_t *job)
 {
-    return (err->code == ERR_NOT_FOUND || err->code == ERR_FORBIDDEN) &&
-           strcmp(err->pointer, "#/source/path") == 0;
-}
-
-int submit_path(struct context *cx, const struct submit_settings *s, json_t *body, const char *path,
-                char **upload, json_t **job)
-{
-    AUTO(freep) char *real = realpath(path, NULL);
-    bool may_upload = real && !s->no_upload;
-    struct err err = {0};
-    int status;
-
-    if (s->upload || (may_upload && !http_client_is_local(cx->http)))
-        return submit_upload(cx, s, body, path, upload, job);
-    status = submit(cx, body, "path", real ? real : path, job, &err);
-    if (status >= 0)
-        return status;
-    if (!may_upload || !is_unseen(&err))
-        return command_failed(cx, &err);
-    if (!s->quiet)
-        fprintf(stderr, "the server cannot see this path: uploading it\n");
-    return submit_upload(cx, s, body, path, upload, job);
-}
-
-void submit_end(struct context *cx, const struct submit_settings *s, const char *upload,
-                const json_t *job)
-{
-    if (upload && !s->keep_upload && (!job || follow_is_final(job)))
-        upload_delete(cx, upload);
+    for (size_t i = 0; i < n_files; i++) {
+        if (file[i].upload && !s->keep_upload && (!job || follow_is_final(job)))
+            upload_delete(cx, file[i].upload);
+        free(file[i].upload);
+        file[i].upload = NULL;
+    }
 }

@@ -25,15 +25,29 @@ struct submit_settings {
 /* False, after a message, when they contradict one another. */
 bool submit_valid(const struct submit_settings *s);
 
-/* Submit the job that `body` asks for, but for its source, on `path`: where the server can see it,
- * else by upload, whose id is then in *upload. Returns an exit status; *job and *upload are the
- * caller's. */
-int submit_path(struct context *cx, const struct submit_settings *s, json_t *body, const char *path,
-                char **upload, json_t **job);
+/* A path that a job reads: where the server can see it, else by upload. */
+struct submit_file {
+    const char *path;
+    json_t *in;          /* borrowed: the object that gets the member `key` */
+    const char *key;     /* "source" */
+    const char *pointer; /* of that member, in a refusal */
+    char *upload;        /* its id once there is one, else NULL; free with submit_end() */
+};
+#define SUBMIT_FILES_MAX 4
 
-/* Delete an upload that nobody needs any more: a job that goes on still does. `upload`, `job`: as
- * above, or NULL. */
-void submit_end(struct context *cx, const struct submit_settings *s, const char *upload,
-                const json_t *job);
+/* Submit the job that `body` asks for, but for its files. Returns an exit status; *job is the
+ * caller's. What was uploaded meanwhile stays, whatever is returned, until submit_end(). */
+int submit_files(struct context *cx, const struct submit_settings *s, json_t *body,
+                 struct submit_file *file, size_t n_files, json_t **job);
+
+/* The same for a job that reads one file, its source. */
+#define SUBMIT_SOURCE(of, body_)                                                                   \
+    {                                                                                              \
+        .path = (of), .in = (body_), .key = "source", .pointer = "#/source"                        \
+    }
+
+/* Delete uploads that nobody needs any more: a job that goes on still does. `job`: or NULL. */
+void submit_end(struct context *cx, const struct submit_settings *s, struct submit_file *file,
+                size_t n_files, const json_t *job);
 
 #endif

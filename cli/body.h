@@ -1,0 +1,18 @@
+/* body.h: members of what is sent, from options. NULL, or a count not given: no member. */
+#ifndef SPECTRALCTL_BODY_H
+#define SPECTRALCTL_BODY_H
+
+#include <jansson.h>
+
+#include "cli/args.h"
+
+void body_text(json_t *body, const char *key, const char *text);
+void body_count(json_t *body, const char *key, const struct arg_count *n);
+
+/* A number given as text; false after a message that names the option. */
+bool body_number(json_t *body, const char *option, const char *key, const char *text);
+
+/* "labels" from KEY=VALUE each; false after a message. */
+bool body_labels(json_t *body, const struct arg_list *labels);
+
+#endif

@@ -1,0 +1,248 @@
+/* cmd_prune.c: spectralctl prune MODEL: a pruned copy of a checkpoint */
+#include "cli/body.h"
+#include "cli/commands.h"
+#include "cli/field.h"
+#include "cli/plan_options.h"
+#include "cli/prune_report.h"
+#include "cli/submit.h"
+#include "cli/text.h"
+
+#include <string.h>
+
+struct prune_settings {
+    bool detach, exact;
+    struct output_form form;
+    const char *method, *sparsity, *plan, *stats, *out, *selection;
+    struct arg_count keep, of, block_size;
+    const char *damping, *ria_power, *rank_by, *trim_metric, *trim_row_metric;
+    struct plan_options plan_options;
+    struct arg_list labels;
+    struct submit_settings submit;
+};
+
+#define AT(field) offsetof(struct prune_settings, field)
+static const struct arg_option options[] = {
+    {"method", ARG_TEXT, AT(method), "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external",
+     "what decides which weights go (required)"},
+    {"sparsity", ARG_TEXT, AT(sparsity), "SHARE",
+     "the part of the weights that goes, such as 0.5: of\nevery matrix, or of all that the plan "
+     "names"},
+    {"plan", ARG_TEXT, AT(plan), "PLAN", "the id of a plan, instead"},
+    {"keep", ARG_COUNT, AT(keep), "K", "instead: K of every M neighbours in a row stay"},
+    {"of", ARG_COUNT, AT(of), "M", "see --keep"},
+    {"stats", ARG_TEXT, AT(stats), "FILE",
+     "calibration statistics; every method but magnitude\nneeds them"},
+    {"out", ARG_TEXT, AT(out), "DIR",
+     "where the copy goes: a new directory under the server's\noutput root (without: kept for "
+     "artifact get)"},
+    {"selection", ARG_TEXT, AT(selection), "row|tensor",
+     "among which weights the least are taken (magnitude, ria:\ntensor; wanda, external: row)"},
+    {"exact", ARG_FLAG, AT(exact), NULL, "exact counts where rows are rounded down"},
+    {"plan-method", ARG_TEXT, AT(plan_options.method), PLAN_METHODS,
+     "how the target is shared out (uniform)"},
+    PLAN_OPTIONS(AT(plan_options)),
+    {"damping", ARG_TEXT, AT(damping), "X", "sparsegpt: share of the mean diagonal added (0.01)"},
+    {"block-size", ARG_COUNT, AT(block_size), "N",
+     "sparsegpt: columns to choose among at a time (128)"},
+    {"ria-power", ARG_TEXT, AT(ria_power), "X", "ria: power of the inputs' norms (0.5)"},
+    {"rank-by", ARG_TEXT, AT(rank_by), "wanda|magnitude",
+     "trim: in which order weights go (wanda)"},
+    {"trim-metric", ARG_TEXT, AT(trim_metric), "cosim_flat|cosim_dim|mse|snr|psnr_flat|psnr_dim",
+     "trim: how like its old output a matrix's is (cosim_flat)"},
+    {"trim-row-metric", ARG_TEXT, AT(trim_row_metric), "cosim|mse|psnr",
+     "trim: the same of a row (cosim)"},
+    {"label", ARG_LIST, AT(labels), "KEY=VALUE", "a label of the job; may be repeated"},
+    {"detach", ARG_FLAG, AT(detach), NULL, "print the job's id and leave"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print the report as JSON"},
+    {"csv", ARG_FLAG, AT(form.csv), NULL, "print CSV, every matrix"},
+    {"quiet", ARG_FLAG, AT(form.quiet), NULL,
+     "print only the artifact's id (the job's with\n--detach), and no progress"},
+    SUBMIT_OPTIONS(AT(submit)),
+};
+#undef AT
+
+static const struct arg_command args = {
+    .name = "prune",
+    .operands = "PATH",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Write a pruned copy of a model.",
+    .notes =
+        "PATH and the statistics are taken as by analyze: where the server can see them, else\n"
+        "uploaded. The copy has the same files, names, shapes and dtypes; weights that went\n"
+        "are zeros in it.\n\n"
+        "Examples:\n"
+        "  spectralctl prune ./llama-7b --method magnitude --sparsity 0.5\n"
+        "  spectralctl prune ./llama-7b --method sparsegpt --stats llama.stats.safetensors \\\n"
+        "      --sparsity 0.5 --out llama-7b-sparse\n"
+        "  spectralctl prune ./llama-7b --method wanda --stats llama.stats.safetensors \\\n"
+        "      --sparsity 0.6 --plan-method alphapruning --epsilon 0.1\n"
+        "  spectralctl prune ./llama-7b --method magnitude --keep 2 --of 4\n",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+};
+
+/* --- the job -------------------------------------------------------------------------------- */
+
+/* What the options say together; EXIT_DONE or a message. */
+static int check(const struct prune_settings *s)
+{
+    bool groups = s->keep.given || s->of.given;
+
+    if (!s->method)
+        return command_misused("--method is required: what decides which weights go");
+    if (s->keep.given != s->of.given)
+        return command_misused("--keep and --of belong together");
+    if (groups && (s->of.value < 1 || s->keep.value > s->of.value))
+        return command_misused("--keep K --of M: K is at most M");
+    if ((s->sparsity != NULL) + (s->plan != NULL) + groups != 1)
+        return command_misused("one of --sparsity, --plan and --keep with --of is required: how "
+                               "much goes");
+    if (s->plan && (s->plan_options.method || plan_options_given(&s->plan_options)))
+        return command_misused("--plan has its own options already");
+    if (groups && s->plan_options.method)
+        return command_misused("--plan-method has no say where --keep and --of have");
+    if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
+        return EXIT_USAGE;
+    return EXIT_DONE;
+}
+
+static bool put_sparsity(json_t *to, const struct prune_settings *s)
+{
+    if (s->sparsity)
+        return body_number(to, "sparsity", "sparsity", s->sparsity);
+    (void)json_object_set_new(
+        to, "sparsity", json_real((double)(s->of.value - s->keep.value) / (double)s->of.value));
+    return true;
+}
+
+/* A plan made before; one that the job makes; or the same for every matrix. */
+static bool put_plan(json_t *params, const struct prune_settings *s)
+{
+    struct plan_options o = s->plan_options;
+    json_t *plan;
+
+    if (s->plan) {
+        body_text(params, "plan", s->plan);
+        return true;
+    }
+    if (!o.method && !plan_options_given(&o))
+        return put_sparsity(params, s);
+    if (!o.method)
+        o.method = "uniform";
+    plan = json_object();
+    (void)json_object_set_new(params, "plan", plan);
+    return plan_options_put(plan, &o) && put_sparsity(plan, s);
+}
+
+static bool put_method(json_t *params, const struct prune_settings *s)
+{
+    json_t *trim = json_object();
+
+    body_text(params, "method", s->method);
+    body_text(params, "selection", s->selection);
+    body_text(params, "rounding", s->exact ? "exact" : NULL);
+    body_text(params, "rank_by", s->rank_by);
+    body_count(params, "block_size", &s->block_size);
+    body_text(trim, "metric", s->trim_metric);
+    body_text(trim, "row_metric", s->trim_row_metric);
+    if (json_object_size(trim))
+        (void)json_object_set(params, "trim", trim);
+    json_decref(trim);
+    if (s->keep.given)
+        (void)json_object_set_new(params, "n_of_m",
+                                  json_pack("{s:I,s:I}", "keep", (json_int_t)s->keep.value, "of",
+                                            (json_int_t)s->of.value));
+    return body_number(params, "damping", "damping", s->damping) &&
+           body_number(params, "ria-power", "ria_power", s->ria_power);
+}
+
+/* The job but for its files, or NULL after a message. */
+static json_t *body_of(const struct prune_settings *s)
+{
+    json_t *params = json_object();
+    json_t *body = json_pack("{s:s,s:o}", "kind", "prune", "params", params);
+
+    if (s->out)
+        (void)json_object_set_new(params, "output", json_pack("{s:s}", "path", s->out));
+    if (put_method(params, s) && put_plan(params, s) && body_labels(body, &s->labels))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+/* --- what came of it ------------------------------------------------------------------------ */
+
+static void print_place(const json_t *report)
+{
+    AUTO(freep) char *path = text_clean(field_text(report, "path"));
+
+    if (*path)
+        printf("%s: in %s\n", field_text(report, "id"), path);
+    else
+        printf("%s: kept by the server\n", field_text(report, "id"));
+}
+
+static int report_artifact(struct context *cx, const json_t *job, const struct output_form *form)
+{
+    AUTO(freep)
+    char *id = http_escape(field_text(json_object_get(job, "result"), "artifact"));
+    AUTO(freep) char *target = xasprintf("/v1/artifacts/%s", id);
+    json_auto_t *report = NULL;
+    int status = EXIT_DONE;
+
+    if (form->quiet) {
+        printf("%s\n", id);
+        return EXIT_DONE;
+    }
+    if (!command_call(cx, "GET", target, &report, &status))
+        return status;
+    if (form->json) {
+        command_print_json(report);
+    } else if (form->csv) {
+        prune_report_print_csv(report);
+    } else {
+        prune_report_print(cx, report);
+        print_place(report);
+    }
+    if (!form->json)
+        command_print_warnings(cx, report);
+    return EXIT_DONE;
+}
+
+static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
+{
+    const struct prune_settings *s = settings;
+    struct submit_settings how = s->submit;
+    json_auto_t *job = NULL, *body = NULL;
+    int status = check(s);
+
+    if (status != EXIT_DONE)
+        return status;
+    body = body_of(s);
+    if (!body)
+        return EXIT_USAGE;
+    how.quiet = s->form.quiet;
+    how.keep_upload |= s->detach;
+    struct submit_file file[] = {SUBMIT_SOURCE(operands->value[0], body),
+                                 {.path = s->stats,
+                                  .in = json_object_get(body, "params"),
+                                  .key = "stats",
+                                  .pointer = "#/params/stats"}};
+    size_t n_files = s->stats ? 2 : 1;
+    status = submit_files(cx, &how, body, file, n_files, &job);
+    if (status == EXIT_DONE && !s->detach)
+        status = follow_job(cx, &job, s->form.quiet);
+    submit_end(cx, &how, file, n_files, job);
+    if (status != EXIT_DONE)
+        return status;
+    if (!s->detach)
+        return report_artifact(cx, job, &s->form);
+    if (s->form.json)
+        command_print_json(job);
+    else
+        printf("%s\n", field_text(job, "id"));
+    return EXIT_DONE;
+}
+
+const struct command command_prune = {&args, sizeof(struct prune_settings), run};
