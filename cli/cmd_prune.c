@@ -68,7 +68,7 @@ static const struct arg_command args = {
     .max_operands = 1,
     .summary = "Write a pruned copy of a model.",
     .notes =
-        "PATH and the statistics are taken as by analyze: where the server can see them, else\n"
+        "PATH and FILE are taken as by analyze: where the server can see them, else\n"
         "uploaded. The copy has the same files, names, shapes and dtypes; weights that went\n"
         "are zeros in it.\n\n"
         "Examples:\n"
@@ -102,6 +102,10 @@ static int check(const struct prune_settings *s)
         return command_misused("--plan has its own options already");
     if (groups && s->plan_options.method)
         return command_misused("--plan-method has no say where --keep and --of have");
+    if (!s->plan_options.method &&
+        (s->plan_options.metric || s->plan_options.epsilon || s->plan_options.mapping))
+        return command_misused("--metric, --epsilon and --mapping are for a --plan-method, such as "
+                               "alphapruning");
     if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
         return EXIT_USAGE;
     return EXIT_DONE;
@@ -175,12 +179,10 @@ static json_t *body_of(const struct prune_settings *s)
 
 static void print_place(const json_t *report)
 {
+    AUTO(freep) char *id = text_clean(field_text(report, "id"));
     AUTO(freep) char *path = text_clean(field_text(report, "path"));
 
-    if (*path)
-        printf("%s: in %s\n", field_text(report, "id"), path);
-    else
-        printf("%s: kept by the server\n", field_text(report, "id"));
+    printf("%s: %s%s\n", id, *path ? "in " : "kept by the server", path);
 }
 
 static int report_artifact(struct context *cx, const json_t *job, const struct output_form *form)

@@ -12,7 +12,7 @@
 struct block_sums {
     size_t n_errors, n_trim;
     double error;         /* of SparseGPT */
-    double trim, uniform; /* similarity of outputs, weighted by nothing: every matrix counts once */
+    double trim, uniform; /* how like the old outputs are; every matrix counts once */
 };
 
 static struct block_sums sum_block(const json_t *report, const char *block)
@@ -48,6 +48,11 @@ static void add_share(struct table *t, const json_t *row, const char *key)
     table_number(t, COLOUR_NONE, has, x, 4);
 }
 
+static void add_mean(struct table *t, double sum, size_t n)
+{
+    table_number(t, COLOUR_NONE, n > 0, n > 0 ? sum / (double)n : 0, 4);
+}
+
 static void print_blocks(const struct context *cx, const json_t *report)
 {
     struct block_sums all = sum_block(report, "");
@@ -76,11 +81,10 @@ static void print_blocks(const struct context *cx, const json_t *report)
         add_share(t, b, "sparsity");
         add_share(t, b, "achieved");
         if (all.n_errors)
-            table_cell(t, COLOUR_NONE, "%.4g", s.error);
+            table_cell(t, COLOUR_NONE, "%.6g", s.error);
         if (all.n_trim) {
-            table_number(t, COLOUR_NONE, s.n_trim > 0, s.uniform / (double)(s.n_trim | !s.n_trim),
-                         4);
-            table_number(t, COLOUR_NONE, s.n_trim > 0, s.trim / (double)(s.n_trim | !s.n_trim), 4);
+            add_mean(t, s.uniform, s.n_trim);
+            add_mean(t, s.trim, s.n_trim);
         }
     }
     if (json_array_size(json_object_get(report, "blocks")))
@@ -100,7 +104,7 @@ void prune_report_print(const struct context *cx, const json_t *report)
     AUTO(freep) char *plan = text_clean(field_text(report, "plan"));
 
     print_blocks(cx, report);
-    printf("\n%s by %s: %.2f %% of the plan's weights are zero, %.2f %% was the target\n"
+    printf("\n%s, plan %s: %.2f %% of its weights are zero, %.2f %% was the target\n"
            "%.2f %% of all the model's weights, %.2f %% without embeddings and head\n",
            method, plan, share(report, "achieved_sparsity"), share(report, "target_sparsity"),
            share(report, "model_sparsity"), share(report, "model_sparsity_without_embeddings"));

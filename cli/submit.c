@@ -2,6 +2,7 @@
 #include "cli/submit.h"
 
 #include "cli/field.h"
+#include "cli/text.h"
 #include "cli/upload.h"
 
 #include <stdlib.h>
@@ -82,6 +83,13 @@ static int submit(struct context *cx, const json_t *body, json_t **job, struct e
     return EXIT_INTERRUPTED;
 }
 
+static void say_unseen(const struct submit_file *f)
+{
+    AUTO(freep) char *path = text_clean(f->path);
+
+    fprintf(stderr, "the server cannot see %s: uploading it\n", path);
+}
+
 int submit_files(struct context *cx, const struct submit_settings *s, json_t *body,
                  struct submit_file *file, size_t n_files, json_t **job)
 {
@@ -101,8 +109,7 @@ int submit_files(struct context *cx, const struct submit_settings *s, json_t *bo
         if (!f)
             return command_failed(cx, &err);
         if (!s->quiet)
-            fprintf(stderr, "the server cannot see this %s: uploading it\n",
-                    f == file ? "path" : f->key);
+            say_unseen(f);
         status = send_file(cx, s, f);
     }
     return status;

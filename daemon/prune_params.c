@@ -379,6 +379,20 @@ int prune_output_path(const struct prune_params *p, const struct config *c, char
     return 0;
 }
 
+/* Better refused at once than after the analysis. An upload is looked up by the job. */
+static int check_stats(const struct prune_params *p, const struct config *c, struct err *err)
+{
+    AUTO(source_freep) struct source *src = NULL;
+    int r;
+
+    if (!p->has_stats || !p->stats.path)
+        return 0;
+    r = source_open(c, p->stats.path, &src, err);
+    if (r < 0)
+        snprintf(err->pointer, sizeof err->pointer, PARENT "/stats/path");
+    return r;
+}
+
 int prune_params_check(const struct prune_params *p, const struct config *c, struct err *err)
 {
     AUTO(freep) char *path = NULL;
@@ -387,6 +401,8 @@ int prune_params_check(const struct prune_params *p, const struct config *c, str
 
     if (r == 0 && path && lstat(path, &st) == 0)
         r = output_error(err, ERR_CONFLICT, "there is something of that name already");
+    if (r == 0)
+        r = check_stats(p, c, err);
     if (r == 0 && !*p->plan)
         r = plan_job_check(&p->job, err);
     return r;

@@ -24,8 +24,9 @@ struct prune_params {
 int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err);
 void prune_params_done(struct prune_params *p);
 
-/* What takes time: regular expressions, and the place for the output, which is looked at.
- * ERR_CONFLICT when there is something of that name. File thread. */
+/* What takes time: regular expressions, the place for the output, and that of the statistics, which
+ * are looked at. ERR_CONFLICT when there is something of the output's name; ERR_NOT_FOUND,
+ * ERR_FORBIDDEN for the statistics. File thread. */
 int prune_params_check(const struct prune_params *p, const struct config *c, struct err *err);
 
 /* The same with every default filled in; the caller frees it. */

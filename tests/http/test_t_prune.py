@@ -408,6 +408,10 @@ def test_refused(d, made):
     fails(d, "manlm.safetensors", {**ok, "method": "shear"}, "/params/method")
     fails(d, "manlm.safetensors", {**ok, "sparsity": 1.5}, "/params/sparsity")
     fails(d, "manlm.safetensors", {**ok, "method": "wanda"}, "/params/stats")
+    fails(d, "manlm.safetensors", {**ok, "stats": {"path": "no.stats.safetensors"}},
+          "/params/stats/path", 404)
+    fails(d, "manlm.safetensors", {**ok, "stats": {"path": "/etc/passwd"}}, "/params/stats/path",
+          403)
     fails(d, "manlm.safetensors", {**ok, "damping": 0.1}, "/params/damping")
     fails(d, "manlm.safetensors", {**ok, "n_of_m": {"keep": 5, "of": 4}}, "/params/n_of_m/keep")
     fails(d, "manlm.safetensors", {**ok, "n_of_m": {"keep": 2}}, "/params/n_of_m")
