@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#define AT_STATS "/params/stats"
 
 /* --- life cycle ----------------------------------------------------------------------------- */
 
@@ -25,8 +22,6 @@ int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err
         free(w);
         return r;
     }
-    w->stats_fd = -1;
-    w->calibration.tt = (struct tensor_table)TENSOR_TABLE_INIT;
     artifact_id_of_job(a->job->rec.id, w->artifact_id);
     a->prune = w;
     return 0;
@@ -95,10 +90,7 @@ void analyze_prune_free(struct analyze *a)
     metric_rows_unref(w->rows);
     plan_weights_free(w->weights);
     free(w->plan_id);
-    source_free(w->stats);
-    calibration_done(&w->calibration);
-    buf_done(&w->stats_bytes);
-    fd_close(&w->stats_fd);
+    stats_file_done(&w->stats);
     for (size_t i = 0; w->shard && i < a->source->n_files; i++)
         free(w->shard[i].note);
     free(w->shard);
@@ -111,18 +103,8 @@ void analyze_prune_free(struct analyze *a)
     free(w);
 }
 
-bool analyze_prune_goes_on(struct analyze *a, const char *pointer)
-{
-    if (a->job->ended)
-        return false;
-    if (a->err.code && pointer)
-        snprintf(a->err.pointer, sizeof a->err.pointer, "%s", pointer);
-    if (a->err.code)
-        job_fail_err(a->job, &a->err);
-    return a->err.code == 0;
-}
-
-/* --- matrices ------------------------------------------------------------------------------- */
+/* --- statistics, matrices
+ * ------------------------------------------------------------------------------- */
 
 static int set_path(struct analyze *a, struct err *err)
 {
@@ -143,9 +125,6 @@ static void rows_run(void *arg, void *state)
 
     (void)state;
     a->err.code = 0;
-    if (w->have_stats && calibration_parse(w->stats_bytes.data, w->stats_bytes.len,
-                                           w->stats->file[0].id.size, &w->calibration, &a->err) < 0)
-        return;
     if (analyze_prune_rows(a, &a->err) == 0 && set_path(a, &a->err) == 0 &&
         artifact_writer_open(w->path, a->job->rec.id, &w->writer, &a->err) == ERR_CONFLICT)
         (void)err_set_at(&a->err, ERR_CONFLICT, "/params/output/path",
@@ -155,7 +134,7 @@ static void rows_run(void *arg, void *state)
 static void rows_done(void *arg, const struct err *group_err)
 {
     (void)group_err;
-    if (analyze_prune_goes_on(arg, NULL))
+    if (analyze_goes_on(arg, NULL))
         analyze_prune_write(arg);
 }
 
@@ -164,100 +143,14 @@ static void make_rows(struct analyze *a)
     job_call_file(a->job, rows_run, rows_done, a);
 }
 
-/* --- statistics ----------------------------------------------------------------------------- */
-
-static void absorb_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-    size_t size = w->stats_len ? w->stats_len : 1;
-    const void *map = NULL;
-
-    (void)state;
-    a->err.code = 0;
-    if (memfd_map_sealed(w->stats_fd, size, &map, &a->err) == 0) {
-        buf_put(&w->stats_bytes, map, w->stats_len);
-        (void)munmap((void *)(uintptr_t)map, size);
-    }
-    fd_close(&w->stats_fd);
-}
-
-static void absorb_done(void *arg, const struct err *group_err)
-{
-    struct analyze *a = arg;
-
-    (void)group_err;
-    if (!analyze_prune_goes_on(a, AT_STATS))
-        return;
-    a->prune->have_stats = true;
-    make_rows(a);
-}
-
-static void stats_fail(struct analyze *a, const struct err *why)
-{
-    a->err = *why;
-    (void)analyze_prune_goes_on(a, AT_STATS);
-}
-
-static void inspected(void *arg, struct task *t, struct wire_message *m, const struct err *err)
-{
-    struct analyze *a = arg;
-    struct prune_work *w = a->prune;
-    struct reader r;
-    struct err bad;
-
-    (void)t;
-    if (!m) {
-        stats_fail(a, err);
-        return;
-    }
-    reader_init(&r, m->body.data, m->body.len);
-    w->stats_len = reader_u64(&r);
-    if (!reader_ok(&r) || m->n_fds != 1) {
-        (void)err_set(&bad, ERR_CRASHED, "a reader sent a malformed answer");
-        stats_fail(a, &bad);
-        return;
-    }
-    w->stats_fd = m->fd[0];
-    m->fd[0] = -1;
-    job_call_file(a->job, absorb_run, absorb_done, a);
-}
-
-static void stats_opened(void *arg, const struct err *err, struct source *src)
-{
-    struct analyze *a = arg;
-    struct job *j = a->job;
-    struct err bad;
-
-    if (j->ended) {
-        source_free(src);
-    } else if (err) {
-        stats_fail(a, err);
-    } else if (src->n_files != 1) {
-        (void)err_set(&bad, ERR_INVALID, "the statistics must be one safetensors file");
-        source_free(src);
-        stats_fail(a, &bad);
-    } else {
-        struct task *t = task_new(WORKER_READER, WIRE_INSPECT, inspected, a);
-
-        a->prune->stats = src;
-        buf_put_u8(&t->body, INSPECT_CALIBRATION);
-        buf_put_u64(&t->body, src->file[0].id.size);
-        t->fd[0] = src->file[0].fd;
-        t->n_fds = 1;
-        sched_add(j->lane, t);
-    }
-    job_unref(j);
-}
-
 void analyze_prune_stats(struct analyze *a)
 {
-    if (!a->prune->params.has_stats) {
+    struct prune_work *w = a->prune;
+
+    if (w->params.has_stats)
+        analyze_stats_load(a, &w->params.stats, "/params/stats", &w->stats, make_rows);
+    else
         make_rows(a);
-        return;
-    }
-    (void)job_ref(a->job);
-    locate_source(a->job->svc, &a->prune->params.stats, stats_opened, a);
 }
 
 /* --- the end -------------------------------------------------------------------------------- */

@@ -14,10 +14,10 @@
 #define SPECTRALD_ANALYZE_PRUNE_H
 
 #include "daemon/analyze.h"
+#include "daemon/analyze_stats.h"
 #include "daemon/plan.h"
 #include "daemon/plan_weights.h"
 #include "daemon/prune_params.h"
-#include "models/calibration.h"
 #include "storage/artifact_files.h"
 
 /* One matrix. */
@@ -60,12 +60,7 @@ struct prune_work {
     char *plan_id;
     unsigned plan_m; /* of an N:M plan, or 0 */
     /* the statistics */
-    struct source *stats;
-    struct calibration calibration;
-    struct buf stats_bytes;
-    int stats_fd; /* a reader's memory file */
-    uint64_t stats_len;
-    bool have_stats;
+    struct stats_file stats;
     /* the matrices, by file and place in it */
     struct prune_row *row;
     size_t n_rows, next_row;
@@ -87,9 +82,6 @@ struct prune_work {
 
 /* Go on after the plan is there: statistics, matrices, writing. */
 void analyze_prune_stats(struct analyze *a);
-/* False when the job has ended, or ends here because a->err is set; `pointer`: the parameter at
- * fault, or NULL. */
-bool analyze_prune_goes_on(struct analyze *a, const char *pointer);
 
 /* --- analyze_prune_rows.c ------------------------------------------------------------------- */
 

@@ -47,7 +47,7 @@ static void weights_done(void *arg, const struct err *group_err)
     struct analyze *a = arg;
 
     (void)group_err;
-    if (!analyze_prune_goes_on(a, AT_PLAN))
+    if (!analyze_goes_on(a, AT_PLAN))
         return;
     if (a->prune->more > 0)
         job_call_store(a->job, weights_run, weights_done, a);
@@ -60,7 +60,7 @@ static void made(void *arg, const struct err *group_err)
     struct analyze *a = arg;
 
     (void)group_err;
-    if (!analyze_prune_goes_on(a, AT_PLAN))
+    if (!analyze_goes_on(a, AT_PLAN))
         return;
     if (a->prune->more > 0)
         job_call_store(a->job, weights_run, weights_done, a);
@@ -88,7 +88,7 @@ static void read_some_done(void *arg, const struct err *group_err)
     struct analyze *a = arg;
 
     (void)group_err;
-    if (!analyze_prune_goes_on(a, AT_PLAN))
+    if (!analyze_goes_on(a, AT_PLAN))
         return;
     if (a->prune->more > 0)
         job_call_store(a->job, read_some_run, read_some_done, a);
@@ -128,7 +128,7 @@ static void find_done(void *arg, const struct err *group_err)
     const struct prune_work *w = a->prune;
 
     (void)group_err;
-    if (!analyze_prune_goes_on(a, AT_PLAN))
+    if (!analyze_goes_on(a, AT_PLAN))
         return;
     if (!w->have_ask)
         analyze_prune_stats(a);

@@ -235,7 +235,7 @@ static void write_warnings(const struct analyze *a, const struct sums *s, struct
     if (s->damped)
         warn(b, &first, "damping_raised",
              "some Gram matrices are not positive definite: more was added to their diagonals");
-    if (w->have_stats && w->calibration.sequential == false && w->n_rows > 0 &&
+    if (w->stats.loaded && w->stats.calibration.sequential == false && w->n_rows > 0 &&
         w->params.task.sparsegpt)
         warn(b, &first, "dense_statistics",
              "the statistics are those of the dense model; the original method takes those of the "

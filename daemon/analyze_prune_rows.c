@@ -92,7 +92,7 @@ static void set_range(const struct analyze *a, const char *module, enum prune_st
 {
     static const char *const kinds[] = {"sumsq", "xlast", "gram", "score"};
     const struct prune_work *w = a->prune;
-    const struct tensor *s = calibration_find(&w->calibration, module, kinds[which]);
+    const struct tensor *s = calibration_find(&w->stats.calibration, module, kinds[which]);
 
     if (s)
         t->stat[which] = (struct prune_range){true, s->dtype, s->offset, tensor_elements(s)};
@@ -129,8 +129,8 @@ static int set_statistics(const struct analyze *a, const struct layer *l, struct
     unsigned needed = kinds_needed(t);
     int r = 0;
 
-    if (a->prune->calibration.n_sequences)
-        t->n_sequences = (double)a->prune->calibration.n_sequences;
+    if (a->prune->stats.calibration.n_sequences)
+        t->n_sequences = (double)a->prune->stats.calibration.n_sequences;
     for (int k = 0; r == 0 && k < STAT_COUNT; k++)
         if (needed & 1u << k) {
             set_range(a, l->longname, (enum prune_statistic)k, t);
@@ -207,8 +207,8 @@ static void make_key(const struct analyze *a, size_t file, struct prune_shard *s
 
     hasher_add_str(h, "spectrald-prune-1");
     hasher_add(h, id, sizeof *id);
-    if (w->stats)
-        hasher_add(h, &w->stats->file[0].id, sizeof w->stats->file[0].id);
+    if (w->stats.source)
+        hasher_add(h, &w->stats.source->file[0].id, sizeof w->stats.source->file[0].id);
     for (size_t i = s->first; i < s->first + s->count; i++) {
         struct buf b = BUF_INIT;
 

@@ -316,7 +316,7 @@ static void add_task(struct analyze *a, size_t i)
     t->fd[t->n_fds++] = a->source->file[l->file].fd;
     for (int k = 0; k < STAT_COUNT && t->n_fds == 1; k++)
         if (row->task.stat[k].present)
-            t->fd[t->n_fds++] = w->stats->file[0].fd;
+            t->fd[t->n_fds++] = w->stats.source->file[0].fd;
     prune_task_put(&t->body, &row->task);
     w->under_way++;
     sched_add(a->job->lane, t);

@@ -1,0 +1,33 @@
+/* analyze_stats.h: calibration statistics that a job reads besides its model.
+ */
+#ifndef SPECTRALD_ANALYZE_STATS_H
+#define SPECTRALD_ANALYZE_STATS_H
+
+#include "daemon/analyze.h"
+#include "daemon/locate.h"
+#include "models/calibration.h"
+
+struct stats_file {
+    bool loaded;
+    struct source *source; /* file[0] is the file */
+    struct calibration calibration;
+    /* private, while it is loaded */
+    struct analyze *analyze;
+    const char *pointer;
+    void (*then)(struct analyze *a);
+    int fd;
+    uint64_t len;
+};
+
+/* Locate and read the file into *f, which is zeroed; then(a), or the job fails, at `pointer` (a
+ * literal). */
+void analyze_stats_load(struct analyze *a, const struct source_ref *ref, const char *pointer,
+                        struct stats_file *f, void (*then)(struct analyze *a));
+/* Also for one that was never loaded. */
+void stats_file_done(struct stats_file *f);
+
+/* False when the job has ended, or ends here because a->err is set; `pointer`: the parameter at
+ * fault, or NULL. */
+bool analyze_goes_on(struct analyze *a, const char *pointer);
+
+#endif
