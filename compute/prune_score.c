@@ -44,6 +44,17 @@ double prune_add_magnitudes(const float *w, size_t n, double *column)
     return row;
 }
 
+void prune_outliers(const float *w, const float *activity, size_t stride, size_t n, double limit,
+                    double *sum, uint64_t *above)
+{
+    for (size_t i = 0; i < n; i++) {
+        double score = (double)(fabsf(w[i]) * activity[i * stride]);
+
+        *sum += score;
+        *above += score > limit;
+    }
+}
+
 static inline uint32_t digit(float score, unsigned shift)
 {
     uint32_t bits;

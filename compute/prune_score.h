@@ -27,6 +27,11 @@ void prune_score_ria(const float *w, const float *activity, const float *column,
 /* sum += |w|: the columns' sums for RIA; returns the row's. */
 double prune_add_magnitudes(const float *w, size_t n, double *column);
 
+/* What owl and dlp (allocate.h) know of a block: *sum += the scores |w_i| a_i, *above += how many
+ * exceed `limit`. a_i is activity[i * stride]: stride 0 = the same for all. */
+void prune_outliers(const float *w, const float *activity, size_t stride, size_t n, double limit,
+                    double *sum, uint64_t *above);
+
 /* Each score becomes the share of the row's sum that it and those below it have. Pruning the lowest
  * of a whole matrix by it is Wanda's variant (locuslab/wanda --use_variant), which gives every row
  * the same share of its score to lose; upstream bisects for that share to within 0.001 of the

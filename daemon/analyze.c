@@ -1,4 +1,5 @@
 /* analyze.c: the order of the stages of a job, of whatever kind. */
+#include "daemon/analyze_activity.h"
 #include "daemon/analyze_weigh.h"
 
 #include "common/fdio.h"
@@ -70,6 +71,7 @@ void analyze_free(struct analyze *a)
     free(a->summary);
     free(a->params_text);
     analyze_prune_free(a);
+    analyze_activity_free(a);
     analyze_plan_free(a);
     job_record_done(&a->final);
     hf_index_done(&a->index);

@@ -10,6 +10,7 @@
  *   analyze_farms.c    rows -> exponents of windows, if asked for
  *   analyze_plan.c     rows -> a plan, in a job of that kind
  *   analyze_weigh.c    what a plan wants to know of weights
+ *   analyze_activity.c what a plan wants to know of weights and inputs
  *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
  *   analyze_report.c   values -> stored rows, summary, analysis
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
@@ -113,9 +114,10 @@ enum stage {
 struct analyze {
     struct job *job;
     struct analyze_params params;
-    char *params_text;        /* canonical */
-    struct plan_work *plan;   /* analyze_plan.c's own; NULL when no plan is made */
-    struct prune_work *prune; /* analyze_prune.h; NULL when nothing is pruned */
+    char *params_text;              /* canonical */
+    struct plan_work *plan;         /* analyze_plan.c's own; NULL when no plan is made */
+    struct activity_work *activity; /* analyze_activity.c's own */
+    struct prune_work *prune;       /* analyze_prune.h; NULL when nothing is pruned */
     struct source *source;
     enum stage stage;
     struct input *input; /* [0] index, [1] config when there; then the tensors' files */

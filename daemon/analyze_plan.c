@@ -7,6 +7,7 @@
  * follows from the rows. A method that looks at the weights needs their digests, and histograms
  * (analyze_weigh.h); its rows may be those of an analysis that was made before.
  */
+#include "daemon/analyze_activity.h"
 #include "daemon/analyze_weigh.h"
 
 #include "daemon/plan.h"
@@ -18,6 +19,7 @@
 
 struct plan_work {
     struct plan_ask ask;
+    struct stats_file stats;
     struct metric_rows *rows;
     struct plan_weights *weights; /* where the method looks at them */
     int more;                     /* rows, or weights, are wanted */
@@ -43,6 +45,7 @@ void analyze_plan_free(struct analyze *a)
     if (!a->plan)
         return;
     plan_ask_done(&a->plan->ask);
+    stats_file_done(&a->plan->stats);
     metric_rows_unref(a->plan->rows);
     plan_weights_free(a->plan->weights);
     buf_done(&a->plan->text);
@@ -236,9 +239,37 @@ static void rows_done(void *arg, const struct err *group_err)
         stage_done(arg, group_err);
 }
 
+/* --- statistics of inputs ------------------------------------------------------------------- */
+
+static void measured(struct analyze *a, json_t *numbers)
+{
+    plan_ask_give_stats(&a->plan->ask, numbers);
+    make_again(a);
+}
+
+static void stats_loaded(struct analyze *a)
+{
+    const struct plan_ask *ask = &a->plan->ask;
+
+    analyze_activity(a, &a->plan->stats, ask->opt.method == ALLOCATE_OWL ? ask->outlier_factor : 0,
+                     measured);
+}
+
+static void load_stats(struct analyze *a)
+{
+    AUTO(source_ref_done) struct source_ref ref = {.path = NULL};
+
+    a->err.code = 0;
+    (void)source_ref_parse(a->plan->ask.stats_file, &ref, &a->err);
+    if (analyze_goes_on(a, "/params/stats"))
+        analyze_stats_load(a, &ref, "/params/stats", &a->plan->stats, stats_loaded);
+}
+
 void analyze_plan_make(struct analyze *a)
 {
-    if (*a->plan->ask.analysis)
+    if (a->plan->ask.stats_file)
+        load_stats(a);
+    else if (*a->plan->ask.analysis)
         job_call_store(a->job, rows_run, rows_done, a);
     else
         make_again(a);

@@ -1,6 +1,7 @@
 /* plan_ask.c: see plan_ask.h. */
 #include "daemon/plan_ask.h"
 
+#include "daemon/locate.h"
 #include "daemon/member.h"
 #include "daemon/plan_bits.h"
 #include "daemon/plan_width.h"
@@ -10,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EPSILON      0.3
-#define INNER        (1.0 / 3) /* of epsilon */
-#define OWL_WIDTH    0.16
-#define DLP_WIDTH    0.3
-#define MAX_SPARSITY 0.99
+#define EPSILON            0.3
+#define INNER              (1.0 / 3) /* of epsilon */
+#define OUTLIER_FACTOR     5         /* of the recipes that the authors publish for 7B */
+#define OUTLIER_FACTOR_MAX 1000
+#define OWL_WIDTH          0.16
+#define DLP_WIDTH          0.3
+#define MAX_SPARSITY       0.99
 
 #define ALPHAQ ALLOCATE_METHOD_COUNT /* a method of plans, not of allocate() */
 
@@ -45,27 +48,17 @@ static const struct member {
     const char *name;
     unsigned methods;
 } members[] = {
-    {"analysis", ANY},
-    {"metrics", ANY},
-    {"source", ANY},
-    {"method", ANY},
-    {"sparsity", SHARES},
-    {"limits", SHARES},
-    {"exclude", ANY},
-    {"m", SHARES},
-    {"structure", SHARES},
-    {"metric", ALPHA | OUTLIERS | BITS},
-    {"epsilon", ALPHA},
-    {"mapping", ALPHA},
-    {"inner_epsilon", ALPHA},
-    {"mode", ALPHA},
-    {"direction", ALPHA},
-    {"peak_compat", ALPHA | BITS},
-    {"stats", OUTLIERS},
-    {"width", OUTLIERS},
-    {"beta", ONLY(ALLOCATE_ATP)},
-    {"bits", BITS},
-    {"analyze", ANY},
+    {"analysis", ANY},        {"metrics", ANY},
+    {"source", ANY},          {"method", ANY},
+    {"sparsity", SHARES},     {"limits", SHARES},
+    {"exclude", ANY},         {"m", SHARES},
+    {"structure", SHARES},    {"metric", ALPHA | OUTLIERS | BITS},
+    {"epsilon", ALPHA},       {"mapping", ALPHA},
+    {"inner_epsilon", ALPHA}, {"mode", ALPHA},
+    {"direction", ALPHA},     {"peak_compat", ALPHA | BITS},
+    {"stats", OUTLIERS},      {"outlier_factor", ONLY(ALLOCATE_OWL)},
+    {"width", OUTLIERS},      {"beta", ONLY(ALLOCATE_ATP)},
+    {"bits", BITS},           {"analyze", ANY},
 };
 
 const char *plan_method_name(enum allocate_method m)
@@ -276,6 +269,13 @@ static int parse_limits(const json_t *body, struct plan_ask *a, struct err *err)
     return check_own_limits(a, err);
 }
 
+/* A file of statistics, where numbers of tensors might be. */
+static bool is_file(const json_t *stats)
+{
+    return json_is_string(json_object_get(stats, "path")) ||
+           json_is_string(json_object_get(stats, "upload"));
+}
+
 /* --- where it comes from --------------------------------------------------------------------- */
 
 static int refuse(const json_t *body, const char *name, const char *why, struct err *err)
@@ -295,6 +295,9 @@ static int parse_origin(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const json_t *analysis = json_object_get(body, "analysis");
 
+    if (is_file(json_object_get(body, "stats")))
+        return bad(err, "stats",
+                   "a file of statistics goes with a source: its weights are read, too");
     a->tensors = json_object_get(body, "metrics");
     if (!analysis == !a->tensors)
         return bad(err, "analysis", "expected one of analysis, metrics and source");
@@ -322,12 +325,34 @@ static int parse_job_origin(const json_t *body, struct plan_ask *a, struct err *
     return weighs && analysis ? parse_analysis(analysis, a, err) : 0;
 }
 
+static int parse_stats_file(const json_t *body, struct plan_ask *a, struct err *err)
+{
+    const json_t *factor = json_object_get(body, "outlier_factor");
+    struct source_ref ref;
+
+    a->outlier_factor = factor ? json_number_value(factor) : OUTLIER_FACTOR;
+    if (factor && !(json_is_number(factor) && a->outlier_factor >= 1 &&
+                    a->outlier_factor <= OUTLIER_FACTOR_MAX))
+        return bad(err, "outlier_factor", "expected a number from 1 to 1000");
+    if (source_ref_parse(a->stats_file, &ref, err) < 0)
+        return bad(err, "stats", "expected {\"path\": …} or {\"upload\": …}");
+    source_ref_done(&ref);
+    return 0;
+}
+
 static int parse_stats(const json_t *body, struct plan_ask *a, struct err *err)
 {
     const char *name;
     json_t *v;
 
     a->stats = json_object_get(body, "stats");
+    if (is_file(a->stats)) {
+        a->stats_file = a->stats;
+        a->stats = NULL;
+        return parse_stats_file(body, a, err);
+    }
+    if (json_object_get(body, "outlier_factor"))
+        return bad(err, "outlier_factor", "only with a file of statistics");
     if (a->stats && !json_is_object(a->stats))
         return bad(err, "stats", "expected an object with a number a tensor");
     json_object_foreach((json_t *)a->stats, name, v)
@@ -340,7 +365,8 @@ static int parse_stats(const json_t *body, struct plan_ask *a, struct err *err)
     }
     if (!a->tensors && !a->stats && ((1u << a->opt.method) & OUTLIERS))
         return err_set_at(err, ERR_UNSUPPORTED, "/stats",
-                          "%s needs activation statistics: send the %s of each tensor",
+                          "%s needs activation statistics: send the %s of each tensor, or name a "
+                          "file of statistics beside a source",
                           methods[a->opt.method], a->metric);
     return 0;
 }
@@ -408,6 +434,8 @@ static json_t *canonical(const json_t *body, const struct plan_ask *a)
     for (size_t i = 0; i < ARRAY_LEN(copied); i++)
         if (json_object_get(body, copied[i]))
             (void)json_object_set_nocheck(c, copied[i], json_object_get(body, copied[i]));
+    if (a->stats_file && o->method == ALLOCATE_OWL)
+        set(c, "outlier_factor", json_real(a->outlier_factor));
     set(c, "method", json_string(plan_ask_method(a)));
     if (a->alphaq) {
         set(c, "metric", json_string(a->metric));
@@ -450,6 +478,9 @@ static void keep_body(const json_t *body, struct plan_ask *a)
     a->body = canonical(body, a);
     a->tensors = json_object_get(a->body, "metrics");
     a->stats = json_object_get(a->body, "stats");
+    a->stats_file = is_file(a->stats) ? a->stats : NULL;
+    if (a->stats_file)
+        a->stats = NULL;
     a->exclude = json_object_get(a->body, "exclude");
     a->own_limits = json_object_get(json_object_get(a->body, "limits"), "tensors");
 }
@@ -495,7 +526,15 @@ void plan_ask_bind(struct plan_ask *a, const char *analysis)
 
 bool plan_ask_needs_spectra(const struct plan_ask *a)
 {
-    return *a->metric && !a->stats && !a->tensors;
+    return *a->metric && !a->stats && !a->stats_file && !a->tensors;
+}
+
+void plan_ask_give_stats(struct plan_ask *a, json_t *numbers)
+{
+    set(a->body, "stats", numbers);
+    (void)json_object_del(a->body, "outlier_factor");
+    a->stats = numbers;
+    a->stats_file = NULL;
 }
 
 void plan_ask_done(struct plan_ask *a)
@@ -513,7 +552,7 @@ const char *plan_ask_column(const struct plan_ask *a)
 {
     if (a->peak_linear && strcmp(a->metric, "alpha_peak") == 0)
         return "alpha_peak_linear";
-    return a->stats ? "" : a->metric;
+    return a->stats || a->stats_file ? "" : a->metric;
 }
 
 char *plan_ask_text(const struct plan_ask *a)

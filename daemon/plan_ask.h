@@ -36,6 +36,8 @@ struct plan_ask {
     json_t *body;             /* canonical; owns what follows */
     const json_t *tensors;    /* "metrics", or NULL */
     const json_t *stats;      /* {tensor: number}, or NULL */
+    const json_t *stats_file; /* {"path" | "upload"}: to be measured first; or NULL */
+    double outlier_factor;    /* with it, in owl: an outlier is above so many means */
     const json_t *exclude;    /* a string (regular expression), a list of names, or NULL */
     const json_t *own_limits; /* {tensor: {min, max}}, or NULL */
 };
@@ -62,6 +64,10 @@ void plan_ask_bind(struct plan_ask *a, const char *analysis);
 
 /* Does the metric come from a spectrum? If not, names and shapes are enough. */
 bool plan_ask_needs_spectra(const struct plan_ask *a);
+
+/* The numbers that were measured with `stats_file` (taken): from now on as if they had been sent.
+ */
+void plan_ask_give_stats(struct plan_ask *a, json_t *numbers);
 
 void plan_ask_done(struct plan_ask *a);
 

@@ -8,13 +8,14 @@
  *   fit       u8 compat, f64 scale                                    fd: spectrum record
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
- *   prune: prune_task.h
+ *   prune: prune_task.h; activity: activity_task.h
  */
 #include "daemon/worker.h"
 
 #include "common/fdio.h"
 #include "compute/layer_metrics.h"
 #include "compute/spectrum.h"
+#include "daemon/activity_task.h"
 #include "daemon/farms_task.h"
 #include "daemon/file_matrix.h"
 #include "daemon/magnitude_task.h"
@@ -312,6 +313,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_farms_fit(m, &r, reply, err);
     case WIRE_PRUNE:
         return role_prune(m, &r, reply, err);
+    case WIRE_ACTIVITY:
+        return role_activity(m, &r, reply, err);
     default:
         return bad_task(err);
     }

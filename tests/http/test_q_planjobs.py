@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from daemon import CTL, Daemon, TOP, write_safetensors
+from perplexity import load
 
 SMALL = "manlm.safetensors"
 
@@ -402,3 +403,66 @@ def test_misused_and_failed_on_the_command_line(served):
             ((path, "--sparsity", "7"), 2, "sparsity")):
         r = ctl(served, "plan", *args)
         assert r.returncode == status and text in r.stderr, (args, r.returncode, r.stderr)
+
+
+# --- statistics of inputs -----------------------------------------------------------------------
+
+
+def read_sumsq(path):
+    """{module: sums of squares} with aliases followed."""
+    raw = open(path, "rb").read()
+    n = int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8:8 + n])
+    aliases = json.loads(head.pop("__metadata__")["aliases"])
+    own = {k.removesuffix(".sumsq"): np.frombuffer(
+        raw[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]], "<f8")
+        for k, t in head.items() if k.endswith(".sumsq")}
+    return own | {k: own[v] for k, v in aliases.items()}
+
+
+@pytest.mark.parametrize("factor", [None, 3])
+def test_outliers_and_scores_of_a_file(daemon, factor):
+    d = daemon
+    for name in ("manlm.safetensors", "manlm.stats.safetensors"):
+        shutil.copy(os.path.join(TOP, "examples", name), d.root)
+    weights = load(os.path.join(d.root, "manlm.safetensors"))
+    scores, blocks = {}, {}
+    for module, q in read_sumsq(os.path.join(d.root, "manlm.stats.safetensors")).items():
+        s = np.abs(weights[module + ".weight"]) * np.sqrt(q.astype(np.float32))[None]
+        scores[module] = s.astype(np.float64)
+        blocks.setdefault(module.rsplit(".", 2)[0], []).append(scores[module])
+    means = {b: sum(x.sum() for x in v) / sum(x.size for x in v) for b, v in blocks.items()}
+    want = {"owl": {m: 100 * (s > (factor or 5) * means[m.rsplit(".", 2)[0]]).mean()
+                    for m, s in scores.items()},
+            "dlp": {m: s.mean() for m, s in scores.items()}}
+    for method, numbers in want.items():
+        body = {"source": {"path": "manlm.safetensors"}, "method": method, "sparsity": 0.7,
+                "stats": {"path": "manlm.stats.safetensors"}}
+        if factor and method == "owl":
+            body["outlier_factor"] = factor
+        r = d.request("POST", "/v1/plans", body, {"Prefer": "wait=60"})
+        assert r.status == 200, r.body
+        for t in r.json["tensors"]:
+            assert t["metric"] == pytest.approx(numbers[t["name"]], rel=1e-6)
+        sent = d.request("POST", "/v1/plans", {
+            "source": {"path": "manlm.safetensors"}, "method": method, "sparsity": 0.7,
+            "stats": {t["name"]: t["metric"] for t in r.json["tensors"]}}, {"Prefer": "wait=60"})
+        assert [t["sparsity"] for t in sent.json["tensors"]] == \
+            [t["sparsity"] for t in r.json["tensors"]]
+        assert d.get(f"/v1/plans/{r.json['id']}").json == r.json
+
+
+@pytest.mark.parametrize("body,pointer,status", [
+    ({"analysis": "ana_" + "0" * 26}, "/stats", 400),
+    ({"source": {"path": "manlm.safetensors"}, "stats": {"path": "nope"}}, "/stats", 404),
+    ({"source": {"path": "manlm.safetensors"}, "stats": {"path": "manlm.safetensors"}}, "/stats",
+     400),
+    ({"source": {"path": "manlm.safetensors"}, "outlier_factor": 0.5}, "/outlier_factor", 400),
+    ({"source": {"path": "manlm.safetensors"}, "stats": {"a": 1}, "outlier_factor": 3},
+     "/outlier_factor", 400)])
+def test_statistics_that_are_refused(daemon, body, pointer, status):
+    for name in ("manlm.safetensors", "manlm.stats.safetensors"):
+        shutil.copy(os.path.join(TOP, "examples", name), daemon.root)
+    r = daemon.request("POST", "/v1/plans", {"method": "owl", "sparsity": 0.7, "stats": {
+        "path": "manlm.stats.safetensors"}, **body}, {"Prefer": "wait=60"})
+    assert r.status == status and r.json["errors"][0]["pointer"] == "#" + pointer, r.body

@@ -264,9 +264,12 @@ class PlanJobParams(TypedDict, total=False):
     beta: Share
     # owl (0.16) and dlp (0.3); the range of ratios, twice the Λ or α of the papers.
     width: Share
-    # owl and dlp with an analysis or a source; each tensor's outlier ratio or score, measured
-    # elsewhere.
-    stats: Dict[str, float]
+    # owl and dlp: each tensor's outlier ratio (percent) or score, measured elsewhere; or, with a
+    # `source`, a safetensors file of calibration statistics (`sumsq` of every input), from which
+    # they are measured.
+    stats: Union[Dict[str, float], Source]
+    # owl with a file of statistics; scores above this many means of their block are outliers.
+    outlier_factor: float
     # Of every tensor's sparsity.
     limits: PlanJobParamsLimits
     # What takes no part, by a POSIX extended regular expression or by names.
@@ -1181,9 +1184,12 @@ class PlanRequest(TypedDict, total=False):
     beta: Share
     # owl (0.16) and dlp (0.3); the range of ratios, twice the Λ or α of the papers.
     width: Share
-    # owl and dlp with an analysis or a source; each tensor's outlier ratio or score, measured
-    # elsewhere.
-    stats: Dict[str, float]
+    # owl and dlp: each tensor's outlier ratio (percent) or score, measured elsewhere; or, with a
+    # `source`, a safetensors file of calibration statistics (`sumsq` of every input), from which
+    # they are measured.
+    stats: Union[Dict[str, float], Source]
+    # owl with a file of statistics; scores above this many means of their block are outliers.
+    outlier_factor: float
     # Of every tensor's sparsity.
     limits: PlanRequestLimits
     # What takes no part, by a POSIX extended regular expression or by names.
