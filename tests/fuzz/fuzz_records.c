@@ -1,8 +1,10 @@
-/* fuzz_records.c: a spectrum, a row of values and a message as a worker that went bad might send
- * them. */
+/* fuzz_records.c: a spectrum, a row of values, what came of pruning, and a message, as a worker
+ * that went bad might send them. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/activity_task.h"
+#include "daemon/prune_task.h"
 #include "daemon/records.h"
 #include "daemon/wire.h"
 
@@ -14,6 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct layer_values values;
     struct wire_matrix m;
     struct reader r;
+    struct prune_task prune = {.m = {.rows = 8, .cols = 8}};
+    struct prune_outcome outcome;
+    struct activity_task activity = {.m = {.rows = 8, .cols = 8}};
+    struct activity found;
     uint8_t *aligned = malloc(size + 1); /* what mmap gives is aligned as well */
 
     if (!aligned)
@@ -25,6 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)values_record_parse(aligned, size, &values, NULL);
     reader_init(&r, aligned, size);
     (void)wire_get_matrix(&r, &m, NULL);
+    (void)prune_outcome_parse(&prune, aligned, size, &outcome, NULL);
+    (void)activity_parse(&activity, aligned, size, &found, NULL);
+    reader_init(&r, aligned, size);
+    if (prune_task_get(&r, &prune, NULL) == 0)
+        ASSERT(prune.m.rows > 0 && prune_task_flops(&prune) > 0);
     free(aligned);
     return 0;
 }

@@ -104,7 +104,24 @@ def tars():
         yield out.getvalue()
 
 
+def calibration():
+    kinds = {"a.sumsq": ("F64", [6]), "a.gram": ("F32", [6, 6]), "a.count": ("I64", [2]),
+             "b.xlast": ("F16", [3, 4])}
+    header = {"__metadata__": {"n_seq": "128", "mode": "dense", "aliases": '{"c": "a", "d": "b"}'}}
+    for name, dtype, shape, at, n in offsets(kinds):
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n]}
+        end = at + n
+    head = json.dumps(header).encode()
+    yield struct.pack("<Q", len(head)) + head + bytes(end)
+    t = table(kinds)
+    yield struct.pack("<IQBQ", magic("models/calibration.c", "MAGIC"), 128, 0, 2) + \
+        b"".join(map(text, "cadb")) + struct.pack("<Q", len(t)) + t
+
+
 def seeds():
+    if target == "calibration":
+        yield from calibration()
+        return
     if target == "tar":
         yield from tars()
         return
