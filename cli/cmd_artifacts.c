@@ -3,6 +3,7 @@
 #include "cli/download.h"
 #include "cli/field.h"
 #include "cli/pages.h"
+#include "cli/prune_report.h"
 #include "cli/table.h"
 #include "cli/text.h"
 #include "cli/upload.h"
@@ -117,34 +118,27 @@ static const struct arg_command one_args = {
     .n_options = ARRAY_LEN(one_options),
 };
 
-static void print_member(const char *key, const json_t *value)
+static void print_member(const char *label, const char *raw)
 {
-    AUTO(freep)
-    char *raw = json_is_string(value) ? xstrdup(json_string_value(value))
-                                      : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-    AUTO(freep) char *label = text_clean(key);
-    AUTO(freep) char *text = text_clean(raw ? raw : "");
+    AUTO(freep) char *text = text_clean(raw);
 
-    printf("%-34s %s\n", label, json_is_null(value) ? "-" : text);
+    printf("%-8s %s\n", label, text);
 }
 
-/* What the job reports in a word or a number; --json has the rest. */
-static void print_members(const json_t *artifact)
+static void print_head(const json_t *artifact)
 {
-    const char *key;
-    json_t *value;
+    const char *path = field_text(artifact, "path"), *expires = field_text(artifact, "expires_at");
+    char size[UPLOAD_SIZE_MAX];
 
-    json_object_foreach((json_t *)artifact, key, value)
-    {
-        if (strcmp(key, "bytes") == 0) {
-            char size[UPLOAD_SIZE_MAX];
-
-            upload_size((double)json_integer_value(value), size);
-            printf("%-34s %s\n", "size", size);
-        } else if (!json_is_array(value) && !json_is_object(value)) {
-            print_member(key, value);
-        }
-    }
+    upload_size((double)field_count(artifact, "bytes"), size);
+    print_member("artifact", field_text(artifact, "id"));
+    print_member("job", field_text(artifact, "job"));
+    print_member("name", field_text(artifact, "name"));
+    print_member("path", *path ? path : "kept by the server");
+    print_member("size", size);
+    print_member("created", field_text(artifact, "created_at"));
+    print_member("expires", *expires ? expires : "never");
+    printf("\n");
 }
 
 static void print_files(const struct context *cx, const json_t *files)
@@ -161,8 +155,18 @@ static void print_files(const struct context *cx, const json_t *files)
         table_cell(t, COLOUR_NONE, "%lld", field_count(f, "bytes"));
         table_cell(t, COLOUR_DIM, "%s", field_text(f, "blake2b"));
     }
-    printf("\n");
     table_print(t, &cx->out);
+}
+
+static void show(const struct context *cx, const json_t *artifact)
+{
+    print_head(artifact);
+    print_files(cx, json_object_get(artifact, "files"));
+    if (!json_object_get(artifact, "blocks"))
+        return;
+    printf("\n");
+    prune_report_print(cx, artifact);
+    command_print_warnings(cx, artifact);
 }
 
 static int get(struct context *cx, const struct one_settings *s, const json_t *artifact)
@@ -191,15 +195,15 @@ static int run_one(struct context *cx, const void *settings, const struct arg_op
     const char *verb = operands->count == 2 ? operands->value[0] : "show";
     AUTO(freep) char *id = http_escape(operands->value[operands->count - 1]);
     AUTO(freep) char *path = xasprintf("/v1/artifacts/%s", id);
-    bool show = operands->count == 1, fetch = strcmp(verb, "get") == 0;
+    bool look = operands->count == 1, fetch = strcmp(verb, "get") == 0;
     json_auto_t *artifact = NULL;
     int status = EXIT_DONE;
 
-    if (!show && !fetch && strcmp(verb, "rm") != 0)
+    if (!look && !fetch && strcmp(verb, "rm") != 0)
         return command_misused("artifact: expected get or rm before the id, not \"%s\"", verb);
     if (s->out && !fetch)
         return command_misused("--out is for artifact get");
-    if (!show && !fetch) {
+    if (!look && !fetch) {
         (void)command_call(cx, "DELETE", path, NULL, &status);
         return status;
     }
@@ -207,12 +211,10 @@ static int run_one(struct context *cx, const void *settings, const struct arg_op
         return status;
     if (fetch)
         return get(cx, s, artifact);
-    if (s->json) {
+    if (s->json)
         command_print_json(artifact);
-    } else {
-        print_members(artifact);
-        print_files(cx, json_object_get(artifact, "files"));
-    }
+    else
+        show(cx, artifact);
     return EXIT_DONE;
 }
 

@@ -182,7 +182,10 @@ static void print_place(const json_t *report)
     AUTO(freep) char *id = text_clean(field_text(report, "id"));
     AUTO(freep) char *path = text_clean(field_text(report, "path"));
 
-    printf("%s: %s%s\n", id, *path ? "in " : "kept by the server", path);
+    if (*path)
+        printf("%s: in %s\n", id, path);
+    else
+        printf("%s: kept by the server (spectralctl artifact get %s)\n", id, id);
 }
 
 static int report_artifact(struct context *cx, const json_t *job, const struct output_form *form)

@@ -106,6 +106,21 @@ void analyze_prune_free(struct analyze *a)
 /* --- statistics, matrices
  * ------------------------------------------------------------------------------- */
 
+/* The output is as large as the model: what the quota would remove at once is not written. */
+static int check_quota(const struct analyze *a, struct err *err)
+{
+    uint64_t quota = a->job->svc->config->artifact_quota, nbytes = 0;
+
+    for (size_t i = 0; i < a->source->n_files; i++)
+        nbytes += a->source->file[i].id.size;
+    if (quota == 0 || nbytes <= quota)
+        return 0;
+    return err_set_at(err, ERR_QUOTA, "/params/output",
+                      "the output has %llu bytes, the server keeps %llu of artifacts "
+                      "(--artifact-quota): name a path under its output root",
+                      (unsigned long long)nbytes, (unsigned long long)quota);
+}
+
 static int set_path(struct analyze *a, struct err *err)
 {
     struct prune_work *w = a->prune;
@@ -115,7 +130,8 @@ static int set_path(struct analyze *a, struct err *err)
     if (r < 0 || w->path)
         return r;
     w->ours = true;
-    return artifact_own_path(c->state_dir, w->artifact_id, &w->path, err);
+    r = check_quota(a, err);
+    return r < 0 ? r : artifact_own_path(c->state_dir, w->artifact_id, &w->path, err);
 }
 
 static void rows_run(void *arg, void *state)

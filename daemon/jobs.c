@@ -331,6 +331,7 @@ static const char *reason_of(int code)
         return "not_converged";
     case ERR_FULL:
     case ERR_IO:
+    case ERR_QUOTA:
         return "storage_failed";
     default:
         return "input_invalid";

@@ -8,6 +8,7 @@ import http.client
 import io
 import json
 import os
+import shutil
 import socket
 import socketserver
 import sqlite3
@@ -19,7 +20,7 @@ import time
 import pytest
 
 from artifact import b2, ident, prepared, put
-from daemon import CTL
+from daemon import CTL, TOP, Daemon
 
 def metric(d, name):
     for line in d.get("/metrics").body.decode().splitlines():
@@ -46,7 +47,10 @@ def one(tmp_path):
     d = prepared(tmp_path)
     art = put(d, 7, {"config.json": CONFIG, "model.safetensors": WEIGHTS, "empty": b"",
                      "a b%.txt": b"x"},
-              more={"method": "wanda", "sparsity": 0.5, "name": "the manifest's"})
+              more={"method": "wanda", "sparsity": 0.5, "name": "the manifest's",
+                    "achieved_sparsity": 0.4875,
+                    "blocks": [{"block": "layers.0", "params": 64, "sparsity": 0.5,
+                                "achieved": 0.4875}]})
     with d:
         yield d, art
     assert "bug: assertion" not in d.log_text()
@@ -65,7 +69,7 @@ def test_an_artifact_is_described(one):
     assert a["links"] == {"self": f"/v1/artifacts/{art}", "job": "/v1/jobs/" + a["job"],
                           "tar": f"/v1/artifacts/{art}/tar"}
     listed = d.get("/v1/artifacts").json
-    for name in ("files", "method", "sparsity"):
+    for name in ("files", "method", "sparsity", "achieved_sparsity", "blocks"):
         del a[name]
     assert listed == {"artifacts": [a], "next_page_token": ""}
     assert metric(d, "spectrald_artifact_bytes") == a["bytes"]
@@ -364,6 +368,30 @@ def test_what_a_job_writes_can_be_downloaded_and_analysed(daemon):
     assert daemon.wait_final(r.json["id"])["state"] == "succeeded"
 
 
+def prune(d):
+    shutil.copy(os.path.join(TOP, "examples/manlm.safetensors"), d.root)
+    r = d.request("POST", "/v1/jobs", {"kind": "prune", "source": {"path": "manlm.safetensors"},
+                                       "params": {"sparsity": 0.5, "method": "magnitude"}},
+                  {"Prefer": "wait=60"})
+    return d.wait_final(r.json["id"])
+
+
+def test_how_long_they_are_kept_is_a_setting(tmp_path):
+    with Daemon(str(tmp_path / "ever"), "--artifact-ttl", "0") as d:
+        art = prune(d)["result"]["artifact"]
+        assert d.get(f"/v1/artifacts/{art}").json["expires_at"] is None
+    with Daemon(str(tmp_path / "full"), "--artifact-quota", "100K") as d:
+        job = prune(d)
+        assert (job["state"], job["error"]["errors"][0]["pointer"]) == ("failed", "#/params/output")
+        assert "--artifact-quota" in job["error"]["detail"]
+        assert d.get("/v1/artifacts").json["artifacts"] == []
+    with Daemon(str(tmp_path / "soon"), "--artifact-ttl", "1") as d:
+        art = prune(d)["result"]["artifact"]
+        assert d.get(f"/v1/artifacts/{art}").json["expires_at"]
+        wait_until(lambda: d.get(f"/v1/artifacts/{art}").status == 404)
+        wait_until(lambda: not os.listdir(os.path.join(d.state, "artifacts")))
+
+
 # --- how long ----------------------------------------------------------------------------------
 
 def test_expired_and_evicted_ones_go(tmp_path):
@@ -425,7 +453,7 @@ def test_ctl_shows_and_removes(one):
         f"{art},model-7,4,{len(WEIGHTS) + len(CONFIG) + 1},")
     assert art in ctl(d, "artifacts").stdout
     shown = ctl(d, "artifact", art).stdout
-    for text in ("wanda", "0.5", "config.json", str(len(WEIGHTS)), "2.1 MB", b2(CONFIG)):
+    for text in ("wanda", "48.75 %", "layers.0", "config.json", str(len(WEIGHTS)), "2.1 MB", b2(CONFIG)):
         assert text in shown, shown
     assert json.loads(ctl(d, "artifact", art, "--json").stdout) == d.get(f"/v1/artifacts/{art}").json
     for args in (["keep", art], ["rm", art, art], [art, "--out", "x"], []):

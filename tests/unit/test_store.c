@@ -636,6 +636,7 @@ static void artifacts(void **state)
     struct page_query q = {.limit = 2};
     struct artifact_record got = {0};
     struct artifact_list l = {0};
+    uint64_t nbytes = 0;
 
     (void)state;
     put_artifact(s, "art_a", true, 100, 1, 0);
@@ -663,8 +664,12 @@ static void artifacts(void **state)
     assert_string_equal(l.artifact[0].id, "art_a");
     artifact_list_done(&l);
 
+    assert_int_equal(store_artifact_bytes(s, &nbytes, NULL), 0);
+    assert_int_equal(nbytes, 210);
     assert_int_equal(store_artifact_remove(s, "art_a", &got, NULL), 0);
     artifact_record_done(&got);
+    assert_int_equal(store_artifact_bytes(s, &nbytes, NULL), 0);
+    assert_int_equal(nbytes, 110);
     assert_int_equal(store_artifact_remove(s, "art_a", &got, NULL), ERR_NOT_FOUND);
     store_close(s);
 }
