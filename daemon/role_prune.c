@@ -6,7 +6,9 @@
 #include "daemon/prune_task.h"
 
 #include "common/fdio.h"
+#include "compute/prune_clear.h"
 #include "compute/prune_select.h"
+#include "daemon/magnitude_task.h"
 #include "daemon/worker.h"
 
 #include <math.h>
@@ -14,7 +16,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHUNK 65536 /* elements that are decoded at a time */
+#define CHUNK      65536      /* elements that are decoded at a time */
+#define READ_BYTES (1u << 18) /* of the matrix, at a time */
 
 struct work {
     const struct prune_task *t;
@@ -182,7 +185,10 @@ static void clear_row(const struct work *w, size_t row, const uint8_t *mask)
         clear8(bytes, mask, n, stride);
         break;
     case 2:
-        clear16(bytes, mask, n, stride);
+        if (stride == 1)
+            prune_clear16((uint16_t *)(void *)bytes, mask, n);
+        else
+            clear16(bytes, mask, n, stride);
         break;
     case 4:
         clear32(bytes, mask, n, stride);
@@ -337,11 +343,70 @@ static int by_sparsegpt(struct work *w, struct err *err)
 
 /* --- the task ------------------------------------------------------------------------------ */
 
+/* Nothing but the lowest magnitudes of a matrix in order is asked for, and there are so few of them
+ * that a histogram tells which. */
+static bool in_place(const struct prune_task *t, enum magnitude_format *f)
+{
+    return !t->sparsegpt && !t->use_trim && t->opt.method == PRUNE_MAGNITUDE &&
+           t->opt.selection == PRUNE_PER_TENSOR && t->m.col_stride == 1 &&
+           t->m.row_stride == t->m.cols && magnitude_format_of((enum dtype)t->m.dtype, f) &&
+           magnitude_width(*f) == 2;
+}
+
+/* The matrix as stored, into the memory file; counted while it is in the cache. */
+static int read_bytes(const struct work *w, int fd, struct magnitude_counter *c, struct err *err)
+{
+    uint64_t nbytes = w->t->m.nbytes;
+
+    for (uint64_t at = 0; at < nbytes; at += READ_BYTES) {
+        size_t n = nbytes - at < READ_BYTES ? (size_t)(nbytes - at) : READ_BYTES;
+        int r;
+
+        /* Pages at a time, not one for each fault; where that is not known, by faults. */
+        (void)madvise(w->bytes + at, n, MADV_POPULATE_WRITE);
+        r = fd_pread_all(fd, w->bytes + at, n, w->t->m.offset + at, err);
+        if (r < 0)
+            return r;
+        if (c)
+            magnitude_count(c, w->bytes + at, n / w->element);
+    }
+    return 0;
+}
+
+static int by_histogram(const struct work *w, int fd, enum magnitude_format f, struct err *err)
+{
+    AUTO(magnitude_counter_freep) struct magnitude_counter *c = NULL;
+    AUTO(magnitudes_done) struct magnitudes m = MAGNITUDES_INIT;
+    uint64_t k = (uint64_t)((double)w->t->m.rows * (double)w->t->m.cols * w->t->opt.sparsity);
+    struct prune_half_cut cut;
+    int r = magnitude_counter_new(f, 0, NULL, 1, &c, err);
+
+    if (r == 0)
+        r = read_bytes(w, fd, c, err);
+    if (r == 0)
+        r = magnitude_take(c, 0, &m, err);
+    if (r < 0)
+        return r;
+    w->out->n_nonfinite = m.n_nonfinite;
+    if (m.n_nonfinite)
+        return err_set(err, ERR_INVALID, "weights are NaN or infinite");
+    cut = prune_half_cut(&m, k);
+    prune_half_clear((uint16_t *)(void *)w->bytes, (size_t)(w->t->m.nbytes / 2), &cut);
+    w->out->pruned = k;
+    w->out->zeros_before = m.n_bins > 0 && m.bin[0].index == 0 ? m.bin[0].count : 0;
+    w->out->zeros = k > w->out->zeros_before ? k : w->out->zeros_before;
+    return 0;
+}
+
 static int prune_bytes_of(struct work *w, int fd, struct err *err)
 {
     const struct prune_task *t = w->t;
-    int r = fd_pread_all(fd, w->bytes, (size_t)t->m.nbytes, t->m.offset, err);
+    enum magnitude_format f;
+    int r;
 
+    if (in_place(t, &f))
+        return by_histogram(w, fd, f, err);
+    r = read_bytes(w, fd, NULL, err);
     if (r < 0)
         return r;
     w->out->zeros_before = count_zeros(w);
