@@ -2,6 +2,7 @@
  * statistics, the matrices. */
 #include "daemon/analyze_prune.h"
 
+#include "common/dirs.h"
 #include "common/fdio.h"
 #include "daemon/artifacts_main.h"
 
@@ -33,7 +34,7 @@ struct discard {
     struct artifact_writer *writer;
     int *fd;
     size_t n_fds;
-    bool remove;
+    bool remove, unpublish;
 };
 
 static void discard_run(void *arg, void *state)
@@ -46,6 +47,8 @@ static void discard_run(void *arg, void *state)
     artifact_writer_free(d->writer);
     if (d->remove)
         (void)artifact_discard(d->path, d->job, NULL);
+    if (d->unpublish)
+        (void)dir_remove(d->path, NULL);
 }
 
 static void discard_done(void *arg, const struct err *err)
@@ -72,6 +75,7 @@ static void drop_output(struct analyze *a)
     d->path = TAKE(w->path);
     d->writer = TAKE(w->writer);
     d->remove = d->writer && job_state_final(j->state);
+    d->unpublish = d->remove && w->ours && j->state != JOB_SUCCEEDED; /* nobody could ask for it */
     memcpy(d->job, j->id, sizeof d->job);
     actor_send(a->job->svc->output_actor, discard_run, discard_done, d);
 }

@@ -538,6 +538,34 @@ def test_kill_and_go_on(tmp_path):
     d.stop()
 
 
+def test_kill_and_go_on_where_the_server_keeps_the_output(tmp_path):
+    """What an unfinished job wrote is not swept at start, whether it has its name yet or not."""
+    d = Daemon(str(tmp_path), workers=1).start()
+    big_model(d.root)
+    job = submit(d, "big", {"sparsity": 0.5, "method": "magnitude"}, wait=0).json["id"]
+    art = "art_" + job.removeprefix("job_")
+    own = os.path.join(d.state, "artifacts")
+    notes, files = (os.path.join(own, f".{art}.{job}.{x}") for x in ("done", "tmp"))
+    for _ in range(400):
+        if os.path.exists(notes) and any(f.endswith(".done") for f in os.listdir(notes)):
+            break
+        time.sleep(0.02)
+    d.kill()
+    kept = {x.removesuffix(".done"): os.stat(os.path.join(files, x.removesuffix(".done"))).st_ino
+            for x in os.listdir(notes) if x.endswith(".done")}
+    assert kept
+    os.rename(files, os.path.join(own, art))  # as if it had died just after giving the name
+    d.start()
+    final = d.wait_final(job)
+    assert (final["state"], final["attempt"], final["result"]["artifact"]) == ("succeeded", 2, art)
+    settles(own, [art])
+    for name, inode in kept.items():
+        assert os.stat(os.path.join(own, art, name)).st_ino == inode
+    manifest = d.get(f"/v1/artifacts/{art}").json
+    assert sorted(f["name"] for f in manifest["files"]) == sorted(os.listdir(os.path.join(own, art)))
+    d.stop()
+
+
 def test_cancel_leaves_nothing(tmp_path):
     out = os.path.join(str(tmp_path), "out")
     os.makedirs(out)
