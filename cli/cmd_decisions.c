@@ -335,7 +335,7 @@ const struct command command_experts = {&experts_args, sizeof(struct experts_set
 
 struct plan_settings {
     struct output_form form;
-    const char *sparsity, *plans, *svg, *direction, *bits;
+    const char *sparsity, *plans, *svg, *direction, *bits, *stats;
     struct arg_count width;
     bool compare;
     struct plan_options options;
@@ -348,6 +348,7 @@ static const struct arg_option plan_options[] = {
     {"method", ARG_TEXT, AT(options.method), PLAN_METHODS,
      "how the target is shared out (alphapruning)"},
     PLAN_OPTIONS(AT(options)),
+    {"stats", ARG_TEXT, AT(stats), "FILE", "owl, dlp: calibration statistics; with a PATH"},
     {"width", ARG_COUNT, AT(width), "N", "whole channels and heads, multiples of N"},
     {"direction", ARG_TEXT, AT(direction), "prune|low_rank", "what the ratios are for (prune)"},
     {"bits", ARG_TEXT, AT(bits), "AVERAGE", "bit widths by alphaq instead of sparsities"},
@@ -488,16 +489,19 @@ static int plan_path(struct context *cx, const struct plan_settings *s, json_t *
                      const char *path, json_t **reply)
 {
     json_auto_t *body = json_pack("{s:s,s:O}", "kind", "plan", "params", params), *job = NULL;
-    struct submit_file source = SUBMIT_SOURCE(path, body);
+    struct submit_file file[] = {
+        SUBMIT_SOURCE(path, body),
+        {.path = s->stats, .in = params, .key = "stats", .pointer = "#/params/stats"}};
+    size_t n_files = s->stats ? 2 : 1;
     AUTO(freep) char *id = NULL, *target = NULL;
     int status;
 
     if (!submit_valid(&s->submit))
         return EXIT_USAGE;
-    status = submit_files(cx, &s->submit, body, &source, 1, &job);
+    status = submit_files(cx, &s->submit, body, file, n_files, &job);
     if (status == EXIT_DONE)
         status = follow_job(cx, &job, false);
-    submit_end(cx, &s->submit, &source, 1, job);
+    submit_end(cx, &s->submit, file, n_files, job);
     if (status != EXIT_DONE)
         return status;
     id = http_escape(field_text(json_object_get(job, "result"), "plan"));
@@ -526,6 +530,11 @@ static int check_plan(const struct plan_settings *s, bool of_analysis)
         return command_misused("--bits has a method of its own: leave --method out");
     if ((s->svg || s->plans) && !s->compare)
         return command_misused("--svg and --plans are for --compare");
+    if (plan_options_measure(&s->options) != (s->stats != NULL))
+        return command_misused("--stats FILE is for --method owl and dlp, and they need it");
+    if (s->stats && of_analysis)
+        return command_misused("--method %s wants the PATH of the model: its weights are read",
+                               s->options.method);
     if (s->compare && !of_analysis)
         return command_misused("--compare wants the id of an analysis");
     return EXIT_DONE;

@@ -31,7 +31,8 @@ static const struct arg_option options[] = {
     {"keep", ARG_COUNT, AT(keep), "K", "instead: K of every M neighbours in a row stay"},
     {"of", ARG_COUNT, AT(of), "M", "see --keep"},
     {"stats", ARG_TEXT, AT(stats), "FILE",
-     "calibration statistics; every method but magnitude\nneeds them"},
+     "calibration statistics; every method but magnitude\nneeds them, and so do plans by owl and "
+     "dlp"},
     {"out", ARG_TEXT, AT(out), "DIR",
      "where the copy goes: a new directory under the server's\noutput root (without: kept for "
      "artifact get)"},
@@ -106,6 +107,8 @@ static int check(const struct prune_settings *s)
         (s->plan_options.metric || s->plan_options.epsilon || s->plan_options.mapping))
         return command_misused("--metric, --epsilon and --mapping are for a --plan-method, such as "
                                "alphapruning");
+    if (plan_options_measure(&s->plan_options) && !s->stats)
+        return command_misused("--plan-method %s needs --stats FILE", s->plan_options.method);
     if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
         return EXIT_USAGE;
     return EXIT_DONE;
@@ -175,6 +178,14 @@ static json_t *body_of(const struct prune_settings *s)
     return NULL;
 }
 
+/* The plan that measures the statistics, too, or NULL. */
+static json_t *plan_of(const json_t *body, const struct prune_settings *s)
+{
+    json_t *params = json_object_get(body, "params");
+
+    return plan_options_measure(&s->plan_options) ? json_object_get(params, "plan") : NULL;
+}
+
 /* --- what came of it ------------------------------------------------------------------------ */
 
 static void print_place(const json_t *report)
@@ -232,6 +243,7 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
     struct submit_file file[] = {SUBMIT_SOURCE(operands->value[0], body),
                                  {.path = s->stats,
                                   .in = json_object_get(body, "params"),
+                                  .also = plan_of(body, s),
                                   .key = "stats",
                                   .pointer = "#/params/stats"}};
     size_t n_files = s->stats ? 2 : 1;

@@ -3,6 +3,8 @@
 
 #include "cli/body.h"
 
+#include <string.h>
+
 static bool put_limits(json_t *body, const struct plan_options *o)
 {
     json_t *limits = json_object();
@@ -23,6 +25,11 @@ bool plan_options_put(json_t *body, const struct plan_options *o)
     body_text(body, "exclude", o->exclude);
     body_count(body, "m", &o->m);
     return body_number(body, "epsilon", "epsilon", o->epsilon) && put_limits(body, o);
+}
+
+bool plan_options_measure(const struct plan_options *o)
+{
+    return o->method && (strcmp(o->method, "owl") == 0 || strcmp(o->method, "dlp") == 0);
 }
 
 bool plan_options_given(const struct plan_options *o)

@@ -11,7 +11,7 @@ struct plan_options {
     struct arg_count m;
 };
 
-#define PLAN_METHODS "alphapruning|uniform|uniform_plus|er|erk|atp|global_magnitude|lamp"
+#define PLAN_METHODS "alphapruning|uniform|uniform_plus|er|erk|atp|owl|dlp|global_magnitude|lamp"
 
 #define PLAN_AT(offset, field) ((offset) + offsetof(struct plan_options, field))
 
@@ -32,6 +32,9 @@ struct plan_options {
 
 /* Put what was given into a plan request; false after a message. */
 bool plan_options_put(json_t *body, const struct plan_options *o);
+
+/* True when the method measures statistics of the model's inputs (owl, dlp). */
+bool plan_options_measure(const struct plan_options *o);
 
 /* True when any of them but the method is given. */
 bool plan_options_given(const struct plan_options *o);

@@ -17,7 +17,10 @@ bool submit_valid(const struct submit_settings *s)
 
 static int name_file(const struct submit_file *f, const char *key, const char *value)
 {
-    if (json_object_set_new(f->in, f->key, json_pack("{s:s}", key, value)) < 0)
+    json_auto_t *name = json_pack("{s:s}", key, value);
+
+    if (json_object_set(f->in, f->key, name) < 0 ||
+        (f->also && json_object_set(f->also, f->key, name) < 0))
         return command_misused("arguments must be UTF-8");
     return EXIT_DONE;
 }

@@ -29,6 +29,7 @@ bool submit_valid(const struct submit_settings *s);
 struct submit_file {
     const char *path;
     json_t *in;          /* borrowed: the object that gets the member `key` */
+    json_t *also;        /* another one, or NULL */
     const char *key;     /* "source" */
     const char *pointer; /* of that member, in a refusal */
     char *upload;        /* its id once there is one, else NULL; free with submit_end() */

@@ -202,7 +202,7 @@ static int plan_params(struct submit *q)
 
     if (r < 0)
         return r;
-    r = plan_job_check(&params, &q->err);
+    r = plan_job_check(&params, q->svc->config, &q->err);
     q->rec.params = plan_job_text(&params);
     plan_job_done(&params);
     return r;

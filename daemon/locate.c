@@ -10,6 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+int source_ref_check(const struct source_ref *r, const struct config *c, const char *pointer,
+                     struct err *err)
+{
+    AUTO(source_freep) struct source *src = NULL;
+    int fault;
+
+    if (!r->path)
+        return 0;
+    fault = source_open(c, r->path, &src, err);
+    if (fault < 0)
+        snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
+    return fault;
+}
+
 /* --- opening -------------------------------------------------------------------------------- */
 
 struct locating {

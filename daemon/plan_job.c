@@ -1,6 +1,8 @@
 /* plan_job.c: see plan_job.h. */
 #include "daemon/plan_job.h"
 
+#include "daemon/locate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +81,22 @@ void plan_job_done(struct plan_job *p)
     analyze_params_done(&p->analyze);
 }
 
-int plan_job_check(const struct plan_job *p, struct err *err)
+static int check_stats(const struct plan_job *p, const struct config *c, struct err *err)
+{
+    struct source_ref ref;
+    int r = 0;
+
+    if (!p->ask.stats_file)
+        return 0;
+    r = source_ref_parse(p->ask.stats_file, &ref, err);
+    if (r < 0)
+        return r;
+    r = source_ref_check(&ref, c, "/params/stats", err);
+    source_ref_done(&ref);
+    return r;
+}
+
+int plan_job_check(const struct plan_job *p, const struct config *c, struct err *err)
 {
     struct layer_regex *re = NULL;
     int r = layer_filter_check(&p->analyze.filter, err);
@@ -92,7 +109,7 @@ int plan_job_check(const struct plan_job *p, struct err *err)
     if (json_is_string(p->ask.exclude))
         r = layer_regex_new(json_string_value(p->ask.exclude), "/params/exclude", &re, err);
     layer_regex_free(re);
-    return r;
+    return r == 0 ? check_stats(p, c, err) : r;
 }
 
 char *plan_job_text(const struct plan_job *p)

@@ -5,6 +5,7 @@
 #define SPECTRALD_PLAN_JOB_H
 
 #include "daemon/analyze_params.h"
+#include "daemon/config.h"
 #include "daemon/plan_ask.h"
 
 struct plan_job {
@@ -17,8 +18,9 @@ struct plan_job {
 int plan_job_parse(const json_t *params, struct plan_job *out, struct err *err);
 void plan_job_done(struct plan_job *p);
 
-/* What takes time: regular expressions. */
-int plan_job_check(const struct plan_job *p, struct err *err);
+/* What takes time: regular expressions; and the file of statistics, which is looked at. File
+ * thread. */
+int plan_job_check(const struct plan_job *p, const struct config *c, struct err *err);
 
 /* The same with every default filled in; the caller frees it. */
 char *plan_job_text(const struct plan_job *p);

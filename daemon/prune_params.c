@@ -180,16 +180,22 @@ static int parse_method(const json_t *params, struct prune_task *t, struct err *
 
 /* --- what is pruned, and where to ------------------------------------------------------------ */
 
+/* What is wrong with a job of kind plan is wrong with the plan of this one. */
+static void of_plan(struct err *err)
+{
+    char at[ERR_POINTER_MAX];
+
+    if (!err->code || strncmp(err->pointer, PARENT "/", 8) != 0)
+        return;
+    snprintf(at, sizeof at, PARENT "/plan/%.100s", err->pointer + 8);
+    memcpy(err->pointer, at, sizeof at);
+}
+
 static int parse_object(const json_t *plan, struct prune_params *p, struct err *err)
 {
     int r = plan_job_parse(plan, &p->job, err);
 
-    if (r < 0 && strncmp(err->pointer, "/params/", 8) == 0) {
-        char at[ERR_POINTER_MAX];
-
-        snprintf(at, sizeof at, PARENT "/plan/%.100s", err->pointer + 8);
-        memcpy(err->pointer, at, sizeof at);
-    }
+    of_plan(err);
     return r;
 }
 
@@ -379,20 +385,6 @@ int prune_output_path(const struct prune_params *p, const struct config *c, char
     return 0;
 }
 
-/* Better refused at once than after the analysis. An upload is looked up by the job. */
-static int check_stats(const struct prune_params *p, const struct config *c, struct err *err)
-{
-    AUTO(source_freep) struct source *src = NULL;
-    int r;
-
-    if (!p->has_stats || !p->stats.path)
-        return 0;
-    r = source_open(c, p->stats.path, &src, err);
-    if (r < 0)
-        snprintf(err->pointer, sizeof err->pointer, PARENT "/stats/path");
-    return r;
-}
-
 int prune_params_check(const struct prune_params *p, const struct config *c, struct err *err)
 {
     AUTO(freep) char *path = NULL;
@@ -401,9 +393,11 @@ int prune_params_check(const struct prune_params *p, const struct config *c, str
 
     if (r == 0 && path && lstat(path, &st) == 0)
         r = output_error(err, ERR_CONFLICT, "there is something of that name already");
-    if (r == 0)
-        r = check_stats(p, c, err);
-    if (r == 0 && !*p->plan)
-        r = plan_job_check(&p->job, err);
+    if (r == 0 && p->has_stats)
+        r = source_ref_check(&p->stats, c, PARENT "/stats", err);
+    if (r == 0 && !*p->plan) {
+        r = plan_job_check(&p->job, c, err);
+        of_plan(err);
+    }
     return r;
 }

@@ -86,6 +86,33 @@ def test_a_plan_of_the_job(ctl):
         assert 0.9 < uniform <= best <= 1
 
 
+def test_a_plan_by_the_statistics(ctl):
+    """One upload serves the plan and the method."""
+    r = ctl("manlm.safetensors", "--method", "wanda", "--sparsity", "0.7", "--stats", STATS,
+            "--plan-method", "owl", "--json")
+    assert r.returncode == 0, r.stderr
+    report = json.loads(r.stdout)
+    params = ctl.daemon.get(f"/v1/jobs/{report['job']}").json["params"]
+    assert params["stats"] == params["plan"]["stats"] and set(params["stats"]) == {"upload"}
+    assert r.stderr.count("uploading it") == 1
+    asked = [b["sparsity"] for b in report["blocks"]]
+    assert max(asked) - min(asked) == pytest.approx(0.16, abs=0.01)
+    assert ctl.daemon.get("/v1/uploads").json["uploads"] == []
+    d = ctl.daemon
+    r = run_ctl(f"127.0.0.1:{d.port}", "plan", "manlm.safetensors", "--method", "owl", "--sparsity",
+                "0.7", "--stats", STATS, "--json")
+    assert r.returncode == 0, r.stderr
+    plan = json.loads(r.stdout)
+    assert [b["sparsity"] for b in plan["blocks"]] == pytest.approx(asked)
+    for flags in (["--method", "owl"], ["--stats", STATS],
+                  ["--method", "uniform", "--stats", STATS]):
+        r = run_ctl(f"127.0.0.1:{d.port}", "plan", "manlm.safetensors", "--sparsity", "0.7", *flags)
+        assert r.returncode == 1 and "--stats" in r.stderr
+    r = run_ctl(f"127.0.0.1:{d.port}", "plan", "ana_x", "--sparsity", "0.7", "--method", "dlp",
+                "--stats", STATS)
+    assert r.returncode == 1 and "PATH" in r.stderr
+
+
 def test_a_plan_made_before(ctl):
     d = ctl.daemon
     analysis = d.analyze("manlm.safetensors")[0]["result"]["analysis"]
@@ -131,7 +158,7 @@ def test_refused_by_the_server(ctl):
     assert "#/params/stats" in r.stderr
     r = ctl("manlm.safetensors", "--method", "wanda", "--sparsity", "0.5", "--stats", STATS,
             "--no-upload")
-    assert r.returncode == 2 and "#/params/stats/path" in r.stderr
+    assert r.returncode == 2 and "#/params/stats" in r.stderr
     r = ctl("manlm.safetensors", "--method", "shear", "--sparsity", "0.5")
     assert r.returncode in (1, 2) and "method" in r.stderr
     r = ctl("manlm.safetensors", "--method", "trim", "--sparsity", "0.5", "--stats", MODEL)
@@ -232,6 +259,7 @@ def test_options_become_parameters(options, params):
     (["--method", "magnitude", "--plan", "pln_x", "--max", "0.9"], "--plan"),
     (["--method", "magnitude", "--keep", "2", "--of", "4", "--plan-method", "er"], "--plan-method"),
     (["--method", "magnitude", "--sparsity", "0.5", "--metric", "alpha"], "--plan-method"),
+    (["--method", "magnitude", "--sparsity", "0.5", "--plan-method", "owl"], "--stats"),
     (["--method", "magnitude", "--sparsity", "0.5", "--upload", "--no-upload"], "--no-upload"),
     (["--method", "magnitude", "--sparsity", "0.5", "--json", "--csv"], "--csv"),
     (["--method", "magnitude", "--sparsity", "0.5", "--label", "x"], "KEY=VALUE"),

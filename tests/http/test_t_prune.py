@@ -409,9 +409,16 @@ def test_refused(d, made):
     fails(d, "manlm.safetensors", {**ok, "sparsity": 1.5}, "/params/sparsity")
     fails(d, "manlm.safetensors", {**ok, "method": "wanda"}, "/params/stats")
     fails(d, "manlm.safetensors", {**ok, "stats": {"path": "no.stats.safetensors"}},
-          "/params/stats/path", 404)
-    fails(d, "manlm.safetensors", {**ok, "stats": {"path": "/etc/passwd"}}, "/params/stats/path",
+          "/params/stats", 404)
+    fails(d, "manlm.safetensors", {**ok, "stats": {"path": "/etc/passwd"}}, "/params/stats",
           403)
+    fails(d, "manlm.safetensors",
+          {"method": "magnitude",
+           "plan": {"method": "owl", "sparsity": 0.5, "stats": {"path": "no.stats.safetensors"}}},
+          "/params/plan/stats", 404)
+    fails(d, "manlm.safetensors",
+          {"method": "magnitude", "plan": {"method": "uniform", "sparsity": 0.5, "exclude": "("}},
+          "/params/plan/exclude")
     fails(d, "manlm.safetensors", {**ok, "damping": 0.1}, "/params/damping")
     fails(d, "manlm.safetensors", {**ok, "n_of_m": {"keep": 5, "of": 4}}, "/params/n_of_m/keep")
     fails(d, "manlm.safetensors", {**ok, "n_of_m": {"keep": 2}}, "/params/n_of_m")
