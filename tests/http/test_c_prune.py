@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -50,6 +52,12 @@ def test_magnitude_without_statistics(ctl):
     assert "50.00 % of its weights are zero, 50.00 % was the target" in r.stdout
     assert "47.32 % of all the model's weights, 49.95 % without embeddings and head" in r.stdout
     assert f": in {os.path.join(os.path.realpath(ctl.out), 'a')}\n" in r.stdout
+    sums = subprocess.run(["b2sum", "manlm.safetensors", "sparsity_plan.json"], check=True,
+                          cwd=os.path.join(ctl.out, "a"), capture_output=True, text=True).stdout
+    artifact = re.search(r"^art_\w+", r.stdout, re.M)[0]
+    files = ctl.daemon.get(f"/v1/artifacts/{artifact}").json["files"]
+    assert {f["name"]: f["blake2b"] for f in files} == {
+        line.split()[1]: line[:64] for line in sums.splitlines()}
     r = ctl("manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--out", "a")
     assert r.returncode == 2 and "#/params/output/path" in r.stderr
 

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "cli/body.h"
 #include "cli/field.h"
 #include "cli/http.h"
 #include "cli/http_reply.h"
+#include "cli/plan_options.h"
 #include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/table.h"
@@ -526,6 +528,67 @@ static void test_tar_headers(void **state)
     assert_int_equal(tar_padding(512), 0);
 }
 
+/* What is put into a body: nothing for what was not given, and no body at all for a wrong number.
+ */
+static void check_body(const json_t *body, const char *want)
+{
+    AUTO(freep) char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
+
+    assert_string_equal(text, want);
+}
+
+static void test_body(void **state)
+{
+    const struct arg_list good = {{"a=b", "run=x=y", "e="}, 3}, bad = {{"a=b", "=x"}, 2};
+    const struct arg_count nothing = {false, 7}, zero = {true, 0};
+    json_auto_t *body = json_object();
+
+    (void)state;
+    body_text(body, "text", NULL);
+    body_count(body, "count", &nothing);
+    assert_true(body_number(body, "o", "number", NULL));
+    check_body(body, "{}");
+    body_text(body, "text", "");
+    body_count(body, "count", &zero);
+    assert_true(body_number(body, "o", "number", "-5e-1"));
+    check_body(body, "{\"count\":0,\"number\":-0.5,\"text\":\"\"}");
+    assert_false(body_number(body, "o", "number", ""));
+    assert_false(body_number(body, "o", "number", "1x"));
+    assert_false(body_number(body, "o", "number", "nan"));
+    assert_false(body_number(body, "o", "number", "1e999"));
+    (void)json_object_clear(body);
+    assert_true(body_labels(body, &good));
+    check_body(body, "{\"labels\":{\"a\":\"b\",\"e\":\"\",\"run\":\"x=y\"}}");
+    assert_false(body_labels(body, &bad));
+}
+
+static void test_plan_options(void **state)
+{
+    const struct plan_options nothing = {.method = NULL}, method = {.method = "owl"};
+    const struct plan_options all = {.method = "alphapruning",
+                                     .metric = "alpha",
+                                     .epsilon = "0.25",
+                                     .mapping = "mixed",
+                                     .low = "0.5",
+                                     .exclude = "x",
+                                     .m = {true, 8}};
+    const struct plan_options wrong = {.high = "much"};
+    json_auto_t *body = json_object();
+
+    (void)state;
+    assert_false(plan_options_given(&nothing) || plan_options_measure(&nothing));
+    assert_false(plan_options_given(&method));
+    assert_true(plan_options_measure(&method));
+    assert_true(plan_options_given(&all));
+    assert_false(plan_options_measure(&all));
+    assert_true(plan_options_put(body, &nothing));
+    check_body(body, "{}");
+    assert_true(plan_options_put(body, &all));
+    check_body(body, "{\"epsilon\":0.25,\"exclude\":\"x\",\"limits\":{\"min\":0.5},\"m\":8,"
+                     "\"mapping\":\"mixed\",\"method\":\"alphapruning\",\"metric\":\"alpha\"}");
+    assert_false(plan_options_put(body, &wrong));
+}
+
 static void test_upload_line(void **state)
 {
     AUTO(freep) char *half = upload_line(1500000000, 3000000000, 10);
@@ -660,6 +723,8 @@ int main(void)
         cmocka_unit_test(test_reply_headers),
         cmocka_unit_test(test_reply_codes),
         cmocka_unit_test(test_tar_headers),
+        cmocka_unit_test(test_body),
+        cmocka_unit_test(test_plan_options),
         cmocka_unit_test(test_upload_line),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_plot),
