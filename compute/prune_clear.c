@@ -94,6 +94,15 @@ void prune_half_clear(uint16_t *w, size_t n, struct prune_half_cut *cut)
     }
 }
 
+uint64_t prune_zeros16(const uint16_t *w, size_t n)
+{
+    uint64_t zeros = 0;
+
+    for (size_t i = 0; i < n; i += STRETCH)
+        zeros += equal(w + i, n - i < STRETCH ? n - i : STRETCH, 0);
+    return zeros;
+}
+
 /* --- by a mask ------------------------------------------------------------------------------- */
 
 static void clear_generic(uint16_t *w, const uint8_t *mask, size_t n)

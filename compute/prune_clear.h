@@ -24,4 +24,7 @@ void prune_half_clear(uint16_t *w, size_t n, struct prune_half_cut *cut);
 /* Set to +0 the elements of w[n] whose bit is set in the mask (prune_select.h). */
 void prune_clear16(uint16_t *w, const uint8_t *mask, size_t n);
 
+/* How many of w[n] are +0 or -0. */
+uint64_t prune_zeros16(const uint16_t *w, size_t n);
+
 #endif

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define HIGH_BITS 11
 #define LOW_BITS  10
 #define HALF      65536
@@ -56,14 +60,22 @@ static size_t narrow(uint32_t *key, size_t n, unsigned shift, size_t *k, uint32_
 static uint32_t kth_lowest(const float *score, size_t n, size_t k, uint32_t *scratch,
                            size_t *before)
 {
-    uint32_t count[1 << HIGH_BITS] = {0}, bits, high;
+    /* Two tables: most scores of a row are in few bins, and an increment waits for the one before
+     * it in the same place. */
+    uint32_t count[1 << HIGH_BITS] = {0}, odd[1 << HIGH_BITS] = {0}, bits, high;
     unsigned shift = 2 * LOW_BITS;
-    size_t kept = 0;
+    size_t kept = 0, i = 0;
 
-    for (size_t i = 0; i < n; i++)
+    for (; i + 2 <= n; i += 2) {
         count[key_of(score[i]) >> shift]++;
+        odd[key_of(score[i + 1]) >> shift]++;
+    }
+    if (i < n)
+        count[key_of(score[i]) >> shift]++;
+    for (i = 0; i < ARRAY_LEN(count); i++)
+        count[i] += odd[i];
     high = find_bin(count, 1 << HIGH_BITS, &k);
-    for (size_t i = 0; i < n; i++) {
+    for (i = 0; i < n; i++) {
         uint32_t key = key_of(score[i]);
 
         scratch[kept] = key;
@@ -76,12 +88,43 @@ static uint32_t kth_lowest(const float *score, size_t n, size_t k, uint32_t *scr
     return bits;
 }
 
+#if defined(__x86_64__)
+/* Whole sixteens of them; returns how many scores were looked at. */
+__attribute__((target("avx512f"))) static size_t mark_sixteens(const float *score, size_t n,
+                                                               struct prune_cut *cut, uint8_t *mask,
+                                                               size_t *pruned)
+{
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    const __m512i limit = _mm512_set1_epi32((int)key_of(cut->score));
+    size_t first = 0;
+
+    for (; first + 16 <= n; first += 16) {
+        __m512i key = _mm512_and_epi32(_mm512_loadu_si512(score + first), magnitude);
+        unsigned below = _mm512_cmplt_epi32_mask(key, limit);
+        unsigned equal = cut->ties > 0 ? _mm512_cmpeq_epi32_mask(key, limit) : 0;
+
+        for (; equal && cut->ties > 0; cut->ties--) {
+            below |= equal & -equal;
+            equal &= equal - 1;
+        }
+        mask[first >> 3] |= (uint8_t)below;
+        mask[(first >> 3) + 1] |= (uint8_t)(below >> 8);
+        *pruned += (size_t)__builtin_popcount(below);
+    }
+    return first;
+}
+#endif
+
 size_t prune_mark(const float *score, size_t n, struct prune_cut *cut, uint8_t *mask)
 {
     uint32_t limit = key_of(cut->score);
-    size_t pruned = 0;
+    size_t pruned = 0, first = 0;
 
-    for (size_t first = 0; first < n; first += 8) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        first = mark_sixteens(score, n, cut, mask, &pruned);
+#endif
+    for (; first < n; first += 8) {
         size_t len = n - first < 8 ? n - first : 8;
         unsigned below = 0, equal = 0;
 

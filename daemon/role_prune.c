@@ -159,7 +159,8 @@ static int read_scores(void *arg, size_t first, size_t count, float *out, struct
                                                                                                    \
         for (size_t i = 0; i < n; i++)                                                             \
             v[i * stride] &= (type) ~(0 - (type)(mask[i >> 3] >> (i & 7) & 1));                    \
-    }                                                                                              \
+    }
+#define DEFINE_COUNT(name, type)                                                                   \
     static uint64_t name##_count(const uint8_t *bytes, size_t n, bool is_signed)                   \
     {                                                                                              \
         const type *v = (const type *)(const void *)bytes;                                         \
@@ -174,6 +175,9 @@ DEFINE_CLEAR(clear8, uint8_t)
 DEFINE_CLEAR(clear16, uint16_t)
 DEFINE_CLEAR(clear32, uint32_t)
 DEFINE_CLEAR(clear64, uint64_t)
+DEFINE_COUNT(clear8, uint8_t)
+DEFINE_COUNT(clear32, uint32_t)
+DEFINE_COUNT(clear64, uint64_t)
 
 static void clear_row(const struct work *w, size_t row, const uint8_t *mask)
 {
@@ -211,7 +215,7 @@ static uint64_t count_zeros(const struct work *w)
     case 1:
         return clear8_count(w->bytes, n, is_signed);
     case 2:
-        return clear16_count(w->bytes, n, is_signed);
+        return prune_zeros16((const uint16_t *)(const void *)w->bytes, n);
     case 4:
         return clear32_count(w->bytes, n, is_signed);
     default:

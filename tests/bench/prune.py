@@ -10,7 +10,8 @@ files and `sync`, runs in turn, warm cache; trim (4096 x 4096, 256 tokens) and s
 all cores; memory: what the busiest compute worker's peak (VmHWM) is above an idle one's. Limit: two
 matrices as stored and one Gram matrix in single precision, of the largest layer.
 
-Ratios are of every pair of neighbouring runs: the least, the median, the largest. Needs NumPy.
+Ratios are of every pair of neighbouring runs: the least, the median, the largest; processor time
+beside the time on the clock tells how much a busy machine distorts it. Needs NumPy.
 `ninja -C BUILD-DIR tests/prune_one` builds the helper.
 """
 
@@ -91,28 +92,41 @@ def make_model(root, gb):
 # --- whole jobs ------------------------------------------------------------------------------------
 
 
+def processor(pids):
+    """Seconds of processor time that processes have used."""
+    ticks = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat") as f:
+            ticks += sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def copy(source, target):
     os.sync()
+    before = os.times()
     start = time.perf_counter()
     subprocess.run(["cp", "-r", "--reflink=never", source, target], check=True)
     subprocess.run(["sync", *(os.path.join(target, f) for f in os.listdir(target))], check=True)
     took = time.perf_counter() - start
+    after = os.times()
     shutil.rmtree(target)
-    return took
+    return took, sum(after[2:4]) - sum(before[2:4])
 
 
 def job(d, out, params):
     os.sync()
     body = {"kind": "prune", "source": {"path": params.pop("source", "model")},
             "params": {**params, "output": {"path": "out"}}}
+    before = processor([d.proc.pid, *d.children()])
     start = time.perf_counter()
     r = d.request("POST", "/v1/jobs", body, {"Prefer": "wait=60"}, documented=False).json
     while r["state"] not in ("succeeded", "failed"):
         r = d.request("GET", f"/v1/jobs/{r['id']}?wait=60", documented=False).json
     took = time.perf_counter() - start
     assert r["state"] == "succeeded", r
+    used = processor([d.proc.pid, *d.children()]) - before
     shutil.rmtree(os.path.join(out, "out"))
-    return took
+    return took, used
 
 
 METHODS = {"magnitude": ({"sparsity": 0.5, "method": "magnitude"}, 2),
@@ -146,16 +160,20 @@ def whole(cases, runs, gb, tmp):
             for c in cases:
                 times["cp"].append(copy(directory, os.path.join(tmp, "copy")))
                 times[c].append(job(d, out, dict(METHODS[c][0])))
-                ratios[c].append(times[c][-1] / times["cp"][-1])
-    print(f"{size / 1e9:.2f} GB; cp and sync: {spread(times['cp'])} s")
+                ratios[c].append(times[c][-1][0] / times["cp"][-1][0])
+    print(f"{size / 1e9:.2f} GB; cp and sync: {both(times['cp'])}")
     for c in cases:
-        print(f"{c}: {spread(times[c])} s; {spread(ratios[c])} times cp (at most {METHODS[c][1]})")
+        print(f"{c}: {both(times[c])}; {spread(ratios[c])} times cp (at most {METHODS[c][1]})")
     for c in cases:
         with Daemon(os.path.join(tmp, c), "--output-root", out, root=root) as d:
             idle = peak(d, "VmRSS")
             job(d, out, dict(METHODS[c][0]))
             print(f"{c}: {(peak(d, 'VmHWM') - idle) / 1e6:.0f} MB of memory (at most {limit / 1e6:.0f})")
     shutil.rmtree(root)
+
+
+def both(v):
+    return f"{spread([t[0] for t in v])} s, of processors {spread([t[1] for t in v])} s"
 
 
 def spread(v):
@@ -310,6 +328,7 @@ def main():
     p.add_argument("--dir", default=None)
     p.add_argument("--case", action="append", choices=["magnitude", "wanda", "trim", "sparsegpt"])
     o = p.parse_args()
+    o.build = os.path.abspath(o.build)
     cases = o.case or ["magnitude", "wanda", "trim", "sparsegpt"]
     os.environ["SPECTRALD_BIN"] = os.path.join(o.build, "daemon/main/spectrald")
     with tempfile.TemporaryDirectory(dir=o.dir) as tmp:

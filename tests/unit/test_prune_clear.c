@@ -63,6 +63,15 @@ static void lowest(uint16_t *w, size_t n, size_t k, size_t piece)
     magnitude_counter_free(c);
 }
 
+static size_t zeros_of(const uint16_t *w, size_t n)
+{
+    size_t zeros = 0;
+
+    for (size_t i = 0; i < n; i++)
+        zeros += w[i] == 0 || w[i] == 0x8000;
+    return zeros;
+}
+
 static void exactly_the_lowest(void **state)
 {
     static const size_t sizes[] = {1, 2, 31, 4095, 4096, 4097, 12289, MOST};
@@ -81,6 +90,7 @@ static void exactly_the_lowest(void **state)
                 slowly(want, n, k);
                 lowest(w, n, k, tenth % 2 ? n : 5000);
                 assert_memory_equal(w, want, n * sizeof *w);
+                assert_int_equal(prune_zeros16(w, n), zeros_of(want, n));
             }
 }
 
