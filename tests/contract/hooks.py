@@ -41,9 +41,16 @@ def possible(body):
         body["minimum"] = min(body.get("minimum", 1), 1)
         if "metrics" in body:
             body["metrics"] = {"layers.0.w": {"alpha": 2.5}}
+    if "layers" in body:
+        body["layers"] = [{"name": "layers.0.w.weight", "eigs": [0.5, 1, 2, 4, 8, 16]}]
     body.pop("limits", None)
     if isinstance(body.get("assign"), dict):
         body["assign"].pop("normalize", None)
+    body.pop("freeze_from", None)  # an analysis that there is
+    body.pop("window", None)  # of a block that the model has
+    for part in (body, body.get("assign")):
+        if isinstance(part, dict) and part.get("unit") == "sliding_window":
+            del part["unit"]
 
 
 PLAN_MEMBERS = {"alphapruning": {"epsilon", "mapping", "inner_epsilon", "mode", "direction",
@@ -83,6 +90,16 @@ def plan_job(params):
         plausible(params["analyze"])
 
 
+PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external"}
+
+
+def prune_job(params):
+    """Members that go together, and no statistics, which no invented path leads to."""
+    kept = {k: v for k, v in params.items() if k in ("selection", "rounding")}
+    params.clear()
+    params.update(kept, method="magnitude", sparsity=0.5)
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = getattr(case, "meta", None)
@@ -116,9 +133,14 @@ def before_call(context, case, kwargs):
         plausible(case.body["params"])
     if isinstance(case.body, dict) and "kind" in case.body:
         params = case.body.get("params")
-        case.body["kind"] = "plan" if params and {"sparsity", "bits"} & set(params) else "analyze"
-        if case.body["kind"] == "plan":
+        if params and params.get("method") in PRUNE_METHODS:
+            case.body["kind"] = "prune"
+            prune_job(params)
+        elif params and {"sparsity", "bits"} & set(params):
+            case.body["kind"] = "plan"
             plan_job(params)
+        else:
+            case.body["kind"] = "analyze"
     if isinstance(case.body, dict) and "kind" not in case.body:
         possible(case.body)
     if isinstance(case.body, dict) and ("sparsity" in case.body or "bits" in case.body):
