@@ -51,6 +51,8 @@ def possible(body):
     for part in (body, body.get("assign")):
         if isinstance(part, dict) and part.get("unit") == "sliding_window":
             del part["unit"]
+        if isinstance(part, dict) and part.get("fn") == "zscore":
+            part["fn"] = "linear"  # looks into blocks
 
 
 PLAN_MEMBERS = {"alphapruning": {"epsilon", "mapping", "inner_epsilon", "mode", "direction",

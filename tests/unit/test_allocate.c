@@ -275,16 +275,16 @@ static void random_units(struct rng *r, struct allocate_unit *u, size_t n, bool 
 
 static struct allocate_options random_options(struct rng *r)
 {
-    struct allocate_options o = {.method =
-                                     (enum allocate_method)(rng_uniform(r) * ALLOCATE_GLOBAL_MAGNITUDE),
-                                 .mapping = (enum allocate_mapping)(rng_uniform(r) * 3),
-                                 .additive = rng_uniform(r) < 0.5,
-                                 .low_rank = rng_uniform(r) < 0.5,
-                                 .sparsity = rng_uniform(r),
-                                 .epsilon = rng_uniform(r) < 0.1 ? 1 : rng_uniform(r),
-                                 .inner_epsilon = rng_uniform(r),
-                                 .beta = NAN,
-                                 .width = rng_uniform(r)};
+    struct allocate_options o = {
+        .method = (enum allocate_method)(rng_uniform(r) * ALLOCATE_GLOBAL_MAGNITUDE),
+        .mapping = (enum allocate_mapping)(rng_uniform(r) * 3),
+        .additive = rng_uniform(r) < 0.5,
+        .low_rank = rng_uniform(r) < 0.5,
+        .sparsity = rng_uniform(r),
+        .epsilon = rng_uniform(r) < 0.1 ? 1 : rng_uniform(r),
+        .inner_epsilon = rng_uniform(r),
+        .beta = NAN,
+        .width = rng_uniform(r)};
 
     return o;
 }
