@@ -46,6 +46,8 @@ def possible(body):
     body.pop("limits", None)
     if isinstance(body.get("assign"), dict):
         body["assign"].pop("normalize", None)
+    if "layers" not in body:
+        body.pop("fit", None)
     body.pop("freeze_from", None)  # an analysis that there is
     body.pop("window", None)  # of a block that the model has
     for part in (body, body.get("assign")):
