@@ -1,7 +1,5 @@
-/* digest.c: OpenSSL EVP behind digest.h, or blake2b.h where that is faster. */
+/* digest.c: OpenSSL EVP behind digest.h. */
 #include "common/digest.h"
-
-#include "common/blake2b.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,35 +8,28 @@
 #include <openssl/evp.h>
 
 struct hasher {
-    EVP_MD_CTX *ctx; /* NULL: own */
+    EVP_MD_CTX *ctx;
     const EVP_MD *algorithm;
-    struct blake2b own;
 };
 
 static void hasher_start(struct hasher *h)
 {
-    if (h->ctx)
-        ASSERT(EVP_DigestInit_ex(h->ctx, h->algorithm, NULL) == 1);
-    else
-        blake2b_init(&h->own);
+    ASSERT(EVP_DigestInit_ex(h->ctx, h->algorithm, NULL) == 1);
 }
 
 static struct hasher *new_with(const EVP_MD *algorithm)
 {
     struct hasher *h = xmalloc(sizeof *h);
 
-    *h = (struct hasher){.algorithm = algorithm};
-    if (algorithm) {
-        h->ctx = EVP_MD_CTX_new();
-        ASSERT(h->ctx != NULL);
-    }
+    *h = (struct hasher){EVP_MD_CTX_new(), algorithm};
+    ASSERT(h->ctx != NULL);
     hasher_start(h);
     return h;
 }
 
 struct hasher *hasher_new(void)
 {
-    return new_with(blake2b_available() ? NULL : EVP_blake2b512());
+    return new_with(EVP_blake2b512());
 }
 
 struct hasher *hasher_new_sha256(void)
@@ -56,10 +47,7 @@ void hasher_free(struct hasher *h)
 
 void hasher_add(struct hasher *h, const void *bytes, size_t len)
 {
-    if (h->ctx)
-        ASSERT(EVP_DigestUpdate(h->ctx, bytes, len) == 1);
-    else
-        blake2b_add(&h->own, bytes, len);
+    ASSERT(EVP_DigestUpdate(h->ctx, bytes, len) == 1);
 }
 
 void hasher_add_u64(struct hasher *h, uint64_t v)
@@ -84,10 +72,7 @@ void hasher_finish(struct hasher *h, struct digest *out)
     uint8_t full[EVP_MAX_MD_SIZE];
     unsigned len = 0;
 
-    if (h->ctx)
-        ASSERT(EVP_DigestFinal_ex(h->ctx, full, &len) == 1 && len >= DIGEST_LEN);
-    else
-        blake2b_finish(&h->own, full);
+    ASSERT(EVP_DigestFinal_ex(h->ctx, full, &len) == 1 && len >= DIGEST_LEN);
     memcpy(out->b, full, DIGEST_LEN);
     hasher_start(h);
 }
