@@ -275,16 +275,17 @@ static int fill_units(struct plan *p, struct err *err)
 
 static int check_metric(const struct plan *p, struct err *err)
 {
-    bool any = false;
+    const char *column = p->ask->stats ? p->ask->metric : plan_ask_column(p->ask);
+    bool windows = strncmp(column, "farms_", 6) == 0;
 
     if (!*p->ask->metric)
         return 0;
     for (size_t i = 0; i < p->n; i++)
-        any = any || !isnan(p->unit[i].metric);
-    if (any || (p->rows->known && !p->ask->stats))
-        return 0;
+        if (!isnan(p->unit[i].metric))
+            return 0;
     return err_set_at(err, ERR_INVALID, p->ask->stats ? "/stats" : "/metric",
-                      "no tensor of the plan has a number \"%s\"", plan_ask_column(p->ask));
+                      "no tensor of the plan has a number \"%s\"%s", column,
+                      windows ? ": the analysis was made without params.farms" : "");
 }
 
 /* --- the plan -------------------------------------------------------------------------------- */

@@ -452,6 +452,8 @@ def test_unknown_metric_of_an_analysis(manlm, plans):
     problem(post(plans, analysis=manlm[0], sparsity=0.5, metric="alpha_best"), 400, "#/metric",
             "alpha_best")
     problem(post(plans, analysis=manlm[0], sparsity=0.5, metric="longname"), 400, "#/metric")
+    problem(post(plans, analysis=manlm[0], sparsity=0.5, metric="farms_alpha"), 400, "#/metric",
+            "params.farms")
 
 
 # --- spectralctl ------------------------------------------------------------------------------
