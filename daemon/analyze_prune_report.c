@@ -126,6 +126,8 @@ static void write_tensor(const struct analyze *a, const struct prune_row *r, str
         json_text_key_real(b, "damping", o->damping);
         json_text_key_int(b, "dead_inputs", (int64_t)o->n_dead);
     }
+    if (o->tokens)
+        json_text_key_int(b, "tokens", (int64_t)o->tokens);
     if (o->has_trim)
         write_trim(&o->trim, b);
     buf_put_u8(b, '}');
@@ -182,7 +184,7 @@ static void write_blocks(const struct analyze *a, struct prune_row *const *row, 
 struct sums {
     double params, zeros, target; /* of what the plan names */
     double model, embeddings;     /* weights of all tensors; of embeddings and heads */
-    uint64_t dead, damped;
+    uint64_t dead, damped, few;
 };
 
 static struct sums sum_up(const struct analyze *a)
@@ -197,6 +199,7 @@ static struct sums sum_up(const struct analyze *a)
         s.zeros += (double)r->outcome.zeros;
         s.target += r->target * weights_of(r);
         s.dead += r->outcome.n_dead > 0;
+        s.few += r->outcome.has_error && r->outcome.tokens && r->outcome.tokens < r->task.m.cols;
         s.damped += r->outcome.has_error && r->outcome.damping > r->task.damping;
     }
     for (size_t i = 0; i < a->layers.count; i++) {
@@ -232,6 +235,10 @@ static void write_warnings(const struct analyze *a, const struct sums *s, struct
     if (s->dead)
         warn(b, &first, "dead_inputs",
              "some inputs were never active in the calibration: their weights went first");
+    if (s->few)
+        warn(b, &first, "few_tokens",
+             "some Gram matrices are of fewer tokens than they have inputs, and so are singular: "
+             "what they say rests on their damping");
     if (s->damped)
         warn(b, &first, "damping_raised",
              "some Gram matrices are not positive definite: more was added to their diagonals");

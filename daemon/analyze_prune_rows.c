@@ -77,6 +77,8 @@ static int set_matrix(const struct layer *l, struct wire_matrix *m, struct err *
     return 0;
 }
 
+static const char *const kinds[] = {"sumsq", "xlast", "gram", "score", "count"};
+
 /* Which kinds of statistics the method reads. */
 static unsigned kinds_needed(const struct prune_task *t)
 {
@@ -90,7 +92,6 @@ static unsigned kinds_needed(const struct prune_task *t)
 static void set_range(const struct analyze *a, const char *module, enum prune_statistic which,
                       struct prune_task *t)
 {
-    static const char *const kinds[] = {"sumsq", "xlast", "gram", "score"};
     const struct prune_work *w = a->prune;
     const struct tensor *s = calibration_find(&w->stats.calibration, module, kinds[which]);
 
@@ -101,12 +102,12 @@ static void set_range(const struct analyze *a, const char *module, enum prune_st
 static int check_range(const struct layer *l, const struct prune_task *t,
                        enum prune_statistic which, struct err *err)
 {
-    static const char *const kinds[] = {"sumsq", "xlast", "gram", "score"};
     const struct prune_range *s = &t->stat[which];
     uint64_t n = t->m.cols;
     bool fits = which == STAT_SUMSQ   ? s->count == n
                 : which == STAT_GRAM  ? s->count == n * n || s->count == n * (n + 1) / 2
                 : which == STAT_SCORE ? s->count == n * t->m.rows
+                : which == STAT_SEEN  ? s->count == 2
                                       : s->count % n == 0 && s->count / n - 1 < PRUNE_TOKENS_MAX;
 
     if (!s->present)
@@ -123,11 +124,19 @@ static int check_range(const struct layer *l, const struct prune_task *t,
     return 0;
 }
 
+/* One that the method can do without, but not in the wrong size. */
+static int set_if_there(const struct analyze *a, const struct layer *l, struct prune_task *t,
+                        enum prune_statistic which, struct err *err)
+{
+    set_range(a, l->longname, which, t);
+    return t->stat[which].present ? check_range(l, t, which, err) : 0;
+}
+
 static int set_statistics(const struct analyze *a, const struct layer *l, struct prune_task *t,
                           struct err *err)
 {
     unsigned needed = kinds_needed(t);
-    int r = 0;
+    int r = needed ? set_if_there(a, l, t, STAT_SEEN, err) : 0;
 
     if (a->prune->stats.calibration.n_sequences)
         t->n_sequences = (double)a->prune->stats.calibration.n_sequences;
@@ -136,6 +145,8 @@ static int set_statistics(const struct analyze *a, const struct layer *l, struct
             set_range(a, l->longname, (enum prune_statistic)k, t);
             r = check_range(l, t, (enum prune_statistic)k, err);
         }
+    if (r == 0 && needed & 1u << STAT_GRAM) /* the one is checked against the other */
+        r = set_if_there(a, l, t, STAT_SUMSQ, err);
     if (r < 0 || !t->use_trim)
         return r;
     set_range(a, l->longname, STAT_XLAST, t);

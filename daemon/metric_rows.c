@@ -278,6 +278,7 @@ static int read_sent(struct metric_rows *m, const char *name, const json_t *tens
     r->name = keep_string(m, name);
     layer_name_read(name, &said);
     r->role = said.role;
+    m->known = m->known || metric;
     if (json_is_number(metric))
         r->metric = json_number_value(metric);
     if (read_var(tensor, at, r, err) < 0 || read_size(tensor, at, r, err) < 0 ||
@@ -405,6 +406,7 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     metric = *m->metric ? row_text_find(&t, m->metric, 0) : NULL;
     r->metric = number(metric);
     take_facts(m, r, &t, metric);
+    m->known = m->known || (metric && strchr("-0123456789n", *metric->value));
     r->weight_var = number(row_text_find(&t, "weight_var", 0));
     write_text(m, r);
     return true;

@@ -50,6 +50,7 @@ struct metric_facts {
 struct metric_rows {
     unsigned refs;
     char metric[METRIC_NAME_MAX + 1]; /* "" = none was asked for */
+    bool known;                       /* some row has a member of that name */
     bool usable;                      /* some row has a number there */
     bool sent;                        /* with a request, and in its order */
     struct digest key;                /* of the rows in the cache; zero for those sent */

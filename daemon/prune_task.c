@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#define OUTCOME_MAGIC 0x314f5053u /* "SPO1" */
+#define OUTCOME_MAGIC 0x324f5053u /* "SPO2" */
 
 static double weights_of(const struct prune_task *t)
 {
@@ -104,7 +104,8 @@ static void get_options(struct reader *r, struct prune_task *t)
 /* What the method reads is there, in the right size. */
 static bool statistics_fit(const struct prune_task *t)
 {
-    static const enum prune_statistic all[] = {STAT_SUMSQ, STAT_XLAST, STAT_GRAM, STAT_SCORE};
+    static const enum prune_statistic all[] = {STAT_SUMSQ, STAT_XLAST, STAT_GRAM, STAT_SCORE,
+                                               STAT_SEEN};
     uint64_t n = t->m.cols;
     const struct prune_range *s = t->stat;
     bool active = t->opt.method == PRUNE_WANDA || t->opt.method == PRUNE_WANDA_VARIANT ||
@@ -113,7 +114,8 @@ static bool statistics_fit(const struct prune_task *t)
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (s[i].present && !dtype_decodable(s[i].dtype))
             return false;
-    if ((s[STAT_SUMSQ].present && s[STAT_SUMSQ].count != n) ||
+    if ((s[STAT_SEEN].present && s[STAT_SEEN].count != 2) ||
+        (s[STAT_SUMSQ].present && s[STAT_SUMSQ].count != n) ||
         (s[STAT_GRAM].present && s[STAT_GRAM].count != n * n &&
          s[STAT_GRAM].count != n * (n + 1) / 2) ||
         (s[STAT_SCORE].present && s[STAT_SCORE].count != n * t->m.rows) ||
@@ -161,6 +163,7 @@ void prune_outcome_write(const struct prune_outcome *o, struct buf *out)
     buf_put_f64(out, o->error);
     buf_put_f64(out, o->damping);
     buf_put_u64(out, o->n_dead);
+    buf_put_u64(out, o->tokens);
     buf_put_u8(out, o->has_trim);
     buf_put_f64(out, o->trim.uniform);
     buf_put_f64(out, o->trim.best);
@@ -188,6 +191,7 @@ int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t le
     o.error = reader_f64(&r);
     o.damping = reader_f64(&r);
     o.n_dead = reader_u64(&r);
+    o.tokens = reader_u64(&r);
     o.has_trim = reader_u8(&r) != 0;
     o.trim.uniform = reader_f64(&r);
     o.trim.best = reader_f64(&r);

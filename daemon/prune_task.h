@@ -19,6 +19,7 @@ enum prune_statistic {
     STAT_XLAST,     /* tokens x cols */
     STAT_GRAM,      /* cols x cols: sum of x x^T; or its upper triangle, row by row */
     STAT_SCORE,     /* rows x cols: larger = keep */
+    STAT_SEEN,      /* 2: tokens, sequences */
     STAT_COUNT
 };
 
@@ -36,7 +37,7 @@ struct prune_task {
     double ria_power; /* of sqrt(q) */
     double damping;   /* SparseGPT */
     uint32_t block;
-    double n_sequences; /* > 0: the statistics are sums over so many */
+    double n_sequences; /* > 0: the statistics are sums over so many; STAT_SEEN knows better */
     struct prune_range stat[STAT_COUNT];
 };
 
@@ -51,6 +52,7 @@ struct prune_outcome {
     double error; /* SparseGPT: 1/2 tr(D H D^T) */
     double damping;
     uint64_t n_dead; /* inputs that were always 0 */
+    uint64_t tokens; /* that the statistics are of; 0 = not known */
     bool has_trim;
     struct trim_result trim;
 };

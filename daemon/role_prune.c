@@ -9,6 +9,7 @@
 #include "compute/prune_clear.h"
 #include "compute/prune_select.h"
 #include "daemon/magnitude_task.h"
+#include "daemon/prune_stats.h"
 #include "daemon/worker.h"
 
 #include <math.h>
@@ -16,108 +17,19 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHUNK      65536      /* elements that are decoded at a time */
 #define READ_BYTES (1u << 18) /* of the matrix, at a time */
 
 struct work {
     const struct prune_task *t;
-    int stats_fd;
+    struct prune_stats stats;
     uint8_t *bytes; /* the matrix, as stored */
     size_t element; /* bytes of one */
-    uint8_t *chunk; /* CHUNK elements of statistics */
     struct prune_outcome *out;
 };
 
 static int no_memory(struct err *err, double nbytes)
 {
     return err_set(err, ERR_NOMEM, "no memory for %.0f bytes", nbytes);
-}
-
-/* --- statistics ---------------------------------------------------------------------------- */
-
-/* Elements [first, first + n) of a statistic; all must be finite. */
-static int read_stat(const struct work *w, enum prune_statistic which, uint64_t first, size_t n,
-                     double *out, float *outf, struct err *err)
-{
-    const struct prune_range *s = &w->t->stat[which];
-    size_t size = dtype_bits(s->dtype) / 8;
-
-    for (size_t at = 0; at < n; at += CHUNK) {
-        size_t count = n - at < CHUNK ? n - at : CHUNK, bad;
-        int r =
-            fd_pread_all(w->stats_fd, w->chunk, count * size, s->offset + (first + at) * size, err);
-
-        if (r < 0)
-            return r;
-        bad = out ? dtype_decode_f64(s->dtype, w->chunk, count, 1, out + at)
-                  : dtype_decode_f32(s->dtype, w->chunk, count, 1, outf + at);
-        if (bad)
-            return err_set(err, ERR_INVALID, "the statistics have NaN or infinite elements");
-    }
-    return 0;
-}
-
-/* (sumsq / sequences)^(power / 2) of every input. */
-static int read_activity(const struct work *w, double power, float *activity, struct err *err)
-{
-    size_t n = (size_t)w->t->m.cols;
-    AUTO(freep) double *q = malloc(n * sizeof *q);
-    int r;
-
-    if (!q)
-        return no_memory(err, (double)n * 8);
-    r = read_stat(w, STAT_SUMSQ, 0, n, q, NULL, err);
-    for (size_t j = 0; r == 0 && j < n; j++) {
-        if (q[j] < 0)
-            return err_set(err, ERR_INVALID, "a sum of squares is negative");
-        activity[j] = (float)pow(sqrt(q[j] / w->t->n_sequences), power);
-    }
-    return r;
-}
-
-/* The Gram matrix, whole; from its upper triangle where only that was sent. */
-static int read_gram(const struct work *w, double *gram, struct err *err)
-{
-    size_t n = (size_t)w->t->m.cols;
-    bool packed = w->t->stat[STAT_GRAM].count != (uint64_t)n * n;
-    uint64_t first = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        size_t skip = packed ? i : 0;
-        int r = read_stat(w, STAT_GRAM, first, n - skip, gram + i * n + skip, NULL, err);
-
-        if (r < 0)
-            return r;
-        first += n - skip;
-    }
-    /* What rounding left unlike is made alike. */
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < i; j++) {
-            double upper = gram[j * n + i];
-            double v = packed ? upper : (upper + gram[i * n + j]) / 2;
-
-            gram[i * n + j] = gram[j * n + i] = v;
-        }
-    return 0;
-}
-
-/* Inputs of tokens, input by input. */
-static int read_tokens(const struct work *w, size_t tokens, float *x, struct err *err)
-{
-    size_t n = (size_t)w->t->m.cols;
-    AUTO(freep) float *line = malloc(n * sizeof *line);
-
-    if (!line)
-        return no_memory(err, (double)n * 4);
-    for (size_t t = 0; t < tokens; t++) {
-        int r = read_stat(w, STAT_XLAST, t * n, n, NULL, line, err);
-
-        if (r < 0)
-            return r;
-        for (size_t j = 0; j < n; j++)
-            x[j * tokens + t] = line[j];
-    }
-    return 0;
 }
 
 /* --- weights ------------------------------------------------------------------------------- */
@@ -149,7 +61,7 @@ static int read_scores(void *arg, size_t first, size_t count, float *out, struct
     struct work *w = arg;
     size_t n = (size_t)w->t->m.cols;
 
-    return read_stat(w, STAT_SCORE, (uint64_t)first * n, count * n, NULL, out, err);
+    return prune_stats_read(&w->stats, STAT_SCORE, (uint64_t)first * n, count * n, NULL, out, err);
 }
 
 #define DEFINE_CLEAR(name, type)                                                                   \
@@ -261,7 +173,8 @@ static int with_trim(struct work *w, struct prune_input *in, struct err *err)
 
     if (!x || (!known && !gram))
         return no_memory(err, (double)count * 8);
-    r = known ? read_tokens(w, tokens, x, err) : read_gram(w, gram, err);
+    r = known ? prune_stats_tokens(&w->stats, tokens, x, err)
+              : prune_stats_gram(&w->stats, gram, err);
     if (r < 0)
         return r;
     for (size_t i = 0; !known && i < count; i++)
@@ -287,7 +200,8 @@ static int by_scores(struct work *w, struct err *err)
     if (!activity)
         return no_memory(err, (double)n * 4);
     if (active) {
-        int r = read_activity(w, t->opt.method == PRUNE_RIA ? t->ria_power : 1, activity, err);
+        int r = prune_stats_activity(&w->stats, t->opt.method == PRUNE_RIA ? t->ria_power : 1,
+                                     activity, err);
 
         if (r < 0)
             return r;
@@ -322,9 +236,9 @@ static int by_sparsegpt(struct work *w, struct err *err)
         opt.m = t->opt.m;
         opt.pruned = t->opt.pruned;
     }
-    r = read_gram(w, gram, err);
+    r = prune_stats_gram(&w->stats, gram, err);
     if (r == 0)
-        r = sparsegpt_factor(gram, n, 2 / t->n_sequences, t->damping, &info, err);
+        r = sparsegpt_factor(gram, n, 2 / w->stats.n_sequences, t->damping, &info, err);
     if (r < 0)
         return r;
     weights = malloc(rows * n * sizeof *weights);
@@ -414,7 +328,9 @@ static int prune_bytes_of(struct work *w, int fd, struct err *err)
     if (r < 0)
         return r;
     w->out->zeros_before = count_zeros(w);
-    r = t->sparsegpt ? by_sparsegpt(w, err) : by_scores(w, err);
+    r = prune_stats_seen(&w->stats, &w->out->tokens, err);
+    if (r == 0)
+        r = t->sparsegpt ? by_sparsegpt(w, err) : by_scores(w, err);
     w->out->zeros = count_zeros(w);
     return r;
 }
@@ -423,7 +339,7 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
                struct err *err)
 {
     AUTO(fd_close) int fd = -1;
-    AUTO(freep) uint8_t *chunk = malloc(CHUNK * sizeof(double));
+    AUTO(freep) uint8_t *chunk = malloc(PRUNE_STATS_CHUNK * sizeof(double));
     struct prune_outcome out = {0};
     struct prune_task t;
     void *map = NULL;
@@ -437,15 +353,14 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
     if (m->n_fds != (stats ? 2u : 1u))
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     if (!chunk)
-        return no_memory(err, CHUNK * sizeof(double));
+        return no_memory(err, PRUNE_STATS_CHUNK * sizeof(double));
     rc = memfd_new("pruned", (size_t)t.m.nbytes, &fd, &map, err);
     if (rc < 0)
         return rc;
     struct work w = {.t = &t,
-                     .stats_fd = stats ? m->fd[1] : -1,
+                     .stats = {.t = &t, .fd = stats ? m->fd[1] : -1, .chunk = chunk},
                      .bytes = map,
                      .element = dtype_bits((enum dtype)t.m.dtype) / 8,
-                     .chunk = chunk,
                      .out = &out};
     rc = prune_bytes_of(&w, m->fd[0], err);
     (void)munmap(map, (size_t)t.m.nbytes);

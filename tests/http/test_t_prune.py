@@ -469,7 +469,22 @@ def test_bad_statistics(d, made):
         job = d.wait_final(r.json["id"])
         assert job["state"] == "failed" and job["reason"] == "input_invalid", job
         assert key in job["error"]["detail"]
-    zero = {k: np.zeros_like(x) if k.endswith(".gram") else x for k, x in base.items()}
+    skew = base[f"{key}.gram"].copy()
+    skew[3, 5] *= 1.5
+    for kind, value, text in (("gram", skew, "not symmetric"),
+                              ("sumsq", base[f"{key}.sumsq"] * 2, "add up to"),
+                              ("count", np.zeros(2, np.int64), "no tokens")):
+        write_safetensors(os.path.join(d.root, "bad.safetensors"), {**base, f"{key}.{kind}": value})
+        r = submit(d, "manlm.safetensors", {"plan": plan, "method": "sparsegpt",
+                                            "stats": {"path": "bad.safetensors"}})
+        assert text in d.wait_final(r.json["id"])["error"]["detail"]
+    write_safetensors(os.path.join(d.root, "few.safetensors"),
+                      {**base, f"{key}.count": np.array([500, 2])})
+    _, report = prune(d, "manlm.safetensors", {"plan": plan, "method": "sparsegpt",
+                                               "stats": {"path": "few.safetensors"}})
+    assert "few_tokens" in {w["code"] for w in report["warnings"]}
+    assert report["tensors"][0]["tokens"] == 500
+    zero = {k: np.zeros_like(x) if k.endswith((".gram", ".sumsq")) else x for k, x in base.items()}
     write_safetensors(os.path.join(d.root, "bad.safetensors"), zero)
     r = submit(d, "manlm.safetensors", {"plan": plan, "method": "sparsegpt",
                                         "stats": {"path": "bad.safetensors"}})

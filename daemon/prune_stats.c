@@ -1,0 +1,145 @@
+/* prune_stats.c: see prune_stats.h. */
+#include "daemon/prune_stats.h"
+
+#include "common/fdio.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define ALIKE 1e-3 /* numbers that are the same but for rounding in single precision */
+
+static int no_memory(struct err *err, double nbytes)
+{
+    return err_set(err, ERR_NOMEM, "no memory for %.0f bytes", nbytes);
+}
+
+int prune_stats_read(const struct prune_stats *s, enum prune_statistic which, uint64_t first,
+                     size_t n, double *out, float *outf, struct err *err)
+{
+    const struct prune_range *x = &s->t->stat[which];
+    size_t size = dtype_bits(x->dtype) / 8;
+
+    for (size_t at = 0; at < n; at += PRUNE_STATS_CHUNK) {
+        size_t count = n - at < PRUNE_STATS_CHUNK ? n - at : PRUNE_STATS_CHUNK, bad;
+        int r = fd_pread_all(s->fd, s->chunk, count * size, x->offset + (first + at) * size, err);
+
+        if (r < 0)
+            return r;
+        bad = out ? dtype_decode_f64(x->dtype, s->chunk, count, 1, out + at)
+                  : dtype_decode_f32(x->dtype, s->chunk, count, 1, outf + at);
+        if (bad)
+            return err_set(err, ERR_INVALID, "the statistics have NaN or infinite elements");
+    }
+    return 0;
+}
+
+int prune_stats_activity(const struct prune_stats *s, double power, float *activity,
+                         struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    AUTO(freep) double *q = malloc(n * sizeof *q);
+    int r;
+
+    if (!q)
+        return no_memory(err, (double)n * 8);
+    r = prune_stats_read(s, STAT_SUMSQ, 0, n, q, NULL, err);
+    for (size_t j = 0; r == 0 && j < n; j++) {
+        if (q[j] < 0)
+            return err_set(err, ERR_INVALID, "a sum of squares is negative");
+        activity[j] = (float)pow(sqrt(q[j] / s->n_sequences), power);
+    }
+    return r;
+}
+
+/* What rounding left unlike is made alike. */
+static int make_symmetric(double *gram, size_t n, bool packed, struct err *err)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++) {
+            double upper = gram[j * n + i], lower = packed ? upper : gram[i * n + j];
+            double size = sqrt(fabs(gram[i * n + i] * gram[j * n + j]));
+
+            if (fabs(upper - lower) > ALIKE * size)
+                return err_set(err, ERR_INVALID, "the Gram matrix is not symmetric");
+            gram[i * n + j] = gram[j * n + i] = (upper + lower) / 2;
+        }
+    return 0;
+}
+
+/* Its diagonal holds the sums of squares. */
+static int check_trace(const struct prune_stats *s, const double *gram, struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    AUTO(freep) double *sumsq = NULL;
+    double trace = 0, sum = 0;
+    int r;
+
+    if (!s->t->stat[STAT_SUMSQ].present)
+        return 0;
+    sumsq = malloc(n * sizeof *sumsq);
+    if (!sumsq)
+        return no_memory(err, (double)n * 8);
+    r = prune_stats_read(s, STAT_SUMSQ, 0, n, sumsq, NULL, err);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        trace += gram[i * n + i];
+        sum += sumsq[i];
+    }
+    if (r == 0 && fabs(trace - sum) > ALIKE * fmax(trace, sum))
+        r = err_set(err, ERR_INVALID,
+                    "the trace of the Gram matrix is %g, but the sums of squares add up to %g",
+                    trace, sum);
+    return r;
+}
+
+int prune_stats_seen(struct prune_stats *s, uint64_t *tokens, struct err *err)
+{
+    double seen[2];
+    int r;
+
+    s->n_sequences = s->t->n_sequences;
+    if (!s->t->stat[STAT_SEEN].present)
+        return 0;
+    r = prune_stats_read(s, STAT_SEEN, 0, 2, seen, NULL, err);
+    if (r < 0)
+        return r;
+    if (!(seen[0] >= 1 && seen[1] >= 1 && seen[0] < 0x1p53))
+        return err_set(err, ERR_INVALID, "the statistics are of no tokens");
+    *tokens = (uint64_t)seen[0];
+    s->n_sequences = seen[1];
+    return 0;
+}
+
+int prune_stats_gram(const struct prune_stats *s, double *gram, struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    bool packed = s->t->stat[STAT_GRAM].count != (uint64_t)n * n;
+    uint64_t first = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t skip = packed ? i : 0;
+        int r = prune_stats_read(s, STAT_GRAM, first, n - skip, gram + i * n + skip, NULL, err);
+
+        if (r < 0)
+            return r;
+        first += n - skip;
+    }
+    return make_symmetric(gram, n, packed, err) < 0 ? ERR_INVALID : check_trace(s, gram, err);
+}
+
+int prune_stats_tokens(const struct prune_stats *s, size_t tokens, float *x, struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    AUTO(freep) float *line = malloc(n * sizeof *line);
+
+    if (!line)
+        return no_memory(err, (double)n * 4);
+    for (size_t t = 0; t < tokens; t++) {
+        int r = prune_stats_read(s, STAT_XLAST, t * n, n, NULL, line, err);
+
+        if (r < 0)
+            return r;
+        for (size_t j = 0; j < n; j++)
+            x[j * tokens + t] = line[j];
+    }
+    return 0;
+}
