@@ -199,6 +199,37 @@ static void columns_without_input(void **state)
     layer_done(&l);
 }
 
+/* Inputs that know nothing of one another: magnitudes decide, block by block, and what stays stays.
+ */
+static void unrelated_inputs(void **state)
+{
+    enum { ROWS = 12, COLS = 40, BLOCK = 16 };
+    struct layer l = random_layer(7, ROWS, COLS, 1);
+    struct sparsegpt_options opt = {.sparsity = 0.4, .block = BLOCK};
+    struct pruned p;
+
+    (void)state;
+    for (size_t i = 0; i < COLS * COLS; i++)
+        l.gram[i] = i % (COLS + 1) == 0;
+    p = prune(l.w, ROWS, COLS, l.gram, 1, &opt);
+    for (size_t first = 0; first < COLS; first += BLOCK) {
+        float largest = 0, least = INFINITY;
+
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            if (i % COLS < first || i % COLS >= first + BLOCK)
+                continue;
+            assert_true(p.w[i] == 0 || p.w[i] == l.w[i]);
+            if (p.w[i] == 0)
+                largest = fmaxf(largest, fabsf(l.w[i]));
+            else
+                least = fminf(least, fabsf(l.w[i]));
+        }
+        assert_true(largest <= least);
+    }
+    pruned_done(&p);
+    layer_done(&l);
+}
+
 static void bad_matrices(void **state)
 {
     struct sparsegpt_factor_info info;
@@ -219,7 +250,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_the_original), cmocka_unit_test(the_error_is_the_quadratic_form),
         cmocka_unit_test(blocks_do_not_matter), cmocka_unit_test(columns_without_input),
-        cmocka_unit_test(bad_matrices),
+        cmocka_unit_test(unrelated_inputs),     cmocka_unit_test(bad_matrices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
