@@ -289,10 +289,10 @@ void service_free(struct service *s)
         jobs_abandon(s);
     keys_free(s);
     uploads_free(s->uploads);
-    artifacts_free(s->artifacts);
     actor_stop(s->store_actor);
     actor_stop(s->output_actor);
     actor_stop(s->file_actor);
+    artifacts_free(s->artifacts); /* what those threads had still to do may look at it */
     cache_trim_free(s->trim);
     sched_free(s->sched);
     store_close(s->store);
