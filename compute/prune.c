@@ -251,8 +251,7 @@ static int by_trim(struct pruning *p, struct prune_result *out, struct err *err)
 
 static int check(const struct prune_input *in, const struct prune_options *opt, struct err *err)
 {
-    bool active = opt->method == PRUNE_WANDA || opt->method == PRUNE_WANDA_VARIANT ||
-                  opt->method == PRUNE_RIA;
+    bool active = prune_is_active(opt->method);
 
     ASSERT(in->rows > 0 && in->cols > 0 && opt->method < PRUNE_METHOD_COUNT);
     ASSERT(!active == !in->activity && !in->scores == (opt->method != PRUNE_EXTERNAL));

@@ -19,6 +19,12 @@ enum prune_method {
     PRUNE_METHOD_COUNT
 };
 
+/* Its scores take the inputs' norms. */
+static inline bool prune_is_active(enum prune_method m)
+{
+    return m == PRUNE_WANDA || m == PRUNE_WANDA_VARIANT || m == PRUNE_RIA;
+}
+
 enum prune_selection { PRUNE_PER_ROW = 0, PRUNE_PER_TENSOR, PRUNE_N_OF_M };
 
 /* Rows [first, first + count) of a matrix, row-major, to `out`. NaN or infinite elements: an error.

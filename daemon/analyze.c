@@ -81,6 +81,17 @@ void analyze_free(struct analyze *a)
     free(a);
 }
 
+bool analyze_goes_on(struct analyze *a, const char *pointer)
+{
+    if (a->job->ended)
+        return false;
+    if (a->err.code && pointer)
+        snprintf(a->err.pointer, sizeof a->err.pointer, "%s", pointer);
+    if (a->err.code)
+        job_fail_err(a->job, &a->err);
+    return a->err.code == 0;
+}
+
 void analyze_needs_work(struct analyze *a)
 {
     a->need_work = true;

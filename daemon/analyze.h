@@ -154,6 +154,10 @@ struct analyze {
 /* The stage is complete: go on with the next one. */
 void analyze_next(struct analyze *a);
 
+/* False when the job has ended, or ends here because a->err is set; `pointer`: the parameter at
+ * fault, or NULL. */
+bool analyze_goes_on(struct analyze *a, const char *pointer);
+
 /* A worker is needed: the submitter need not wait for the end. */
 void analyze_needs_work(struct analyze *a);
 

@@ -234,15 +234,9 @@ static void identify_run(void *arg, void *state)
 
 static void identify_done(void *arg, const struct err *group_err)
 {
-    struct analyze *a = arg;
-
     (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        job_fail_err(a->job, &a->err);
-    else
-        analyze_next(a);
+    if (analyze_goes_on(arg, NULL))
+        analyze_next(arg);
 }
 
 void analyze_identify(struct analyze *a)

@@ -120,15 +120,9 @@ static void make_key(const struct metric_rows *rows, bool content, struct digest
 
 static void stage_done(void *arg, const struct err *group_err)
 {
-    struct analyze *a = arg;
-
     (void)group_err;
-    if (a->job->ended)
-        return;
-    if (a->err.code)
-        job_fail_err(a->job, &a->err);
-    else
-        analyze_next(a);
+    if (analyze_goes_on(arg, NULL))
+        analyze_next(arg);
 }
 
 /* Uniform within the limits can be had whenever anything can. */

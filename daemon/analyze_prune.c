@@ -14,15 +14,20 @@
 
 int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err)
 {
-    struct prune_work *w = xcalloc(1, sizeof *w);
-    int r = prune_params_parse(params, &w->params, err);
+    struct prune_params p;
+    struct prune_work *w;
+    int r = prune_params_parse(params, &p, err);
 
-    if (r == 0 && !*w->params.plan)
-        r = analyze_plan_start(a, json_object_get(w->params.body, "plan"), err);
+    if (r < 0)
+        return r;
+    if (!*p.plan)
+        r = analyze_plan_start(a, json_object_get(p.body, "plan"), err);
     if (r < 0) {
-        free(w);
+        prune_params_done(&p);
         return r;
     }
+    w = xcalloc(1, sizeof *w);
+    w->params = p;
     artifact_id_of_job(a->job->rec.id, w->artifact_id);
     a->prune = w;
     return 0;
@@ -95,8 +100,6 @@ void analyze_prune_free(struct analyze *a)
     plan_weights_free(w->weights);
     free(w->plan_id);
     stats_file_done(&w->stats);
-    for (size_t i = 0; w->shard && i < a->source->n_files; i++)
-        free(w->shard[i].note);
     free(w->shard);
     free(w->row);
     for (size_t i = 0; i < w->n_side; i++)
@@ -107,8 +110,7 @@ void analyze_prune_free(struct analyze *a)
     free(w);
 }
 
-/* --- statistics, matrices
- * ------------------------------------------------------------------------------- */
+/* --- statistics, matrices ------------------------------------------------------------------- */
 
 /* The output is as large as the model: what the quota would remove at once is not written. */
 static int check_quota(const struct analyze *a, struct err *err)

@@ -43,7 +43,6 @@ struct prune_shard {
     int fd;               /* the copy, once it was created */
     struct digest key;    /* what decides its bytes */
     struct digest digest; /* of its bytes */
-    char *note;           /* JSON text, once it is complete */
     uint64_t nbytes;
     bool begun, complete;
 };

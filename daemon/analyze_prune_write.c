@@ -178,11 +178,11 @@ static void finish_run(void *arg, void *state)
 {
     struct step *s = arg;
     struct prune_shard *shard = s->shard;
+    AUTO(freep) char *note = analyze_prune_note(s->a, shard);
 
     (void)state;
-    shard->note = analyze_prune_note(s->a, shard);
     (void)artifact_file_finish(s->a->prune->writer, source_of(s->a, shard)->name, shard->fd,
-                               &shard->key, shard->note, &s->err);
+                               &shard->key, note, &s->err);
     fd_close(&shard->fd);
 }
 
@@ -413,7 +413,6 @@ static void known_run(void *arg, void *state)
                 0 ||
             !analyze_prune_read_note(s->a, shard, note))
             continue;
-        shard->note = TAKE(note);
         shard->complete = true;
     }
 }

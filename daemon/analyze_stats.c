@@ -4,7 +4,6 @@
 
 #include "common/fdio.h"
 
-#include <stdio.h>
 #include <sys/mman.h>
 
 void stats_file_done(struct stats_file *f)
@@ -13,17 +12,6 @@ void stats_file_done(struct stats_file *f)
     calibration_done(&f->calibration);
     if (f->analyze)
         fd_close(&f->fd);
-}
-
-bool analyze_goes_on(struct analyze *a, const char *pointer)
-{
-    if (a->job->ended)
-        return false;
-    if (a->err.code && pointer)
-        snprintf(a->err.pointer, sizeof a->err.pointer, "%s", pointer);
-    if (a->err.code)
-        job_fail_err(a->job, &a->err);
-    return a->err.code == 0;
 }
 
 static void fail(struct stats_file *f, const struct err *why)

@@ -26,8 +26,4 @@ void analyze_stats_load(struct analyze *a, const struct source_ref *ref, const c
 /* Also for one that was never loaded. */
 void stats_file_done(struct stats_file *f);
 
-/* False when the job has ended, or ends here because a->err is set; `pointer`: the parameter at
- * fault, or NULL. */
-bool analyze_goes_on(struct analyze *a, const char *pointer);
-
 #endif

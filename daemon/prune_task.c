@@ -108,8 +108,7 @@ static bool statistics_fit(const struct prune_task *t)
                                                STAT_SEEN};
     uint64_t n = t->m.cols;
     const struct prune_range *s = t->stat;
-    bool active = t->opt.method == PRUNE_WANDA || t->opt.method == PRUNE_WANDA_VARIANT ||
-                  t->opt.method == PRUNE_RIA;
+    bool active = prune_is_active(t->opt.method);
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (s[i].present && !dtype_decodable(s[i].dtype))

@@ -194,8 +194,7 @@ static int by_scores(struct work *w, struct err *err)
                              .weights = read_weights,
                              .scores = t->opt.method == PRUNE_EXTERNAL ? read_scores : NULL,
                              .arg = w};
-    bool active = t->opt.method == PRUNE_WANDA || t->opt.method == PRUNE_WANDA_VARIANT ||
-                  t->opt.method == PRUNE_RIA;
+    bool active = prune_is_active(t->opt.method);
 
     if (!activity)
         return no_memory(err, (double)n * 4);
