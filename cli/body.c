@@ -19,6 +19,17 @@ void body_count(json_t *body, const char *key, const struct arg_count *n)
         (void)json_object_set_new(body, key, json_integer(n->value));
 }
 
+void body_list(json_t *body, const char *key, const struct arg_list *list)
+{
+    json_t *values = json_array();
+
+    for (size_t i = 0; i < list->count; i++)
+        (void)json_array_append_new(values, json_string(list->value[i]));
+    if (list->count)
+        (void)json_object_set(body, key, values);
+    json_decref(values);
+}
+
 bool body_number(json_t *body, const char *option, const char *key, const char *text)
 {
     char *end;

@@ -119,12 +119,7 @@ static json_t *params_of(const struct analyze_settings *s)
     body_count(p, "max_N", &s->max_n);
     if (farms)
         json_object_set_new(p, "farms", farms);
-    if (s->types.count) {
-        a = json_array();
-        for (size_t i = 0; i < s->types.count; i++)
-            json_array_append_new(a, json_string(s->types.value[i]));
-        json_object_set_new(p, "types", a);
-    }
+    body_list(p, "types", &s->types);
     if (s->layers.count) {
         a = json_array();
         for (size_t i = 0; i < s->layers.count; i++) {

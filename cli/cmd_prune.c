@@ -16,7 +16,7 @@ struct prune_settings {
     struct arg_count keep, of, block_size;
     const char *damping, *ria_power, *rank_by, *trim_metric, *trim_row_metric;
     struct plan_options plan_options;
-    struct arg_list labels;
+    struct arg_list blocks, labels;
     struct submit_settings submit;
 };
 
@@ -36,6 +36,8 @@ static const struct arg_option options[] = {
     {"out", ARG_TEXT, AT(out), "DIR",
      "where the copy goes: a new directory under the server's\noutput root (without: kept for "
      "artifact get)"},
+    {"blocks", ARG_LIST, AT(blocks), "NAME",
+     "only this block of the model, such as model.layers.3;\nmay be repeated"},
     {"selection", ARG_TEXT, AT(selection), "row|tensor",
      "among which weights the least are taken (magnitude, ria:\ntensor; wanda, external: row)"},
     {"exact", ARG_FLAG, AT(exact), NULL, "exact counts where rows are rounded down"},
@@ -172,6 +174,7 @@ static json_t *body_of(const struct prune_settings *s)
 
     if (s->out)
         (void)json_object_set_new(params, "output", json_pack("{s:s}", "path", s->out));
+    body_list(params, "blocks", &s->blocks);
     if (put_method(params, s) && put_plan(params, s) && body_labels(body, &s->labels))
         return body;
     json_decref(body);

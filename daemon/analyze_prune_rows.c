@@ -255,6 +255,7 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
     const json_t *tensors = json_object_get(plan, "tensors"), *t;
     AUTO(freep) struct named *index = NULL;
     size_t n_index, i;
+    int r;
 
     if (!json_is_array(tensors) || !json_is_string(json_object_get(plan, "id")))
         return err_set_at(err, ERR_INVALID, AT_PLAN, "it is no plan of sparsities");
@@ -267,18 +268,22 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
     if (w->plan_m && w->params.task.opt.selection == PRUNE_N_OF_M)
         return err_set_at(err, ERR_INVALID, "/params/n_of_m", "the plan is an N:M plan already");
     w->row = xcalloc(json_array_size(tensors) + 1, sizeof *w->row);
+    r = prune_blocks_exist(&w->params.blocks, &a->layers, err);
+    if (r < 0)
+        return r;
     index = index_layers(&a->layers, &n_index);
     json_array_foreach(tensors, i, t)
     {
         const char *name = json_string_value(json_object_get(t, "name"));
         size_t layer;
-        int r;
 
         if (!name || !json_is_number(json_object_get(t, "sparsity")))
             return err_set_at(err, ERR_INVALID, AT_PLAN, "it is no plan of sparsities");
         if (!find_layer(a, index, n_index, name, &layer))
             return err_set_at(err, ERR_INVALID, AT_PLAN,
                               "the plan names \"%.100s\", which the model does not have", name);
+        if (!prune_blocks_take(&w->params.blocks, a->layers.l[layer].block))
+            continue;
         r = add_row(a, layer, t, err);
         if (r < 0)
             return r;
@@ -289,6 +294,8 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
         if (w->row[i].layer == w->row[i - 1].layer)
             return err_set_at(err, ERR_INVALID, AT_PLAN, "the plan names \"%.100s\" twice",
                               a->layers.l[w->row[i].layer].longname);
-    make_shards(a);
-    return 0;
+    r = prune_blocks_all_taken(&w->params.blocks, err);
+    if (r == 0)
+        make_shards(a);
+    return r;
 }

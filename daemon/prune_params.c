@@ -290,7 +290,7 @@ static int parse_all(const json_t *params, struct prune_params *p, struct err *e
 {
     static const char *const names[] = {"plan",       "sparsity", "method", "selection", "rounding",
                                         "n_of_m",     "stats",    "output", "ria_power", "damping",
-                                        "block_size", "rank_by",  "trim"};
+                                        "block_size", "rank_by",  "trim",   "blocks"};
     int r;
 
     if (!json_is_object(params))
@@ -308,6 +308,8 @@ static int parse_all(const json_t *params, struct prune_params *p, struct err *e
         r = parse_stats(params, p, err);
     if (r == 0)
         r = parse_output(params, p, err);
+    if (r == 0)
+        r = prune_blocks_parse(json_object_get(params, "blocks"), &p->blocks, err);
     return r == 0 ? parse_plan(params, p, err) : r;
 }
 
@@ -320,6 +322,7 @@ int prune_params_parse(const json_t *params, struct prune_params *out, struct er
     if (r < 0) { /* the plan is parsed last: there is none */
         source_ref_done(&p.stats);
         free(p.output);
+        prune_blocks_done(&p.blocks);
         return r;
     }
     p.body = canonical(params, &p);
@@ -333,6 +336,7 @@ void prune_params_done(struct prune_params *p)
         plan_job_done(&p->job);
     source_ref_done(&p->stats);
     free(p->output);
+    prune_blocks_done(&p->blocks);
     json_decref(p->body);
 }
 

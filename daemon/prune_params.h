@@ -4,6 +4,7 @@
 
 #include "daemon/locate.h"
 #include "daemon/plan_job.h"
+#include "daemon/prune_blocks.h"
 #include "daemon/prune_task.h"
 
 #define PRUNE_BLOCK_MAX 4096
@@ -14,8 +15,9 @@ struct prune_params {
     struct prune_task task;  /* method and options; no matrix, no statistics */
     struct source_ref stats; /* calibration statistics, when has_stats */
     bool has_stats;
-    char *output; /* path as sent, or NULL: the state directory */
-    json_t *body; /* canonical */
+    char *output;               /* path as sent, or NULL: the state directory */
+    struct prune_blocks blocks; /* of the plan's, those that are pruned */
+    json_t *body;               /* canonical */
 };
 
 /* Parse and check `params`. ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED with the pointer of the

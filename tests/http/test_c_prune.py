@@ -147,6 +147,17 @@ def test_groups(ctl):
             assert ((w != 0).reshape(w.shape[0], -1, 4).sum(-1) == 1).all()
 
 
+def test_some_blocks(ctl):
+    r = ctl("manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--blocks",
+            "model.layers.2", "--blocks", "model.layers.0", "--out", "some")
+    assert r.returncode == 0, r.stderr
+    assert [x.split()[0] for x in r.stdout.splitlines()[1:3]] == NAMES[::2]
+    for name, s in share(os.path.join(ctl.out, "some")).items():
+        assert (s > 0.49) == (".layers.2." in name or ".layers.0." in name)
+    r = ctl("manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--blocks", "one")
+    assert r.returncode == 3 and 'has no block "one"' in r.stderr
+
+
 def test_exact_counts(ctl):
     for flags, most in ((["--exact"], 1), ([], 1000)):
         name = f"exact{most}"

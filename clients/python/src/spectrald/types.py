@@ -330,6 +330,11 @@ class PruneParams(_PruneParams, total=False):
     # Calibration statistics: a safetensors file below a model root, or an upload. Every method
     # but `magnitude` needs them.
     stats: Optional[Source]
+    # Prune only what the plan names in these blocks, as `block` of layers has them
+    # (`model.layers.3`): one turn of sequential pruning, in which a client has a block pruned,
+    # runs it and collects the next one's statistics. The plan is still that of the whole model,
+    # and `stats` need hold no other blocks. Default: all that the plan names.
+    blocks: Optional[List[str]]
     # Where the copy is written: a directory that does not exist, in one that does, below the
     # output root. Without it, the server keeps the copy and it can be downloaded.
     output: Optional[PruneParamsOutput]
