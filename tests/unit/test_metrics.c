@@ -3,90 +3,13 @@
 #include "compute/layer_metrics.h"
 #include "compute/spectrum.h"
 
-#include "golden.h"
+#include "golden_matrices.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include <cmocka.h>
-
-/* --- the published matrices ---------------------------------------------------------------- */
-
-static double *scaled_b(void)
-{
-    double *w = gauss_matrix(2, 300, 150);
-
-    for (size_t i = 0; i < 300 * 150; i++)
-        w[i] *= pow((double)(i % 150) + 1, -0.6);
-    return w;
-}
-
-static double column_norm(const double *w, size_t rows, size_t cols, size_t c)
-{
-    double s = 0;
-
-    for (size_t i = 0; i < rows; i++)
-        s += w[i * cols + c] * w[i * cols + c];
-    return sqrt(s);
-}
-
-static double *spiked_c(void)
-{
-    static const double strength[] = {8, 6, 4};
-    double *w = gauss_matrix(3, 256, 128), *u = gauss_matrix(31, 256, 3),
-           *v = gauss_matrix(32, 128, 3);
-
-    for (size_t i = 0; i < 256 * 128; i++)
-        w[i] /= 16;
-    for (size_t k = 0; k < 3; k++) {
-        double nu = column_norm(u, 256, 3, k), nv = column_norm(v, 128, 3, k);
-
-        for (size_t i = 0; i < 256; i++)
-            for (size_t j = 0; j < 128; j++)
-                w[i * 128 + j] += strength[k] * (u[i * 3 + k] / nu) * (v[j * 3 + k] / nv);
-    }
-    free(u);
-    free(v);
-    return w;
-}
-
-static double *levy_f(void)
-{
-    struct rng r = {6};
-    double *w = malloc(160 * 80 * sizeof *w);
-
-    for (size_t i = 0; i < 160 * 80; i++) {
-        double u = rng_uniform(&r), s = rng_uniform(&r);
-
-        w[i] = (s < 0.5 ? 1 : -1) * pow(1 - u, -1 / 1.5);
-    }
-    return w;
-}
-
-static double *deficient_g(void)
-{
-    double *a = gauss_matrix(7, 60, 25), *b = gauss_matrix(8, 25, 40),
-           *w = calloc(60 * 40, sizeof *w);
-
-    for (size_t i = 0; i < 60; i++)
-        for (size_t k = 0; k < 25; k++)
-            for (size_t j = 0; j < 40; j++)
-                w[i * 40 + j] += a[i * 25 + k] * b[k * 40 + j];
-    free(a);
-    free(b);
-    return w;
-}
-
-/* Slice s of a row-major (out, in, 9) tensor. */
-static double *conv_slice(const double *w, size_t out, size_t in, size_t s)
-{
-    double *m = malloc(out * in * sizeof *m);
-
-    for (size_t i = 0; i < out * in; i++)
-        m[i] = w[i * 9 + s];
-    return m;
-}
 
 static void values_of(const double *w, size_t rows, size_t cols, size_t slices, bool compat,
                       struct layer_values *out)
@@ -136,28 +59,16 @@ static void check_columns(const json_t *want, const struct layer_values *v, cons
 
 static void published_columns(void **state)
 {
-    const struct {
-        const char *name;
-        double *w;
-        size_t rows, cols, slices;
-    } m[] = {
-        {"A_gauss_200x100", gauss_matrix(1, 200, 100), 200, 100, 1},
-        {"B_scaled_300x150", scaled_b(), 300, 150, 1},
-        {"C_spiked_256x128", spiked_c(), 256, 128, 1},
-        {"D_conv_32x16x3x3", gauss_matrix(4, 32, 144), 32, 16, 9},
-        {"E_square_128", gauss_matrix(5, 128, 128), 128, 128, 1},
-        {"F_levy_160x80", levy_f(), 160, 80, 1},
-        {"G_rankdef_60x40", deficient_g(), 60, 40, 1},
-    };
     json_t *golden = golden_load(), *details = json_object_get(golden, "details");
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+    for (size_t i = 0; i < GOLDEN_COUNT; i++) {
+        struct golden_matrix m = golden_matrix(i);
         struct layer_values v;
 
-        values_of(m[i].w, m[i].rows, m[i].cols, m[i].slices, true, &v);
-        check_columns(json_object_get(details, m[i].name), &v, m[i].name, i == 6);
-        free(m[i].w);
+        values_of(m.w, m.rows, m.cols, m.slices, true, &v);
+        check_columns(json_object_get(details, m.name), &v, m.name, i == GOLDEN_G);
+        free(m.w);
     }
     json_decref(golden);
 }
