@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-#define ROUNDS_MAX    30
+#define ROUNDS_MAX    30 /* by default */
 #define DEFAULT_LEVEL 0.999
 #define FAR_WIDTHS    3
 
@@ -102,6 +102,7 @@ struct bulk {
     size_t n;
     double n_long, n_short; /* of one matrix; the short side without the zeros */
     double slices, level;
+    unsigned rounds;
 };
 
 /* sigma of the noise from the median of all but the `removed` largest, edges of that matrix;
@@ -126,7 +127,7 @@ static void fit_robust(const struct bulk *b, struct mp_fit *best)
     size_t removed = 0;
 
     best->distance = INFINITY;
-    for (unsigned round = 1; round <= ROUNDS_MAX; round++) {
+    for (unsigned round = 1; round <= b->rounds; round++) {
         struct mp_fit f = *best;
         size_t spikes;
 
@@ -142,8 +143,8 @@ static void fit_robust(const struct bulk *b, struct mp_fit *best)
     }
 }
 
-static int robust(const double *lambda, size_t n, size_t n_long, size_t n_short, double level,
-                  struct mp_fit *f, struct err *err)
+static int robust(const double *lambda, size_t n, size_t n_long, size_t n_short,
+                  const struct mp_fit_options *opt, struct mp_fit *f, struct err *err)
 {
     double slices = fmax(1, round((double)n / (double)n_short));
     size_t zeros = count_up_to(lambda, n, MP_FIT_ZERO * lambda[n - 1]);
@@ -152,7 +153,8 @@ static int robust(const double *lambda, size_t n, size_t n_long, size_t n_short,
                      .n_long = (double)n_long,
                      .n_short = (double)(n - zeros) / slices,
                      .slices = slices,
-                     .level = level > 0 ? level : DEFAULT_LEVEL};
+                     .level = opt->level > 0 ? opt->level : DEFAULT_LEVEL,
+                     .rounds = opt->rounds > 0 ? opt->rounds : ROUNDS_MAX};
 
     if (b.n < 2)
         return err_set(err, ERR_NUMERIC, "fewer than two eigenvalues are not zero");
@@ -184,7 +186,7 @@ int mp_fit(const double *lambda, size_t n, size_t n_long, size_t n_short,
         f.distance = distance(lambda, f.num_bulk, (double)n_long / (double)n_short, f.sigma,
                               1 / (f.w_scale * f.w_scale));
     } else {
-        r = robust(lambda, n, n_long, n_short, opt->level, &f, err);
+        r = robust(lambda, n, n_long, n_short, opt, &f, err);
         if (r < 0)
             return r;
         count_spikes(lambda, n, &f);

@@ -3,16 +3,16 @@
  * Two fits of the Marchenko-Pastur law (marchenko_pastur.h) to the eigenvalues of W'W, or of all
  * slices of a convolution together:
  *
- * MP_FIT_UPSTREAM  WeightWatcher 0.7.5.5 mp_fit(): eigenvalues scaled to mean 1, a triangular
+ * MP_FIT_UPSTREAM: WeightWatcher 0.7.5.5 mp_fit(). Eigenvalues scaled to mean 1, a triangular
  * kernel density (width 0.1) on 1000 points, sigma of least squares from a grid and a simplex
  * search. For q = 1 exactly it fits singular values to a quarter circle of fixed radius. The edge
- * has sqrt(TW) on top, spikes are counted above that. Depends on the largest eigenvalue, through
- * the grid. MP_FIT_ROBUST    sigma from the median, spikes above Tracy-Widom's edge; spikes removed
- * and fitted again as long as the bulk comes closer to the law. Eigenvalues that are zero are left
- * out, and the shape of the bulk follows: (N - z) x (M - z) for z left out or removed (spikes) and
- * N x (M - z) for zeros.
+ * has sqrt(TW) on top. Depends on the largest eigenvalue, through the grid.
  *
- * Times: about 10 ms and 1 ms for 4096 eigenvalues.
+ * MP_FIT_ROBUST: sigma from the median, spikes above Tracy-Widom's edge; k spikes removed and the
+ * rest fitted again, as noise of (N - k) x (M - k), while the bulk comes closer to the law. Zeros
+ * are left out: a matrix with z dead columns is one of N x (M - z).
+ *
+ * Either takes 1 to 3 ms for 4096 eigenvalues.
  */
 #ifndef SPECTRALD_MP_FIT_H
 #define SPECTRALD_MP_FIT_H
@@ -31,7 +31,8 @@ const char *mp_fit_method_name(enum mp_fit_method m);
 
 struct mp_fit_options {
     enum mp_fit_method method;
-    double level; /* of the robust edge: noise stays below it with this probability. 0 = 0.999 */
+    double level;    /* of the robust edge: noise stays below it with this probability. 0 = 0.999 */
+    unsigned rounds; /* robust: at most so many; 1 = the median of all. 0 = 30 */
 };
 
 /* In units of the eigenvalues given, unless said otherwise. */
@@ -41,14 +42,16 @@ struct mp_fit {
                       * square entry, so 1 for pure noise */
     double w_scale;  /* W_scale: sqrt(n / sum of eigenvalues) */
     double bulk_min; /* bulk_min, bulk_max: edges of the law in the limit */
-    double bulk_max; /* */
-    double edge;     /* what lies above is a spike: bulk_max and room for fluctuation */
-    double far_edge; /* what lies above is clearly apart: edge + 3 Tracy-Widom widths */
-    double softrank; /* mp_softrank: bulk_max / largest */
-    double noise_share; /* sigma^2: share of the noise in the mean eigenvalue */
+    double bulk_max;
+    double edge;        /* what lies above is a spike: bulk_max and room for fluctuation */
+    double far_edge;    /* what lies above is clearly apart: edge + 3 Tracy-Widom widths */
+    double softrank;    /* mp_softrank: bulk_max / largest */
+    double noise_share; /* sigma^2: share of the noise in the mean eigenvalue; above 1 where there
+                         * are zeros. Small where a heavy tail leaves no bulk worth the name */
     double distance; /* between the bulk (zero < x <= edge) and the law: greatest difference of the
-                      * distribution functions. About 0.5/n to 2/n for noise, as eigenvalues repel;
-                      * above some 0.1 there is no such bulk. 1 when the bulk is empty */
+                      * distribution functions. 0.5/n to 3/n for noise, as eigenvalues repel each
+                      * other. 1 when the bulk is empty. What a heavy tail leaves below the edge
+                      * may be near the law too: see noise_share and num_spikes */
     size_t num_spikes; /* num_spikes: eigenvalues above edge */
     size_t num_far;    /* eigenvalues above far_edge */
     size_t num_zero;   /* left out as zeros; 0 for MP_FIT_UPSTREAM */

@@ -20,7 +20,7 @@ static void cdf_is_the_integral(void **state)
     for (size_t k = 0; k < ARRAY_LEN(ratios); k++) {
         double q = ratios[k], sigma = 0.7, a = mp_lower(q, sigma), b = mp_upper(q, sigma);
         double mass = 0, mean = 0, square = 0, last = 0;
-        int n = 200000;
+        int n = 50000;
 
         for (int i = 0; i < n; i++) {
             double t = M_PI * (i + 0.5) / n, x = (a + b) / 2 - (b - a) / 2 * cos(t);
@@ -29,7 +29,7 @@ static void cdf_is_the_integral(void **state)
             mass += w;
             mean += w * x;
             square += w * x * x;
-            if (i % 997 == 0) {
+            if (i % 97 == 0) {
                 double edge = (a + b) / 2 - (b - a) / 2 * cos(M_PI * (i + 1.) / n);
 
                 assert_true(fabs(mp_cdf(edge, q, sigma) - mass) < 1e-6);
@@ -78,11 +78,11 @@ static void mean_root(void **state)
     (void)state;
     for (size_t k = 0; k < ARRAY_LEN(ratios); k++) {
         double q = ratios[k], sum = 0, low = mp_quantile(0.3, q, 1);
-        int n = 100000;
+        int n = 10000;
 
         for (int i = 0; i < n; i++)
             sum += sqrt(mp_quantile(0.3 + 0.7 * (i + 0.5) / n, q, 1)) * 0.7 / n;
-        assert_true(fabs(mp_mean_root(low, 9, q) - sum) < 1e-5);
+        assert_true(fabs(mp_mean_root(low, 9, q) - sum) < 1e-4);
         assert_true(
             fabs(mp_mean_root(0, low, q) + mp_mean_root(low, 9, q) - mp_mean_root(0, 9, q)) < 1e-7);
     }
