@@ -5,11 +5,11 @@
 #include "api/ep.h"
 #include "api/histogram.h"
 #include "api/immutable.h"
-#include "api/layer_ref.h"
+#include "api/layer_spectrum.h"
 #include "api/npy.h"
 #include "api/problem.h"
 #include "common/json_text.h"
-#include "daemon/records.h"
+#include "daemon/row_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,24 +24,17 @@ static const struct immutable_form forms[] = {
 };
 
 struct esd {
-    struct layer_ref *layer;
+    struct layer_esd of;
     const struct immutable_form *form;
     size_t bins; /* 0 = the eigenvalues themselves */
     bool log;
-    struct buf bytes; /* as cached */
-    struct spectrum_record rec;
-    double *lambda; /* n of them */
-    size_t n;
 };
 
 static void esd_free(void *work)
 {
     struct esd *e = work;
 
-    if (e->layer)
-        layer_ref_free(e->layer);
-    buf_done(&e->bytes);
-    free(e->lambda);
+    layer_esd_done(&e->of);
     free(e);
 }
 
@@ -78,87 +71,16 @@ static int read_bins(struct esd *e, struct query *q, struct err *err)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-/* Why a row has no spectrum: its status, reason and detail. */
-static int no_spectrum(const struct layer_row *row, struct err *err)
-{
-    AUTO(buf_done) struct buf why = BUF_INIT;
-    static const char *const part[] = {"status", "reason", "detail"};
-    struct row_text text;
-
-    if (row_text_parse(row->json, &text))
-        for (size_t i = 0; i < ARRAY_LEN(part); i++) {
-            const struct row_member *m = row_text_find(&text, part[i], 0);
-            size_t before = why.len;
-
-            if (m && row_text_plain(m, &why) && why.len > before && i < 2)
-                buf_printf(&why, ": ");
-        }
-    buf_put_u8(&why, '\0');
-    return err_set(err, ERR_NOT_FOUND, "this layer has no spectrum; %.300s",
-                   (const char *)why.data);
-}
-
-static bool row_has_esd(const struct layer_row *row)
-{
-    struct row_text text;
-    const struct row_member *m;
-
-    if (!row_text_parse(row->json, &text))
-        return false;
-    m = row_text_find(&text, "has_esd", 13);
-    return m && m->len == 4 && memcmp(m->value, "true", 4) == 0;
-}
-
-static int fetch(struct esd *e, struct store *st, struct err *err)
-{
-    const struct layer_row *row = &e->layer->row;
-    int r = layer_ref_read(e->layer, st, err);
-
-    if (r != 0)
-        return r;
-    if (!row_has_esd(row))
-        return no_spectrum(row, err);
-    r = row->has_spectrum ? store_cache_find(st, CACHE_SPECTRUM, &row->spectrum, &e->bytes, err)
-                          : ERR_NOT_FOUND;
-    if (r == ERR_NOT_FOUND)
-        return err_set(err, ERR_GONE,
-                       "the spectrum of this layer is no longer cached; submit the job again to "
-                       "have it computed anew, and ask for the new analysis");
-    return r;
-}
-
 static struct reply *esd_read(void *work, struct store *st)
 {
+    struct esd *e = work;
     struct err err;
 
-    return fetch(work, st, &err) == 0 ? NULL : reply_err(&err);
+    return layer_esd_fetch(&e->of, st, &err) == 0 ? NULL : reply_err(&err);
 }
 
 /* --- writing -----------------------------------------------------------------------------------
  */
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static int pool(struct esd *e, struct err *err)
-{
-    struct spectrum_record *rec = &e->rec;
-    int r = spectrum_record_parse(e->bytes.data, e->bytes.len, rec, err);
-
-    if (r < 0)
-        return r;
-    e->n = rec->n_nonfinite ? 0 : (size_t)(rec->n_slices * rec->n_per_slice);
-    e->lambda = xcalloc(e->n ? e->n : 1, sizeof *e->lambda);
-    for (size_t i = 0; i < e->n; i++)
-        e->lambda[i] = rec->lambda[i] * e->layer->row.scale;
-    if (rec->n_slices > 1)
-        qsort(e->lambda, e->n, sizeof *e->lambda, ascending);
-    return 0;
-}
 
 /* What identifies the spectrum, and the fit that goes with it, from the row. */
 static void write_head(const struct esd *e, struct buf *b)
@@ -167,9 +89,9 @@ static void write_head(const struct esd *e, struct buf *b)
                                          "sigma",    "xmin",     "xmax",   "num_pl_spikes"};
     struct row_text text;
 
-    (void)row_text_parse(e->layer->row.json, &text); /* esd_read() has seen that it can be */
+    (void)row_text_parse(e->of.layer->row.json, &text); /* esd_read() has seen that it can be */
     buf_printf(b, "{");
-    json_text_key_string(b, "analysis", e->layer->analysis);
+    json_text_key_string(b, "analysis", e->of.layer->analysis);
     for (size_t i = 0; i < ARRAY_LEN(copied); i++) {
         const struct row_member *m = row_text_find(&text, copied[i], 0);
 
@@ -179,13 +101,13 @@ static void write_head(const struct esd *e, struct buf *b)
         else
             buf_printf(b, "null");
     }
-    json_text_key_int(b, "n", (int64_t)e->n);
-    json_text_key_int(b, "n_slices", (int64_t)e->rec.n_slices);
-    json_text_key_real(b, "factor", e->layer->row.scale);
-    json_text_key_string(b, "method", spectrum_method_name(e->rec.method));
+    json_text_key_int(b, "n", (int64_t)e->of.n);
+    json_text_key_int(b, "n_slices", (int64_t)e->of.rec.n_slices);
+    json_text_key_real(b, "factor", e->of.layer->row.scale);
+    json_text_key_string(b, "method", spectrum_method_name(e->of.rec.method));
     json_text_key_string(b, "precision",
-                         e->rec.precision == PRECISION_SINGLE ? "single" : "double");
-    json_text_key_real(b, "error_bound", e->rec.error_bound * e->layer->row.scale);
+                         e->of.rec.precision == PRECISION_SINGLE ? "single" : "double");
+    json_text_key_real(b, "error_bound", e->of.rec.error_bound * e->of.layer->row.scale);
 }
 
 static void write_reals(struct buf *b, const char *key, const double *x, size_t n)
@@ -232,11 +154,8 @@ static void write_histogram_csv(const struct histogram *h, struct buf *b)
 static void write_bins(const struct esd *e, bool csv, struct buf *b)
 {
     AUTO(freep) struct histogram *h = xmalloc(sizeof *h);
-    /* TSQR resolves values far below the bound that it can state. */
-    double noise =
-        e->rec.method == SPECTRUM_TSQR_SVD ? 0 : e->rec.error_bound * e->layer->row.scale;
 
-    histogram_make(e->lambda, e->n, e->bins, e->log, noise, h);
+    histogram_make(e->of.lambda, e->of.n, e->bins, e->log, e->of.noise, h);
     if (csv)
         write_histogram_csv(h, b);
     else
@@ -247,13 +166,13 @@ static void write_values(const struct esd *e, bool csv, struct buf *b)
 {
     if (!csv) {
         write_head(e, b);
-        write_reals(b, "evals", e->lambda, e->n);
+        write_reals(b, "evals", e->of.lambda, e->of.n);
         buf_printf(b, "}");
         return;
     }
     buf_printf(b, "eigenvalue\r\n");
-    for (size_t i = 0; i < e->n; i++) {
-        json_text_real(b, e->lambda[i]);
+    for (size_t i = 0; i < e->of.n; i++) {
+        json_text_real(b, e->of.lambda[i]);
         csv_end(b);
     }
 }
@@ -264,13 +183,13 @@ static struct reply *esd_write(void *work, struct immutable_text *out)
     bool csv = strcmp(e->form->word, "csv") == 0;
     struct err err;
 
-    if (pool(e, &err) < 0)
+    if (layer_esd_pool(&e->of, &err) < 0)
         return reply_err(&err);
     out->type = e->form->type;
     if (e->bins)
         write_bins(e, csv, &out->body);
     else if (strcmp(e->form->word, "npy") == 0)
-        npy_write(e->lambda, e->n, &out->body);
+        npy_write(e->of.lambda, e->of.n, &out->body);
     else
         write_values(e, csv, &out->body);
     return NULL;
@@ -292,7 +211,7 @@ struct reply *ep_layers_esd(struct request *rq)
     e = xcalloc(1, sizeof *e);
     e->form = form;
     if (read_bins(e, &rq->query, &err) < 0 || query_check_unused(&rq->query, &err) < 0 ||
-        layer_ref_new(rq, &e->layer, &err) < 0) {
+        layer_esd_new(rq, &e->of, &err) < 0) {
         esd_free(e);
         return reply_err(&err);
     }

@@ -12,6 +12,7 @@
 #define LEGEND_WIDTH  195 /* at least, of an entry */
 #define TICKS         6   /* about */
 #define MARK          3.2
+#define PANEL_GAP     34 /* between panels: ticks */
 
 static const char *const dash[SVG_STYLES] = {"", "7 3", "2 3", "9 3 2 3",
                                              "", "7 3", "2 3", "9 3 2 3"};
@@ -27,7 +28,8 @@ static const char style[] =
     ".s2{stroke:#009e73;fill:#009e73}.s3{stroke:#b0578d;fill:#b0578d}"
     ".s4{stroke:#c98500;fill:#c98500}.s5{stroke:#2b9bd6;fill:#2b9bd6}"
     ".s6{stroke:#555;fill:#555}.s7{stroke:#8a7f00;fill:#8a7f00}"
-    ".l{fill:none}.h{fill:#fff;stroke-width:1.5}"
+    ".l{fill:none}.h{fill:#fff;stroke-width:1.5}.b{fill-opacity:.35;stroke:none}"
+    ".z{fill-opacity:.1;stroke:none}"
     "@media(prefers-color-scheme:dark){text{fill:#ddd}.bg{fill:#16181c}.g{stroke:#33373d}"
     ".a{stroke:#888}"
     ".s0{stroke:#4aa8e0;fill:#4aa8e0}.s1{stroke:#ff8a3d;fill:#ff8a3d}"
@@ -115,11 +117,13 @@ static double at_y(const struct svg *s, double v)
 /* 1, 2 or 5 times a power of ten, for about TICKS of them. */
 static double tick_step(const struct svg_axis *a)
 {
+    if (a->log && a->high - a->low < 2)
+        return a->high - a->low < 0.6 ? 0.1 : 0.5;
     double rough = (a->high - a->low) / TICKS, power = pow(10, floor(log10(rough)));
     double digit = rough / power;
     double step = (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10) * power;
 
-    return a->whole && step < 1 ? 1 : step;
+    return (a->whole || a->log) && step < 1 ? 1 : step;
 }
 
 static int digits_after_point(double step)
@@ -127,6 +131,17 @@ static int digits_after_point(double step)
     double d = ceil(-log10(step) - 1e-9);
 
     return d < 0 ? 0 : d > 9 ? 9 : (int)d;
+}
+
+/* Ticks of a logarithm are powers of ten; where there is no room for whole ones, their values. */
+static void tick_text(struct svg *s, const struct svg_axis *a, double step, double v)
+{
+    if (!a->log)
+        buf_printf(s->out, "%.*f</text>\n", digits_after_point(step), v + 0.0);
+    else if (step < 1)
+        buf_printf(s->out, "%.3g</text>\n", pow(10, v));
+    else
+        buf_printf(s->out, "10<tspan dy=\"-5\" font-size=\"9\">%.0f</tspan></text>\n", v + 0.0);
 }
 
 static void x_ticks(struct svg *s)
@@ -138,9 +153,9 @@ static void x_ticks(struct svg *s)
 
         buf_printf(s->out,
                    "<line class=\"a\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%.*f</text>\n",
-                   x, x, s->bottom, s->bottom + 4, x, s->bottom + 17, digits_after_point(step),
-                   k * step + 0.0);
+                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+                   x, x, s->bottom, s->bottom + 4, x, s->bottom + 17);
+        tick_text(s, &s->x, step, k * step);
     }
 }
 
@@ -153,9 +168,9 @@ static void y_ticks(struct svg *s)
 
         buf_printf(s->out,
                    "<line class=\"g\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
-                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%.*f</text>\n",
-                   s->left, s->right, y, y, s->left - 6, y + 4, digits_after_point(step),
-                   k * step + 0.0);
+                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
+                   s->left, s->right, y, y, s->left - 6, y + 4);
+        tick_text(s, &s->y, step, k * step);
     }
 }
 
@@ -163,11 +178,14 @@ static void labels(struct svg *s)
 {
     double middle = (s->top + s->bottom) / 2;
 
-    buf_printf(s->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
-               (s->left + s->right) / 2, s->bottom + 36);
-    svg_text(s->out, s->x.label);
+    if (s->x.label) {
+        buf_printf(s->out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
+                   (s->left + s->right) / 2, s->bottom + 36);
+        svg_text(s->out, s->x.label);
+        buf_printf(s->out, "</text>\n");
+    }
     buf_printf(s->out,
-               "</text>\n<text x=\"14\" y=\"%.1f\" text-anchor=\"middle\" "
+               "<text x=\"14\" y=\"%.1f\" text-anchor=\"middle\" "
                "transform=\"rotate(-90 14 %.1f)\">",
                middle, middle);
     svg_text(s->out, s->y.label);
@@ -226,6 +244,24 @@ static double legend_height(const struct svg_frame *f)
     return (double)((f->n_legend + columns - 1) / columns) * LEGEND_ROW;
 }
 
+static void legend_key(struct svg *s, size_t k, enum svg_key key, double x, double y)
+{
+    if (key == SVG_KEY_AREA) {
+        buf_printf(s->out,
+                   "<rect class=\"s%zu b\" x=\"%.1f\" y=\"%.1f\" width=\"28\" height=\"10\"/>", k,
+                   x, y - 5);
+        return;
+    }
+    if (key != SVG_KEY_MARK) {
+        open_line(s, k);
+        buf_printf(s->out, "%.1f,%.1f %.1f,%.1f\"/>", x, y, x + 28, y);
+    }
+    if (key != SVG_KEY_LINE) {
+        put_mark(s, k, x + 14, y);
+        buf_printf(s->out, "/>");
+    }
+}
+
 static void legend(struct svg *s, const struct svg_frame *f)
 {
     size_t columns = legend_columns(f);
@@ -234,10 +270,8 @@ static void legend(struct svg *s, const struct svg_frame *f)
         double x = s->left + (double)(k % columns) * (s->right - s->left) / (double)columns;
         double y = MARGIN_TOP + (double)(k / columns) * LEGEND_ROW + 8;
 
-        open_line(s, k);
-        buf_printf(s->out, "%.1f,%.1f %.1f,%.1f\"/>", x, y, x + 28, y);
-        put_mark(s, k, x + 14, y);
-        buf_printf(s->out, "/><text x=\"%.1f\" y=\"%.1f\">", x + 34, y + 4);
+        legend_key(s, k, f->key ? f->key[k] : SVG_KEY_BOTH, x, y);
+        buf_printf(s->out, "<text x=\"%.1f\" y=\"%.1f\">", x + 34, y + 4);
         svg_text(s->out, f->legend[k]);
         buf_printf(s->out, "</text>\n");
     }
@@ -266,6 +300,22 @@ void svg_open(struct svg *s, struct buf *out, const struct svg_frame *f)
     svg_text(out, f->title);
     buf_printf(out, "</text>\n");
     legend(s, f);
+    s->first = s->top;
+    s->last = s->bottom;
+    s->panels = f->panels ? f->panels : 1;
+    if (f->panels == 0)
+        svg_panel(s, 0, &f->x, &f->y);
+}
+
+void svg_panel(struct svg *s, size_t i, const struct svg_axis *x, const struct svg_axis *y)
+{
+    double gaps = PANEL_GAP * (double)(s->panels - 1);
+    double height = (s->last - s->first - gaps) / (double)s->panels;
+
+    s->x = *x;
+    s->y = *y;
+    s->top = s->first + (double)i * (height + PANEL_GAP);
+    s->bottom = s->top + height;
     y_ticks(s);
     x_ticks(s);
     labels(s);
@@ -295,6 +345,51 @@ void svg_mark(struct svg *s, size_t k, const char *name, double x, double y)
     buf_printf(s->out, ">");
     element(s->out, "title", name);
     buf_printf(s->out, "</%s>\n", mark_name(k));
+}
+
+static double within(double v, double low, double high)
+{
+    return v < low ? low : v > high ? high : v;
+}
+
+static void put_rect(struct svg *s, const char *class, size_t k, double x0, double x1, double y0,
+                     double y1)
+{
+    buf_printf(s->out,
+               "<rect class=\"s%zu %s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+               k % SVG_STYLES, class, x0, y1, x1 - x0, y0 - y1);
+}
+
+void svg_bar(struct svg *s, size_t k, double x0, double x1, double y)
+{
+    put_rect(s, "b", k, at_x(s, x0), at_x(s, x1), s->bottom,
+             at_y(s, within(y, s->y.low, s->y.high)));
+}
+
+void svg_band_x(struct svg *s, size_t k, double x0, double x1)
+{
+    put_rect(s, "z", k, at_x(s, within(x0, s->x.low, s->x.high)),
+             at_x(s, within(x1, s->x.low, s->x.high)), s->bottom, s->top);
+}
+
+void svg_band_y(struct svg *s, size_t k, double y0, double y1)
+{
+    put_rect(s, "z", k, s->left, s->right, at_y(s, within(y0, s->y.low, s->y.high)),
+             at_y(s, within(y1, s->y.low, s->y.high)));
+}
+
+void svg_upright(struct svg *s, size_t k, const char *name, double x)
+{
+    const double xs[] = {x, x}, ys[] = {s->y.low, s->y.high};
+
+    svg_line(s, k, name, xs, ys, 2);
+}
+
+void svg_level(struct svg *s, size_t k, const char *name, double y)
+{
+    const double xs[] = {s->x.low, s->x.high}, ys[] = {y, y};
+
+    svg_line(s, k, name, xs, ys, 2);
 }
 
 void svg_close(struct svg *s)

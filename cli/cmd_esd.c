@@ -1,7 +1,6 @@
 /* cmd_esd.c: spectralctl esd: the eigenvalues of one layer */
 #include "cli/commands.h"
 #include "cli/field.h"
-#include "cli/outfile.h"
 #include "cli/plot.h"
 #include "cli/text.h"
 
@@ -41,28 +40,6 @@ static const struct arg_command args = {
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
-
-/* The reply as it is, on stdout or in a file. */
-static int print_bytes(struct context *cx, const char *path, const char *type, const char *name)
-{
-    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
-    AUTO(outfile_discard) struct outfile file = {0};
-    const struct http_request rq = {.method = "GET", .path = path, .accept = type};
-    struct err err = {0};
-    int status = EXIT_DONE;
-
-    if (name && outfile_open(name, &file, &err) < 0)
-        return command_failed_here(&err);
-    if (!command_request(cx, &rq, &reply, &status))
-        return status;
-    if (reply.raw.len > 0)
-        (void)fwrite(reply.raw.data, 1, reply.raw.len, name ? file.out : stdout);
-    if (!name && reply.raw.len > 0 && reply.raw.data[reply.raw.len - 1] != '\n')
-        printf("\n");
-    if (name && outfile_commit(&file, &err) < 0)
-        return command_failed_here(&err);
-    return EXIT_DONE;
-}
 
 /* Numbers of a JSON array; false when any is none. */
 static bool numbers(const json_t *array, double *out, size_t n)
@@ -169,10 +146,10 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
     if (drawn)
         return run_drawn(cx, path, hist, s->linear);
     if (s->npy)
-        return print_bytes(cx, esd, "application/x-npy", s->npy);
+        return command_print(cx, esd, "application/x-npy", s->npy);
     if (s->hist || s->bins.given || s->linear)
-        return print_bytes(cx, hist, s->csv ? "text/csv" : "application/json", NULL);
-    return print_bytes(cx, esd, s->csv ? "text/csv" : "application/json", NULL);
+        return command_print(cx, hist, s->csv ? "text/csv" : "application/json", NULL);
+    return command_print(cx, esd, s->csv ? "text/csv" : "application/json", NULL);
 }
 
 const struct command command_esd = {&args, sizeof(struct esd_settings), run};

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/field.h"
+#include "cli/outfile.h"
 #include "cli/text.h"
 
 #include <stdarg.h>
@@ -11,11 +12,12 @@
 const struct command *const *commands_all(size_t *count)
 {
     static const struct command *const all[] = {
-        &command_analyze,   &command_jobs,     &command_show,     &command_watch,
-        &command_cancel,    &command_rm,       &command_label,    &command_export,
-        &command_esd,       &command_series,   &command_schedule, &command_experts,
-        &command_plan,      &command_prune,    &command_upload,   &command_uploads,
-        &command_artifacts, &command_artifact, &command_help,     &command_completion,
+        &command_analyze,    &command_jobs,      &command_show,     &command_watch,
+        &command_cancel,     &command_rm,        &command_label,    &command_export,
+        &command_esd,        &command_plot,      &command_series,   &command_schedule,
+        &command_experts,    &command_plan,      &command_prune,    &command_upload,
+        &command_uploads,    &command_artifacts, &command_artifact, &command_help,
+        &command_completion,
     };
 
     *count = ARRAY_LEN(all);
@@ -166,4 +168,25 @@ void command_print_warnings(const struct context *cx, const json_t *reply)
         fprintf(stderr, "%swarning: %s%s\n", term_colour(&cx->err, COLOUR_YELLOW), clean,
                 term_colour(&cx->err, COLOUR_NONE));
     }
+}
+
+int command_print(struct context *cx, const char *path, const char *type, const char *name)
+{
+    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
+    AUTO(outfile_discard) struct outfile file = {0};
+    const struct http_request rq = {.method = "GET", .path = path, .accept = type};
+    struct err err = {0};
+    int status = EXIT_DONE;
+
+    if (name && outfile_open(name, &file, &err) < 0)
+        return command_failed_here(&err);
+    if (!command_request(cx, &rq, &reply, &status))
+        return status;
+    if (reply.raw.len > 0)
+        (void)fwrite(reply.raw.data, 1, reply.raw.len, name ? file.out : stdout);
+    if (!name && reply.raw.len > 0 && reply.raw.data[reply.raw.len - 1] != '\n')
+        printf("\n");
+    if (name && outfile_commit(&file, &err) < 0)
+        return command_failed_here(&err);
+    return EXIT_DONE;
 }

@@ -50,11 +50,15 @@ const struct command *commands_find(const char *name);
 
 extern const struct command command_analyze, command_artifact, command_artifacts, command_cancel,
     command_completion, command_esd, command_experts, command_export, command_help, command_jobs,
-    command_label, command_plan, command_prune, command_rm, command_schedule, command_series,
-    command_show, command_upload, command_uploads, command_watch;
+    command_label, command_plan, command_plot, command_prune, command_rm, command_schedule,
+    command_series, command_show, command_upload, command_uploads, command_watch;
 
 /* What the program does, its commands and exit statuses. */
 void help_overview(FILE *out);
+
+/* GET `path` and print the reply as it is, or put it into a file `name` unless that is NULL. The
+ * exit status. */
+int command_print(struct context *cx, const char *path, const char *type, const char *name);
 
 /* Print an error of a call and give the exit status that belongs to it. */
 int command_failed(const struct context *cx, const struct err *err);

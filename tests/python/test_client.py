@@ -277,6 +277,8 @@ def test_spectra(client, analysis):
     esd = client.get_esd(analysis["id"], layer)
     array = client.eigenvalues(analysis["id"], layer)
     assert array.dtype == numpy.float64 and array.tolist() == esd["evals"]
+    assert client.get_layer_plot(analysis["id"], layer, "ks").startswith("<svg")
+    assert client.get_analysis_plot(analysis["id"]).startswith("<svg")
     histogram = client.get_esd(analysis["id"], layer, bins=10, scale="linear")
     assert sum(histogram["counts"]) == esd["n"] == len(esd["evals"])
     with pytest.raises(spectrald.NotFound):

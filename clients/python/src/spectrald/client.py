@@ -354,6 +354,17 @@ class Client:
         return cast("numpy.typing.NDArray[numpy.float64]",
                     numpy.load(io.BytesIO(reply.body), allow_pickle=False))
 
+    def get_layer_plot(self, analysis: str, layer: Union[int, str],
+                       kind: Optional[str] = None) -> str:
+        """A picture of a layer's spectrum as SVG: esd, esd_lin or ks."""
+        return self.request("GET", _path("analyses", analysis, "layers", str(layer), "plot.svg"),
+                            query=[("kind", kind)]).body.decode()
+
+    def get_analysis_plot(self, analysis: str, kind: Optional[str] = None) -> str:
+        """A picture of all layers as SVG: alpha_hist, alpha_depth, alpha_D or scale_depth."""
+        return self.request("GET", _path("analyses", analysis, "plot.svg"),
+                            query=[("kind", kind)]).body.decode()
+
     def get_series(self, label: str, *, metric: Optional[str] = None, step: Optional[str] = None,
                    layer: Optional[str] = None, role: Optional[str] = None,
                    layer_type: Optional[str] = None, page_size: Optional[int] = None,
