@@ -43,6 +43,7 @@ struct reply *ep_series_get(struct request *rq);
 
 struct reply *ep_schedules_create(struct request *rq);
 struct reply *ep_experts_create(struct request *rq);
+struct reply *ep_diagnostics_simpson(struct request *rq);
 struct reply *ep_plans_create(struct request *rq);
 struct reply *ep_plans_get(struct request *rq);
 struct reply *ep_plans_compare(struct request *rq);

@@ -50,6 +50,8 @@ const struct route *api_routes(size_t *n)
         {"createPlan", "POST", "/v1/plans", ep_plans_create, BODY_JSON, ACCESS_CALLER},
         {"comparePlans", "POST", "/v1/plans:compare", ep_plans_compare, BODY_JSON, ACCESS_CALLER},
         {"getPlan", "GET", "/v1/plans/{plan}", ep_plans_get, BODY_NONE, ACCESS_CALLER},
+        {"diagnoseSimpson", "POST", "/v1/diagnostics/simpson", ep_diagnostics_simpson, BODY_JSON,
+         ACCESS_CALLER},
         {"getLiveness", "GET", "/livez", ep_ops_live, BODY_NONE, ACCESS_OPEN},
         {"getReadiness", "GET", "/readyz", ep_ops_ready, BODY_NONE, ACCESS_OPEN},
         {"getMetrics", "GET", "/metrics", ep_ops_metrics, BODY_NONE, ACCESS_CALLER},

@@ -116,7 +116,7 @@ int api_start(struct api **out, struct service *svc, struct err *err)
         api->docs = doc_cache_new(api->config->reply_cache_bytes, service_metrics(svc));
         api->series = gate_new(SERIES_AT_ONCE, "series");
         api->decisions = gate_new(DECISIONS_AT_ONCE, "decisions");
-        api->fits = gate_new(FITS_AT_ONCE, "fits of eigenvalues sent along");
+        api->fits = gate_new(FITS_AT_ONCE, "fits and tests of numbers sent along");
         api->plans = plans_new();
         add_metrics(api);
         r = start_library(api, err);

@@ -104,6 +104,17 @@ def prune_job(params):
     params.update(kept, method="magnitude", sparsity=0.5)
 
 
+def comparable(body):
+    """Models whose metrics have the same names, and nothing that needs a whole grid of them."""
+    body.pop("contest", None)
+    body.pop("expected", None)
+    body["replicates"] = min(body.get("replicates", 99), 99)
+    for i, row in enumerate(body["rows"]):
+        numbers = [x for x in row["metrics"].values() if x is not None]
+        body["rows"][i] = {"group": row["group"][:32], "quality": row["quality"],
+                           "metrics": {"alpha": numbers[0] if numbers else 1}}
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     meta = getattr(case, "meta", None)
@@ -145,7 +156,9 @@ def before_call(context, case, kwargs):
             plan_job(params)
         else:
             case.body["kind"] = "analyze"
-    if isinstance(case.body, dict) and "kind" not in case.body:
+    if isinstance(case.body, dict) and "rows" in case.body:
+        comparable(case.body)
+    elif isinstance(case.body, dict) and "kind" not in case.body:
         possible(case.body)
     if isinstance(case.body, dict) and ("sparsity" in case.body or "bits" in case.body):
         plannable(case.body)

@@ -322,6 +322,16 @@ def test_decisions(client, analysis):
     assert e.value.pointer == "#/sparsity"
 
 
+def test_diagnostics(client):
+    rows = [{"group": f"g{i // 5}", "quality": 20. * (i // 5) - i % 5,
+             "metrics": {"alpha": 20. * (i // 5) + i % 5}} for i in range(15)]
+    answer = client.diagnose_simpson({"rows": rows})
+    assert answer["metrics"][0]["paradox"] and answer["metrics"][0]["wrong"] == "pooled"
+    with pytest.raises(spectrald.ApiError) as e:
+        client.diagnose_simpson({"rows": []})
+    assert e.value.pointer == "#/rows"
+
+
 def test_decisions_about_a_source(client, analysis, monkeypatch):
     """The same, whether the server answers at once or with a job that is waited for."""
     request = {"source": {"path": "manlm.safetensors"}, "metric": "alpha",

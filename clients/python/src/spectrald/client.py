@@ -417,6 +417,13 @@ class Client:
         """A plan by its id."""
         return cast(t.Plan, self.request("GET", _path("plans", plan)).json())
 
+    # --- diagnostics ---------------------------------------------------------------------------
+
+    def diagnose_simpson(self, request: t.SimpsonRequest) -> t.Simpson:
+        """Whether metrics order models the same way inside their groups and over all of them."""
+        return cast(t.Simpson, self.request("POST", "/v1/diagnostics/simpson", json_body=request,
+                                            repeatable=True).json())
+
     # --- operations ----------------------------------------------------------------------------
 
     def get_liveness(self) -> str:

@@ -1082,6 +1082,148 @@ class Schedule(_Schedule, total=False):
     alpha_std: Optional[float]
 
 
+class _SimpsonRequestRowsItem(TypedDict):
+    group: str
+    # What metrics ought to tell, such as test accuracy.
+    quality: float
+    # Numbers by name; a row that has none, or null, is left out where that metric is judged.
+    metrics: Dict[str, Optional[float]]
+
+
+class SimpsonRequestRowsItem(_SimpsonRequestRowsItem, total=False):
+    # Training less test accuracy, what the contest's score is of; without it in any row the score
+    # is of `quality`.
+    gap: float
+    # For the contest's score; every row has the same names.
+    hyperparameters: Dict[str, Union[float, str]]
+
+
+class _SimpsonRequest(TypedDict):
+    # One model each.
+    rows: List[SimpsonRequestRowsItem]
+
+
+class SimpsonRequest(_SimpsonRequest, total=False):
+    # Which quality is better; lower for an error or a loss.
+    better: Literal["lower", "higher"]
+    # By name of a metric which values good models have. Known without it: lower for alpha,
+    # alpha_weighted, log_norm, log_spectral_norm, log_alpha_norm, D and their like, higher for
+    # rand_distance.
+    expected: Dict[str, Literal["lower", "higher", "unknown"]]
+    # Random orders for each p; 9999 when missing, fewer where rows times metrics times replicates
+    # would pass 40 million. 0: only exact p, of up to 8 rows.
+    replicates: int
+    # Of random orders. The same request has the same answer.
+    seed: int
+    # Also the contest's score; every combination of two hyperparameters needs rows.
+    contest: bool
+
+
+class _SimpsonFit(TypedDict):
+    # Rows.
+    n: int
+    # Of quality by metric.
+    slope: Optional[float]
+    intercept: Optional[float]
+    r2: Optional[float]
+    # Root of the mean squared residual.
+    rmse: Optional[float]
+    # Kendall's τ-b.
+    kendall: Optional[float]
+    # Spearman's ρ.
+    spearman: Optional[float]
+    # Share of orders of the rows with a ρ at least as far from 0.
+    p: Optional[float]
+    # Orders that p comes from.
+    replicates: int
+    # They are all there are.
+    exact: bool
+
+
+class SimpsonFit(_SimpsonFit, total=False):
+    """A line through rows, by least squares. null where rows are fewer than 4 or all values of
+    the metric are equal, and for r2, kendall, spearman and p where all qualities are.
+    """
+    # In the list of groups.
+    group: str
+
+
+class SimpsonMetricWithin(TypedDict):
+    # Of all groups together, each about its own means.
+    slope: Optional[float]
+    # Mean of the groups' τ, weighted by their rows.
+    kendall: Optional[float]
+    # Of at least 4 rows.
+    groups: int
+    # Of them, with a slope.
+    sloped: int
+    # Of them, with a slope of the same sign as that of all.
+    agreeing: int
+
+
+class SimpsonMetricBetween(TypedDict):
+    # Of the groups' means, one point each.
+    slope: Optional[float]
+
+
+class SimpsonMetricConditions(TypedDict):
+    """The paradox is there when all are true."""
+    # Pooled and within slopes have opposite signs.
+    opposite: bool
+    # At least two groups have a slope.
+    enough_groups: bool
+    # The pooled τ is at least 0.2 from 0.
+    pooled_clear: bool
+    # The same of the τ within.
+    within_clear: bool
+    # Two thirds of the slopes have the sign within.
+    groups_agree: bool
+
+
+class SimpsonMetricContest(TypedDict):
+    """Only when asked for."""
+    # 100 times the conditional mutual information of metric and target over the entropy of the
+    # target, the least over pairs of hyperparameters. A metric that is always wrong scores as one
+    # that is always right.
+    score: float
+    target: str
+    # The two hyperparameters of the score.
+    given: List[str]
+
+
+class _SimpsonMetric(TypedDict):
+    metric: str
+    # Which values good models are expected to have; null when that is not known.
+    better: Optional[str]
+    # Rows without this metric.
+    left_out: int
+    # All rows.
+    pooled: SimpsonFit
+    # In the order in which groups come.
+    groups: List[SimpsonFit]
+    within: SimpsonMetricWithin
+    between: SimpsonMetricBetween
+    # The paradox is there when all are true.
+    conditions: SimpsonMetricConditions
+    paradox: bool
+    # Which slopes are against what is expected of this metric; null when nothing is expected or a
+    # slope is missing or 0.
+    wrong: Optional[str]
+
+
+class SimpsonMetric(_SimpsonMetric, total=False):
+    # Only when asked for.
+    contest: SimpsonMetricContest
+
+
+class Simpson(TypedDict):
+    better: str
+    seed: int
+    rows: int
+    metrics: List[SimpsonMetric]
+    warnings: List[str]
+
+
 class _ExpertsRequest(TypedDict):
     # Experts of all blocks together.
     total: int
