@@ -51,6 +51,18 @@ static void deliver(void *arg) /* on the loop thread */
     free(m);
 }
 
+/* Nothing has to be true of all of a group: nobody waits for the others. */
+static void run_each(struct actor *a, struct message *list)
+{
+    while (list) {
+        struct message *m = list;
+
+        list = m->next;
+        m->run(m->arg, a->state);
+        loop_post(a->loop, deliver, m);
+    }
+}
+
 static void run_group(struct actor *a, struct message *list)
 {
     struct err err = {0};
@@ -60,8 +72,7 @@ static void run_group(struct actor *a, struct message *list)
         a->group.before(a->state);
     for (struct message *m = list; m; m = m->next)
         m->run(m->arg, a->state);
-    if (a->group.after)
-        r = a->group.after(a->state, &err);
+    r = a->group.after(a->state, &err);
     while (list) {
         struct message *m = list;
 
@@ -80,7 +91,7 @@ static void *actor_main(void *arg)
     struct message *list;
 
     while ((list = take_group(a)) != NULL)
-        run_group(a, list);
+        (a->group.after ? run_group : run_each)(a, list);
     return NULL;
 }
 

@@ -13,7 +13,7 @@ struct actor;
 
 /* What to do around a group of messages: everything queued at one moment runs as one group, and
  * `done` of every message waits until `after` has returned. When `after` fails (a commit), every
- * message of the group is told. Either may be NULL. */
+ * message of the group is told. Without `after` (NULL) there are no groups, and no `before`. */
 struct actor_group {
     void (*before)(void *state);
     int (*after)(void *state, struct err *err);

@@ -100,6 +100,8 @@ void analyze_prune_free(struct analyze *a)
     plan_weights_free(w->weights);
     free(w->plan_id);
     stats_file_done(&w->stats);
+    for (size_t i = 0; w->shard && i < a->source->n_files; i++)
+        hasher_free(w->shard[i].hasher);
     free(w->shard);
     free(w->row);
     for (size_t i = 0; i < w->n_side; i++)

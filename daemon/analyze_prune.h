@@ -7,8 +7,8 @@
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
  *
  * Matrices are pruned by compute workers, a few at a time, and written by a thread of their own
- * into a copy of the model's files. A file that is complete is noted beside it, so that a job that
- * is begun again after a crash does not write it twice.
+ * into a copy of the model's files, which others hash meanwhile. A file that is complete is noted
+ * beside it, so that a job that is begun again after a crash does not write it twice.
  */
 #ifndef SPECTRALD_ANALYZE_PRUNE_H
 #define SPECTRALD_ANALYZE_PRUNE_H
@@ -38,13 +38,14 @@ struct prune_file {
 
 /* One file of the model. */
 struct prune_shard {
-    size_t first, count;  /* of the rows */
-    size_t left;          /* rows not written yet */
-    int fd;               /* the copy, once it was created */
-    struct digest key;    /* what decides its bytes */
-    struct digest digest; /* of its bytes */
-    uint64_t nbytes;
-    bool begun, complete;
+    size_t first, count; /* of the rows */
+    size_t next, front;  /* row: to be pruned next; the first that is not written */
+    int fd;              /* the copy, once it was created */
+    struct digest key;   /* what decides its bytes */
+    struct hasher *hasher;
+    uint64_t hashed, nbytes; /* of these bytes, so many; of all */
+    struct digest digest;    /* of its bytes */
+    bool hashing, complete;
 };
 
 struct prune_work {
@@ -62,10 +63,11 @@ struct prune_work {
     struct stats_file stats;
     /* the matrices, by file and place in it */
     struct prune_row *row;
-    size_t n_rows, next_row;
+    size_t n_rows;
     struct prune_shard *shard; /* one for each file */
     size_t next_shard;
-    size_t under_way; /* tasks and messages */
+    size_t under_way; /* tasks and messages, those that hash among them */
+    size_t n_hashing;
     /* the output */
     char artifact_id[IDENT_MAX];
     char *path;

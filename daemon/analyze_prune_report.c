@@ -83,7 +83,6 @@ bool analyze_prune_read_note(struct analyze *a, struct prune_shard *s, const cha
             return false;
     for (size_t i = 0; i < s->count; i++)
         a->prune->row[s->first + i].done = true;
-    s->left = 0;
     return true;
 }
 

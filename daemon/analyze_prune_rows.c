@@ -239,10 +239,11 @@ static void make_shards(struct analyze *a)
     for (size_t f = 0; f < a->source->n_files; f++) {
         struct prune_shard *s = &w->shard[f];
 
-        *s = (struct prune_shard){.first = at, .fd = -1, .nbytes = a->source->file[f].id.size};
+        *s = (struct prune_shard){
+            .first = at, .next = at, .front = at, .fd = -1, .nbytes = a->source->file[f].id.size};
         while (at < w->n_rows && a->layers.l[w->row[at].layer].file == f)
             at++;
-        s->count = s->left = at - s->first;
+        s->count = at - s->first;
         make_key(a, f, s);
     }
 }

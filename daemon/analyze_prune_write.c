@@ -1,18 +1,20 @@
 /* analyze_prune_write.c: see analyze_prune.h.
  *
  * A few matrices are under way at a time: a result waits for the disk in memory. Messages to the
- * writing thread run in order, so a file is created before anything is written to it.
+ * writing thread run in order, so a file is created before anything is written to it. Its digest
+ * follows on another thread, over the bytes from its beginning that are there: it takes longer than
+ * all the rest. So that several files are hashed at once, matrices come from several in turn.
  */
 #include "daemon/analyze_prune.h"
 
 #include "common/fdio.h"
-#include "daemon/magnitude_task.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define DIGEST_COST 20.0 /* operations per byte, for estimates */
-#define CHUNK       (1u << 18)
+#define CHUNK      (1u << 18)
+#define HASH_LEAST (4u << 20) /* bytes, in one message to a hashing thread */
+#define HASH_MOST  (64u << 20)
 
 static void pump(struct analyze *a);
 
@@ -26,12 +28,17 @@ struct step {
     struct err err;
 };
 
-static void send(struct analyze *a, struct step *s, void (*run)(void *arg, void *state),
-                 actor_done *done)
+static void send_to(struct actor *actor, struct step *s, void (*run)(void *arg, void *state),
+                    actor_done *done)
 {
-    (void)job_ref(a->job);
-    a->prune->under_way++;
-    actor_send(a->job->svc->output_actor, run, done, s);
+    (void)job_ref(s->a->job);
+    s->a->prune->under_way++;
+    actor_send(actor, run, done, s);
+}
+
+static void send(struct step *s, void (*run)(void *arg, void *state), actor_done *done)
+{
+    send_to(s->a->job->svc->output_actor, s, run, done);
 }
 
 static struct step *step_new(struct analyze *a, struct prune_shard *shard)
@@ -78,32 +85,32 @@ static void add_file(struct prune_work *w, const char *name, uint64_t nbytes,
     w->side[w->n_side++] = (struct prune_file){xstrdup(name), nbytes, *digest};
 }
 
-static int digest_file(int fd, uint64_t size, struct digest *out, struct err *err)
+static int hash_range(struct hasher *h, int fd, uint64_t at, uint64_t end, struct err *err)
 {
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
     AUTO(freep) uint8_t *chunk = xmalloc(CHUNK);
     int r = 0;
 
-    for (uint64_t at = 0; r == 0 && at < size; at += CHUNK) {
-        size_t n = size - at < CHUNK ? (size_t)(size - at) : CHUNK;
+    for (; r == 0 && at < end; at += CHUNK) {
+        size_t n = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
 
         r = fd_pread_all(fd, chunk, n, at, err);
         hasher_add(h, chunk, n);
     }
-    hasher_finish(h, out);
     return r;
 }
 
 static int copy_side_file(struct prune_work *w, const struct source_file *f, struct err *err)
 {
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
     AUTO(fd_close) int fd = -1;
-    struct digest digest = {{0}};
+    struct digest digest;
     int r = artifact_file_create(w->writer, f->name, f->id.size, &fd, err);
 
     if (r == 0)
         r = artifact_copy(f->fd, fd, 0, f->id.size, err);
     if (r == 0)
-        r = digest_file(fd, f->id.size, &digest, err);
+        r = hash_range(h, fd, 0, f->id.size, err);
+    hasher_finish(h, &digest);
     if (r == 0)
         r = artifact_file_finish(w->writer, f->name, fd, &digest, "", err);
     if (r == 0)
@@ -172,66 +179,74 @@ static void publish_done(void *arg, const struct err *group_err)
     job_unref(j);
 }
 
-/* --- a file is complete --------------------------------------------------------------------- */
+/* --- the digest follows what is written ------------------------------------------------------ */
 
-static void finish_run(void *arg, void *state)
+/* Bytes from the beginning of the file that are as they will be. */
+static uint64_t written(const struct prune_work *w, struct prune_shard *s)
+{
+    size_t end = s->first + s->count;
+
+    while (s->front < end && w->row[s->front].done)
+        s->front++;
+    return s->front == end ? s->nbytes : w->row[s->front].task.m.offset;
+}
+
+/* A file that is hashed to its end is complete. */
+static void hash_run(void *arg, void *state)
 {
     struct step *s = arg;
     struct prune_shard *shard = s->shard;
-    AUTO(freep) char *note = analyze_prune_note(s->a, shard);
+    uint64_t end = s->offset + s->len;
 
     (void)state;
-    (void)artifact_file_finish(s->a->prune->writer, source_of(s->a, shard)->name, shard->fd,
-                               &shard->key, note, &s->err);
-    fd_close(&shard->fd);
+    if (hash_range(shard->hasher, shard->fd, s->offset, end, &s->err) == 0 &&
+        end == shard->nbytes) {
+        AUTO(freep) char *note = NULL;
+
+        hasher_finish(shard->hasher, &shard->digest);
+        note = analyze_prune_note(s->a, shard);
+        (void)artifact_file_finish(s->a->prune->writer, source_of(s->a, shard)->name, shard->fd,
+                                   &shard->key, note, &s->err);
+        fd_close(&shard->fd);
+    }
 }
 
-static void finish_done(void *arg, const struct err *group_err)
+static void hash_on(struct analyze *a, struct prune_shard *shard);
+
+static void hash_done(void *arg, const struct err *group_err)
 {
     struct step *s = arg;
     struct analyze *a = s->a;
     struct job *j = a->job;
+    struct prune_shard *shard = s->shard;
 
     (void)group_err;
-    s->shard->complete = true;
-    if (step_over(s))
+    shard->hashing = false;
+    shard->hashed += s->len;
+    shard->complete = shard->hashed == shard->nbytes;
+    a->prune->n_hashing--;
+    if (step_over(s)) {
+        if (!shard->complete)
+            hash_on(a, shard);
         pump(a);
+    }
     job_unref(j);
 }
 
-static void digested(void *arg, struct task *t, struct wire_message *m, const struct err *err)
+static void hash_on(struct analyze *a, struct prune_shard *shard)
 {
-    struct analyze *a = arg;
-    struct prune_shard *shard = &a->prune->shard[t->tag[0]];
-    struct err bad;
+    const struct service *svc = a->job->svc;
+    uint64_t end = written(a->prune, shard), len = end - shard->hashed;
+    struct step *s;
 
-    a->prune->under_way--;
-    if (!m || m->body.len < DIGEST_LEN) {
-        if (m)
-            (void)err_set(&bad, ERR_CRASHED, "a worker sent no digest");
-        job_fail_err(a->job, m ? &bad : err);
+    if (shard->hashing || (end < shard->nbytes && len < HASH_LEAST))
         return;
-    }
-    memcpy(shard->digest.b, m->body.data, DIGEST_LEN);
-    send(a, step_new(a, shard), finish_run, finish_done);
-}
-
-static void digest(struct analyze *a, struct prune_shard *shard)
-{
-    struct task *t = task_new(WORKER_COMPUTE, WIRE_DIGEST, digested, a);
-
-    t->tag[0] = file_of(a->prune, shard);
-    t->label = source_of(a, shard)->name;
-    t->flops = DIGEST_COST * (double)shard->nbytes;
-    t->bytes = 1e6;
-    t->fd[0] = shard->fd;
-    t->n_fds = 1;
-    buf_put_u32(&t->body, 1);
-    buf_put_u64(&t->body, 0);
-    buf_put_u64(&t->body, shard->nbytes);
-    buf_put_u8(&t->body, MAGNITUDE_NONE);
-    a->prune->under_way++;
-    sched_add(a->job->lane, t);
+    s = step_new(a, shard);
+    s->offset = shard->hashed;
+    s->len = len < HASH_MOST ? len : HASH_MOST;
+    shard->hashing = true;
+    a->prune->n_hashing++;
+    send_to(svc->hash_actor[file_of(a->prune, shard) % svc->n_hash_actors], s, hash_run, hash_done);
 }
 
 /* --- matrices ------------------------------------------------------------------------------- */
@@ -242,6 +257,7 @@ static void put_run(void *arg, void *state)
 
     (void)state;
     (void)artifact_put(s->fd, s->shard->fd, s->offset, s->len, &s->err);
+    fd_close(&s->fd); /* takes time */
 }
 
 static void put_done(void *arg, const struct err *group_err)
@@ -256,8 +272,7 @@ static void put_done(void *arg, const struct err *group_err)
     if (step_over(s)) {
         j->rec.layers_done++;
         job_changed(j);
-        if (--shard->left == 0)
-            digest(a, shard);
+        hash_on(a, shard);
         pump(a);
     }
     job_unref(j);
@@ -299,7 +314,7 @@ static void pruned(void *arg, struct task *t, struct wire_message *m, const stru
     m->fd[0] = -1;
     s->offset = row->task.m.offset;
     s->len = row->task.m.nbytes;
-    send(a, s, put_run, put_done);
+    send(s, put_run, put_done);
 }
 
 static void add_task(struct analyze *a, size_t i)
@@ -334,6 +349,7 @@ static void create_run(void *arg, void *state)
     int r;
 
     (void)state;
+    s->shard->hasher = hasher_new();
     r = artifact_file_create(w->writer, f->name, f->id.size, &s->shard->fd, &s->err);
     for (size_t i = s->shard->first; r == 0 && i <= s->shard->first + s->shard->count; i++) {
         bool last = i == s->shard->first + s->shard->count;
@@ -353,15 +369,9 @@ static void create_done(void *arg, const struct err *group_err)
     struct prune_shard *shard = s->shard;
 
     (void)group_err;
-    if (step_over(s) && shard->count == 0)
-        digest(a, shard);
+    if (step_over(s))
+        hash_on(a, shard);
     job_unref(j);
-}
-
-static void begin_file(struct analyze *a, struct prune_shard *s)
-{
-    s->begun = true;
-    send(a, step_new(a, s), create_run, create_done);
 }
 
 static bool all_complete(const struct analyze *a)
@@ -372,29 +382,49 @@ static bool all_complete(const struct analyze *a)
     return true;
 }
 
+/* How far the file is, in bytes. */
+static uint64_t progress(const struct prune_work *w, const struct prune_shard *s)
+{
+    return w->row[s->next].task.m.offset;
+}
+
+/* The file that the next matrix is of, the one least far; NULL when there is none just now. Files
+ * are begun as others are complete: one more than are hashed at a time. */
+static struct prune_shard *next_file(struct analyze *a, size_t most)
+{
+    struct prune_work *w = a->prune;
+    struct prune_shard *found = NULL;
+    size_t open = 0;
+
+    for (struct prune_shard *s = w->shard; s < w->shard + w->next_shard; s++)
+        open += !s->complete;
+    while (w->next_shard < a->source->n_files && open <= a->job->svc->n_hash_actors &&
+           w->under_way - w->n_hashing < most) {
+        struct prune_shard *s = &w->shard[w->next_shard++];
+
+        if (s->complete)
+            continue;
+        send(step_new(a, s), create_run, create_done);
+        open++;
+    }
+    for (struct prune_shard *s = w->shard; s < w->shard + w->next_shard; s++)
+        if (!s->complete && s->next < s->first + s->count &&
+            (!found || progress(w, s) < progress(w, found)))
+            found = s;
+    return found;
+}
+
 /* Start what may be under way: enough to keep the workers busy while results are written. */
 static void pump(struct analyze *a)
 {
     struct prune_work *w = a->prune;
     size_t most = 2 * pool_size(sched_pool(a->job->svc->sched)) + 1;
+    struct prune_shard *s;
 
-    while (w->next_shard < a->source->n_files && w->under_way < most && !a->job->ended) {
-        struct prune_shard *s = &w->shard[w->next_shard];
-
-        if (s->complete || w->next_row >= s->first + s->count) {
-            if (!s->complete && !s->begun)
-                begin_file(a, s);
-            w->next_shard++;
-            if (w->next_shard < a->source->n_files)
-                w->next_row = w->shard[w->next_shard].first;
-            continue;
-        }
-        if (!s->begun)
-            begin_file(a, s);
-        add_task(a, w->next_row++);
-    }
+    while (!a->job->ended && (s = next_file(a, most)) != NULL && w->under_way - w->n_hashing < most)
+        add_task(a, s->next++);
     if (!a->job->ended && w->under_way == 0 && all_complete(a))
-        send(a, step_new(a, NULL), publish_run, publish_done);
+        send(step_new(a, NULL), publish_run, publish_done);
 }
 
 /* --- what an earlier attempt has written ----------------------------------------------------- */
@@ -430,8 +460,6 @@ static void known_done(void *arg, const struct err *group_err)
             j->flops_total += prune_task_flops(&w->row[i].task);
             j->rec.layers_done += w->row[i].done;
         }
-        if (w->n_rows > 0)
-            w->next_row = w->shard[0].first;
         job_changed(j);
         pump(a);
     }
@@ -442,5 +470,5 @@ void analyze_prune_write(struct analyze *a)
 {
     a->job->rec.layers_total = a->prune->n_rows;
     a->job->rec.layers_done = 0;
-    send(a, step_new(a, NULL), known_run, known_done);
+    send(step_new(a, NULL), known_run, known_done);
 }

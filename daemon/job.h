@@ -7,6 +7,8 @@
 #include "daemon/service.h"
 #include "daemon/source.h"
 
+#define HASH_ACTORS_MAX 4
+
 struct analyze;
 struct artifacts;
 struct cache_trim;
@@ -41,7 +43,9 @@ struct service {
     struct metrics *metrics;
     struct store *store; /* touched by the store thread only */
     struct actor *store_actor, *file_actor;
-    struct actor *output_actor; /* writes artifacts */
+    struct actor *output_actor;                /* writes artifacts */
+    struct actor *hash_actor[HASH_ACTORS_MAX]; /* hash them meanwhile */
+    size_t n_hash_actors;                      /* as many as workers, up to the most */
     struct sched *sched;
     struct uploads *uploads;
     struct cache_trim *trim;

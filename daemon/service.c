@@ -272,6 +272,11 @@ int service_new(struct service **out, const struct config *config, struct err *e
     s->store_actor = actor_new(s->loop, "store", state, &groups);
     s->file_actor = actor_new(s->loop, "file", NULL, &plain);
     s->output_actor = actor_new(s->loop, "output", NULL, &plain);
+    s->n_hash_actors = pool_size(sched_pool(s->sched));
+    if (s->n_hash_actors > HASH_ACTORS_MAX)
+        s->n_hash_actors = HASH_ACTORS_MAX;
+    for (size_t i = 0; i < s->n_hash_actors; i++)
+        s->hash_actor[i] = actor_new(s->loop, "hash", NULL, &plain);
     s->health.store_ok = s->health.disk_ok = true;
     s->trim = cache_trim_new(s);
     loop_set_turn_hook(s->loop, on_turn, s);
@@ -291,6 +296,8 @@ void service_free(struct service *s)
     uploads_free(s->uploads);
     actor_stop(s->store_actor);
     actor_stop(s->output_actor);
+    for (size_t i = 0; i < s->n_hash_actors; i++)
+        actor_stop(s->hash_actor[i]);
     actor_stop(s->file_actor);
     artifacts_free(s->artifacts); /* what those threads had still to do may look at it */
     cache_trim_free(s->trim);

@@ -1,6 +1,7 @@
 """Jobs of kind prune: which weights go, which bytes change, what is refused, and what a crash
 leaves."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -585,6 +586,9 @@ def test_kill_and_go_on_where_the_server_keeps_the_output(tmp_path):
         assert os.stat(os.path.join(own, art, name)).st_ino == inode
     manifest = d.get(f"/v1/artifacts/{art}").json
     assert sorted(f["name"] for f in manifest["files"]) == sorted(os.listdir(os.path.join(own, art)))
+    for f in manifest["files"]:
+        with open(os.path.join(own, art, f["name"]), "rb") as file:
+            assert f["blake2b"] == hashlib.blake2b(file.read()).hexdigest()[:64]
     d.stop()
 
 
