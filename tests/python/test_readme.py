@@ -28,9 +28,14 @@ def test_example_of_the_hooks(client, tmp_path, monkeypatch):
     import llama
     from test_hooks import batches
     monkeypatch.chdir(tmp_path)
-    (_, second) = blocks("python")
+    (_, second, third) = blocks("python")
     names = {"client": client, "model": llama.load(EXAMPLE), "batches": batches()}
     exec(second, names)
     assert names["statistics"]["name"] == "llama.stats.safetensors"
     _, tensors = llama.read("gram.stats.safetensors")
     assert len(tensors) == 3 * 4 and "model.layers.0.mlp.down_proj.gram" in tensors
+    exec(third, names)
+    assert len(names["reports"]) == 4
+    zeros = [float((p == 0).float().mean()) for n, p in names["model"].named_parameters()
+             if n.endswith("_proj.weight")]
+    assert min(zeros) > 0.59

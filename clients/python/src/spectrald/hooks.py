@@ -156,7 +156,9 @@ class Collector:
         self.model, self.mode, self.share = model, mode, share
         #: [sequences, tokens], nonzero where a token counts, for the passes that follow; or None
         self.attention_mask: Any = None
-        self._modules = {prefix + _WRAPPERS.sub("", name): module
+        #: (sequences, tokens) of the passes that follow, where the model is not called with ids
+        self.shape: Any = None
+        self._modules = {prefix + clean(name): module
                          for name, module in _select(model, modules)}
         if not self._modules:
             raise ValueError("no module to collect from; see the argument modules")
@@ -164,7 +166,6 @@ class Collector:
         self._base: Dict[str, str] = {}    # module: whose statistics are its own, too
         self._uses: Dict[str, int] = {}    # alias: how often it was called
         self._seen: Dict[int, Tuple[Any, int, str]] = {}
-        self._given: Any = None            # [sequences, tokens] of the batch of run()
         self._ids: Any = None              # the same of this pass, where known
         self._handles: List[Any] = []
 
@@ -195,7 +196,7 @@ class Collector:
     def _begin(self, module: Any, args: Tuple[Any, ...]) -> None:
         """A forward pass of the whole model begins."""
         self._seen.clear()
-        self._ids = self._given or _token_shape(args[0] if args else None)
+        self._ids = self.shape or _token_shape(args[0] if args else None)
 
     def _take(self, name: str, x: Any) -> None:
         base = self._whose(name, x)
@@ -263,23 +264,14 @@ class Collector:
         """One forward pass. batch: a tensor, a tuple of arguments, or a mapping of keyword
         arguments, whose `attention_mask` says which tokens count; its tensors are moved to the
         device of the model. Returns what the model returns."""
-        args: List[Any] = []
-        kwargs: Dict[str, Any] = {}
-        if isinstance(batch, Mapping):
-            kwargs = {k: self._moved(v) for k, v in batch.items()}
-        else:
-            args = [self._moved(v) for v in (batch if isinstance(batch, (tuple, list)) else [batch])]
-        before = self.attention_mask
+        args, kwargs = arguments(self.model, batch)
+        before = self.attention_mask, self.shape
         try:
-            self.attention_mask = kwargs.get("attention_mask", before)
-            self._given = _token_shape(kwargs.get("input_ids"))
+            self.attention_mask = kwargs.get("attention_mask", before[0])
+            self.shape = _token_shape(kwargs.get("input_ids")) or before[1]
             return self.model(*args, **kwargs)
         finally:
-            self.attention_mask, self._given = before, None
-
-    def _moved(self, value: Any) -> Any:
-        first: Any = next(iter(self.model.parameters()), None)
-        return value.to(first.device) if first is not None and torch.is_tensor(value) else value
+            self.attention_mask, self.shape = before
 
     # --- results -------------------------------------------------------------------------------
 
@@ -352,19 +344,39 @@ def collect(model: Any, batches: Iterable[Any], path: Optional[StrPath] = None,
     """Run a model over batches (as Collector.run() takes them), in evaluation mode and without
     gradients, and write the statistics to `path`, if given. Parameters as of Collector; returns
     the collector."""
-    training = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with Collector(model, stats, modules=modules, xlast_limit=xlast_limit, mode=mode,
-                       prefix=prefix, share=share, offload=offload) as c, torch.no_grad():
-            for batch in batches:
-                c.run(batch)
-    finally:
-        for module, was in training:
-            module.training = was
+    with evaluating(model), torch.no_grad(), \
+            Collector(model, stats, modules=modules, xlast_limit=xlast_limit, mode=mode,
+                      prefix=prefix, share=share, offload=offload) as c:
+        for batch in batches:
+            c.run(batch)
     if path is not None:
         c.save(path, metadata)
     return c
+
+
+def arguments(model: Any, batch: Any) -> Tuple[List[Any], Dict[str, Any]]:
+    """Positional and keyword arguments of a batch, as Collector.run() takes it, its tensors on the
+    device of the model."""
+    first: Any = next(iter(model.parameters()), None)
+
+    def moved(value: Any) -> Any:
+        return value.to(first.device) if first is not None and torch.is_tensor(value) else value
+
+    if isinstance(batch, Mapping):
+        return [], {k: moved(v) for k, v in batch.items()}
+    return [moved(v) for v in (batch if isinstance(batch, (tuple, list)) else [batch])], {}
+
+
+@contextlib.contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """In evaluation mode; then every module as it was."""
+    training = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was in training:
+            module.training = was
 
 
 def _select(model: Any, modules: Modules) -> Iterator[Tuple[str, Any]]:
@@ -373,7 +385,7 @@ def _select(model: Any, modules: Modules) -> Iterator[Tuple[str, Any]]:
         chosen: Callable[[str, Any], bool] = _default
     elif isinstance(modules, str):
         pattern = re.compile(modules)
-        chosen = lambda name, module: bool(pattern.search(name)) and _is_linear(module)  # noqa: E731
+        chosen = lambda name, module: bool(pattern.search(name)) and is_linear(module)  # noqa: E731
     elif callable(modules):
         chosen = modules
     else:
@@ -388,7 +400,13 @@ def _select(model: Any, modules: Modules) -> Iterator[Tuple[str, Any]]:
         raise ValueError(f"no such module: {', '.join(sorted(missing))}")
 
 
-def _is_linear(module: Any) -> bool:
+def clean(name: str) -> str:
+    """The name of a module without what wrappers put into it."""
+    return _WRAPPERS.sub("", name)
+
+
+def is_linear(module: Any) -> bool:
+    """Linear, or Conv1D of transformers."""
     # transformers' Conv1D is known by its name: a Linear with its weight transposed.
     weight: Any = getattr(module, "weight", None)
     return isinstance(module, torch.nn.Linear) or (
@@ -396,7 +414,7 @@ def _is_linear(module: Any) -> bool:
 
 
 def _default(name: str, module: Any) -> bool:
-    return bool(_IN_BLOCK.search(name)) and _is_linear(module)
+    return bool(_IN_BLOCK.search(name)) and is_linear(module)
 
 
 def _token_shape(ids: Any) -> Any:
@@ -433,3 +451,11 @@ def _bytes(value: Any) -> Callable[[], memoryview]:
         setattr(memory, "owner", plain)  # it lives as long as the view
         return memoryview(memory)
     return view
+
+
+def from_safetensors(tensor: safetensors.Tensor) -> Any:
+    """As a tensor of torch, which shares the memory of one that was read."""
+    dtype = next(k for k, v in _DTYPES.items() if v == tensor.dtype)
+    data = tensor.data() if callable(tensor.data) else tensor.data
+    return torch.frombuffer(data, dtype=dtype).view(*tensor.shape) if len(data) \
+        else torch.empty(*tensor.shape, dtype=dtype)

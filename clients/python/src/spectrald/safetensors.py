@@ -1,9 +1,10 @@
-"""Writes safetensors files, without any dependency."""
+"""Writes and reads safetensors files, without any dependency."""
 
 from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import struct
 import sys
@@ -63,3 +64,24 @@ def write(path: StrPath, tensors: Mapping[str, Tensor], metadata: Mapping[str, s
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def read(path: StrPath) -> Dict[str, Tensor]:
+    """The tensors of a file. Their data is mapped and read when it is looked at; what is written to
+    it stays in memory. Raises ValueError for what is no such file, OSError."""
+    with open(path, "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        head = f.read(8)
+        n = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+        if n > size - 8:
+            raise ValueError(f"{os.fspath(path)} is no safetensors file")
+        header = json.loads(f.read(n))
+        view = memoryview(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_COPY))
+    header.pop("__metadata__", None)
+    out = {}
+    for name, t in header.items():
+        a, b = t["data_offsets"]
+        if not 0 <= a <= b <= size - 8 - n or b - a != math.prod(t["shape"]) * SIZE[t["dtype"]]:
+            raise ValueError(f"{os.fspath(path)}: {name} does not fit")
+        out[name] = Tensor(t["dtype"], t["shape"], view[8 + n + a:8 + n + b])
+    return out
