@@ -3,6 +3,7 @@
 #include "api/layer_ref.h"
 #include "api/problem.h"
 #include "api/table.h"
+#include "compute/measure.h"
 #include "daemon/layer_analysis.h"
 #include "models/layers.h"
 
@@ -102,8 +103,21 @@ static const struct table_filter filters[] = {
     {"name", "longname", true, 512, NULL, NULL},
 };
 
-static const struct table layers = {"layers", columns, ARRAY_LEN(columns), filters,
-                                    ARRAY_LEN(filters)};
+/* Of the measures that an analysis was asked for. */
+static const char *measured_column(size_t i)
+{
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
+        const struct measure_info *info = measure_info((enum measure)m);
+
+        if (i < info->n_columns)
+            return info->column[i].name;
+        i -= info->n_columns;
+    }
+    return i == 0 ? "not_measured" : NULL;
+}
+
+static const struct table layers = {"layers",        columns, ARRAY_LEN(columns),
+                                    measured_column, filters, ARRAY_LEN(filters)};
 
 static struct reply *read_layers(void *work, struct store *st)
 {

@@ -44,6 +44,14 @@ static double number(const json_t *row, const char *name)
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
+/* As the row has it, where the analysis was asked for the fit. */
+static bool upstream(const json_t *row)
+{
+    const char *method = json_string_value(json_object_get(row, "mp_method"));
+
+    return method && strcmp(method, "upstream") == 0;
+}
+
 static struct reply *layer_write(void *work, struct immutable_text *out)
 {
     struct layer_picture *p = work;
@@ -56,6 +64,9 @@ static struct reply *layer_write(void *work, struct immutable_text *out)
         struct layer_plot lp = {.name = name ? name : "",
                                 .lambda = p->of.lambda,
                                 .n = p->of.n,
+                                .n_long = p->of.rec.n_long,
+                                .n_short = p->of.rec.n_per_slice,
+                                .upstream = upstream(row),
                                 .noise = p->of.noise,
                                 .alpha = number(row, "alpha"),
                                 .D = number(row, "D"),

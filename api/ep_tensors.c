@@ -13,8 +13,8 @@ static const struct table_filter filters[] = {
     {"name", "name", true, 512, NULL, NULL},
 };
 
-static const struct table tensors = {"tensors", columns, ARRAY_LEN(columns), filters,
-                                     ARRAY_LEN(filters)};
+static const struct table tensors = {"tensors", columns, ARRAY_LEN(columns),
+                                     NULL,      filters, ARRAY_LEN(filters)};
 
 static int fetch(struct table_page *p, struct store *st, struct err *err)
 {

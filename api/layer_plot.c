@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDTH      640
-#define HEIGHT     420
 #define NAME_SHOWN 52  /* bytes of the layer's name in a title: its end */
 #define CANDIDATES 240 /* tails in the ks picture */
 #define CURVE      64  /* points of a curve */
@@ -19,7 +17,7 @@ enum { DENSITY = 0, FIT, XMIN, XMAX }; /* styles */
 
 const char *layer_plot_name(enum layer_plot_kind k)
 {
-    static const char *const names[] = {"esd", "esd_lin", "ks"};
+    static const char *const names[] = {"esd", "esd_lin", "mp", "ks"};
 
     _Static_assert(ARRAY_LEN(names) == LAYER_PLOT_COUNT, "a name for each");
     return names[k];
@@ -39,7 +37,7 @@ static size_t tail_size(const struct layer_plot *p)
     return p->n - i;
 }
 
-static char *title_of(const struct layer_plot *p, const char *what)
+char *layer_plot_title(const struct layer_plot *p, const char *what)
 {
     size_t len = strlen(p->name), from = 0;
 
@@ -125,7 +123,7 @@ static int draw_esd(struct esd_plot *e, struct buf *out, struct err *err)
 {
     static const enum svg_key keys[] = {SVG_KEY_AREA, SVG_KEY_LINE, SVG_KEY_LINE, SVG_KEY_LINE};
     const struct layer_plot *p = e->p;
-    AUTO(freep) char *title = title_of(p, "Eigenvalues");
+    AUTO(freep) char *title = layer_plot_title(p, "Eigenvalues");
     AUTO(freep)
     char *about = xasprintf("Empirical spectral density of %zu eigenvalues%s", p->n,
                             fitted(p) ? ", with the fitted power law" : "");
@@ -141,8 +139,8 @@ static int draw_esd(struct esd_plot *e, struct buf *out, struct err *err)
     histogram_make(p->lambda, p->n, bins_for(p->n), e->log, p->noise, &e->h);
     if (h->n_nonpositive == p->n || !(h->edge[h->bins] > h->edge[0]))
         return err_set(err, ERR_NOT_FOUND, "the spectrum is zero: there is nothing to draw");
-    e->f = (struct svg_frame){.width = WIDTH,
-                              .height = HEIGHT,
+    e->f = (struct svg_frame){.width = LAYER_PLOT_WIDTH,
+                              .height = LAYER_PLOT_HEIGHT,
                               .title = title,
                               .about = about,
                               .x = {scaled(e, h->edge[0]), scaled(e, h->edge[h->bins]),
@@ -241,11 +239,11 @@ static int draw_search(const struct layer_plot *p, struct buf *out, struct err *
 {
     static const enum svg_key keys[] = {SVG_KEY_LINE, SVG_KEY_LINE, SVG_KEY_BOTH};
     AUTO(freep) struct search *r = xcalloc(1, sizeof *r);
-    AUTO(freep) char *title = title_of(p, "Search for xmin");
+    AUTO(freep) char *title = layer_plot_title(p, "Search for xmin");
     AUTO(freep) char *chosen = xasprintf("xmin = %.4g", p->xmin);
     const char *names[] = {"distance D", "exponent alpha", chosen};
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
+    struct svg_frame f = {.width = LAYER_PLOT_WIDTH,
+                          .height = LAYER_PLOT_HEIGHT,
                           .title = title,
                           .about = "Kolmogorov-Smirnov distance and exponent of the power law "
                                    "fitted to the eigenvalues from xmin on",
@@ -272,6 +270,8 @@ int layer_plot_draw(enum layer_plot_kind k, const struct layer_plot *p, struct b
 
     if (k == LAYER_PLOT_KS)
         return draw_search(p, out, err);
+    if (k == LAYER_PLOT_MP)
+        return layer_plot_mp(p, out, err);
     e = xcalloc(1, sizeof *e);
     e->p = p;
     e->log = k == LAYER_PLOT_ESD;

@@ -2,6 +2,7 @@
 #include "api/series_data.h"
 
 #include "compute/columns.h"
+#include "compute/measure.h"
 #include "daemon/row_text.h"
 
 #include <math.h>
@@ -26,7 +27,10 @@ bool series_metric(const char *name, const char **out)
             *out = others[i];
             return true;
         }
-    return false;
+    *out = measure_column_find(name) && measure_column_find(name)->form != MEASURE_WORD
+               ? measure_column_find(name)->name
+               : NULL;
+    return *out != NULL;
 }
 
 struct series *series_new(struct series_ask *ask)

@@ -39,6 +39,9 @@ static const char *find_column(const struct table *t, const char *name, size_t l
     for (size_t i = 0; i < t->n_columns; i++)
         if (strlen(t->column[i]) == len && memcmp(t->column[i], name, len) == 0)
             return t->column[i];
+    for (size_t i = 0; t->more && t->more(i); i++)
+        if (strlen(t->more(i)) == len && memcmp(t->more(i), name, len) == 0)
+            return t->more(i);
     return NULL;
 }
 
@@ -278,10 +281,28 @@ static void write_csv_row(const char *const *column, size_t n, const struct row_
     csv_end(b);
 }
 
+/* The columns of a table in CSV: those asked for, or all that its rows have; rows of a table all
+ * have the same. */
+static size_t shown_columns(const struct table_page *p, const char *column[TABLE_COLUMNS_MAX])
+{
+    const struct table *t = p->table;
+    size_t n = p->n_columns ? p->n_columns : t->n_columns;
+    struct row_text first;
+
+    memcpy(column, p->n_columns ? p->column : t->column, n * sizeof *column);
+    if (p->n_columns || !t->more || p->rows.count == 0 ||
+        !row_text_parse(p->rows.row[0].json, &first))
+        return n;
+    for (size_t i = 0; n < TABLE_COLUMNS_MAX && t->more(i); i++)
+        if (row_text_find(&first, t->more(i), n))
+            column[n++] = t->more(i);
+    return n;
+}
+
 static int write_rows(const struct table_page *p, bool csv, struct buf *b, struct err *err)
 {
-    const char *const *column = p->n_columns ? p->column : p->table->column;
-    size_t n = p->n_columns ? p->n_columns : p->table->n_columns;
+    const char *column[TABLE_COLUMNS_MAX];
+    size_t n = shown_columns(p, column);
     struct row_text row;
 
     for (size_t i = 0; i < p->rows.count; i++) {
@@ -305,8 +326,8 @@ static int write_rows(const struct table_page *p, bool csv, struct buf *b, struc
 
 static void write_csv_head(const struct table_page *p, struct buf *b)
 {
-    const char *const *column = p->n_columns ? p->column : p->table->column;
-    size_t n = p->n_columns ? p->n_columns : p->table->n_columns;
+    const char *column[TABLE_COLUMNS_MAX];
+    size_t n = shown_columns(p, column);
 
     for (size_t i = 0; i < n; i++)
         buf_printf(b, "%s%s", i ? "," : "", column[i]);

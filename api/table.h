@@ -10,7 +10,7 @@
 #include "api/immutable.h"
 
 #define TABLE_FILTERS_MAX 8
-#define TABLE_COLUMNS_MAX 64
+#define TABLE_COLUMNS_MAX 128
 #define TABLE_PAGE        1000
 #define TABLE_PAGE_MAX    10000
 
@@ -26,6 +26,8 @@ struct table {
     const char *name; /* member of the JSON form */
     const char *const *column;
     size_t n_columns;
+    const char *(*more)(
+        size_t i); /* columns that only some tables have, NULL at the end; or NULL */
     const struct table_filter *filter;
     size_t n_filters;
 };

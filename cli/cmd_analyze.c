@@ -14,7 +14,7 @@ struct analyze_settings {
     struct output_form form;
     struct submit_settings submit;
     const char *precision, *include, *exclude, *columns;
-    struct arg_list labels, layers, types;
+    struct arg_list labels, layers, types, measure;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
     const char *farms_q, *farms_fit, *farms_mode;
 };
@@ -55,6 +55,9 @@ static const struct arg_option options[] = {
      "where the tail starts (xmin_mid)"},
     {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
      "fast solves a sample of the windows and states the error\n(exact)"},
+    {"measure", ARG_LIST, AT(measure), "NAME",
+     "what else is measured: mp_fit; NAME=VALUE where there is a\nchoice: mp_fit=upstream; may be "
+     "repeated"},
 };
 
 static const struct arg_command args = {
@@ -103,6 +106,14 @@ static bool is_number(const char *text)
     return end > text && !*end && isfinite(x);
 }
 
+/* NAME, or NAME=VALUE. */
+static void add_measure(json_t *p, const char *text)
+{
+    size_t len = strcspn(text, "=");
+
+    json_object_setn_new(p, text, len, text[len] ? json_string(text + len + 1) : json_true());
+}
+
 static json_t *params_of(const struct analyze_settings *s)
 {
     json_t *p = json_object(), *a, *farms = farms_of(s);
@@ -120,6 +131,8 @@ static json_t *params_of(const struct analyze_settings *s)
     if (farms)
         json_object_set_new(p, "farms", farms);
     body_list(p, "types", &s->types);
+    for (size_t i = 0; i < s->measure.count; i++)
+        add_measure(p, s->measure.value[i]);
     if (s->layers.count) {
         a = json_array();
         for (size_t i = 0; i < s->layers.count; i++) {

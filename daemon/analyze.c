@@ -10,21 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stage_name[] = {[STAGE_OPEN] = "opening",
-                                         [STAGE_SIDE_FILES] = "reading headers",
-                                         [STAGE_SHARDS] = "opening",
-                                         [STAGE_TABLES] = "reading headers",
-                                         [STAGE_BUILD] = "reading headers",
-                                         [STAGE_CHECK_PLAN] = "reading headers",
-                                         [STAGE_DIGEST] = "hashing",
-                                         [STAGE_IDENTIFY] = "hashing",
-                                         [STAGE_LOOKUP] = "looking up",
-                                         [STAGE_COMPUTE] = "computing",
-                                         [STAGE_FARMS] = "computing",
-                                         [STAGE_PLAN] = "planning",
-                                         [STAGE_PRUNE] = "pruning",
-                                         [STAGE_REPORT] = "storing",
-                                         [STAGE_END] = "storing"};
+static const char *const stage_name[] = {
+    [STAGE_OPEN] = "opening",          [STAGE_SIDE_FILES] = "reading headers",
+    [STAGE_SHARDS] = "opening",        [STAGE_TABLES] = "reading headers",
+    [STAGE_BUILD] = "reading headers", [STAGE_CHECK_PLAN] = "reading headers",
+    [STAGE_DIGEST] = "hashing",        [STAGE_IDENTIFY] = "hashing",
+    [STAGE_LOOKUP] = "looking up",     [STAGE_COMPUTE] = "computing",
+    [STAGE_FARMS] = "computing",       [STAGE_MEASURES] = "computing",
+    [STAGE_PLAN] = "planning",         [STAGE_PRUNE] = "pruning",
+    [STAGE_REPORT] = "storing",        [STAGE_END] = "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {
@@ -54,6 +48,7 @@ void analyze_free(struct analyze *a)
         input_done(&a->input[i]);
     free(a->input);
     analyze_farms_free(a);
+    analyze_measures_free(a);
     analyze_histograms_free(a);
     analyze_weigh_free(a);
     for (size_t i = 0; a->lw && i < a->layers.count; i++)
@@ -225,6 +220,9 @@ static void enter(struct analyze *a)
     case STAGE_FARMS:
         analyze_farms(a);
         break;
+    case STAGE_MEASURES:
+        analyze_measures(a);
+        break;
     case STAGE_PLAN:
         analyze_plan_make(a);
         break;
@@ -258,6 +256,7 @@ static bool is_needed(const struct analyze *a, enum stage stage)
         return a->plan ? analyze_plan_needs_digests(a) : !a->prune;
     case STAGE_COMPUTE:
     case STAGE_FARMS:
+    case STAGE_MEASURES:
         return analyze_is_analysed(a);
     case STAGE_PRUNE:
         return a->prune != NULL;

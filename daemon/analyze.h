@@ -8,6 +8,7 @@
  *   analyze_histograms.c   histograms of magnitudes, on the way
  *   analyze_compute.c  rows -> cached or computed values
  *   analyze_farms.c    rows -> exponents of windows, if asked for
+ *   analyze_measures.c rows -> what else is measured, if asked for
  *   analyze_plan.c     rows -> a plan, in a job of that kind
  *   analyze_weigh.c    what a plan wants to know of weights
  *   analyze_activity.c what a plan wants to know of weights and inputs
@@ -21,6 +22,7 @@
 #define SPECTRALD_ANALYZE_H
 
 #include "compute/magnitude.h"
+#include "compute/measure.h"
 #include "daemon/analyze_params.h"
 #include "daemon/job.h"
 #include "daemon/records.h"
@@ -105,6 +107,7 @@ enum stage {
     STAGE_LOOKUP,
     STAGE_COMPUTE,
     STAGE_FARMS,
+    STAGE_MEASURES,
     STAGE_PLAN,
     STAGE_PRUNE,
     STAGE_REPORT,
@@ -138,8 +141,9 @@ struct analyze {
     uint64_t unmapped;                /* tensors that the index does not name */
     struct layer_list layers;
     struct layer_work *lw;
-    struct farms_work *farms;  /* analyze_farms.c's own */
-    struct weighing *weighing; /* analyze_weigh.c's own */
+    struct farms_work *farms;    /* analyze_farms.c's own */
+    struct measuring *measuring; /* analyze_measures.c's own */
+    struct weighing *weighing;   /* analyze_weigh.c's own */
     int64_t hash_start_ms;
     struct digest model;
     uint64_t n_params, nbytes, n_tensors;
@@ -171,6 +175,8 @@ void analyze_lookup(struct analyze *a);
 void analyze_compute(struct analyze *a);
 void analyze_farms(struct analyze *a);
 void analyze_farms_free(struct analyze *a);
+void analyze_measures(struct analyze *a);
+void analyze_measures_free(struct analyze *a);
 /* What cannot be planned, whatever the metric will be, fails before the work. */
 void analyze_plan_check(struct analyze *a);
 void analyze_plan_make(struct analyze *a);
@@ -250,6 +256,10 @@ void analyze_row_done(struct analyze *a, size_t row, int spectrum_fd, size_t spe
 
 /* One of the things that the compute stage waits for has ended. */
 void analyze_row_finished(struct analyze *a);
+
+/* What was measured of a row that leads itself; NULL: not asked for, or *failed says why not. */
+const struct measure_result *analyze_measured(const struct analyze *a, size_t row, enum measure m,
+                                              const char **failed);
 
 /* Rows as JSON text, and the summary; pure functions, for the store thread. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);

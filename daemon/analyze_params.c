@@ -234,10 +234,38 @@ static int check_farms(struct analyze_params *p, struct err *err)
     return err_set_at(err, e.code, pointer, "farms: %s", e.text);
 }
 
+static int get_mp(const json_t *v, struct analyze_params *p, bool *on, struct err *err)
+{
+    *on = true;
+    for (unsigned k = 0; k < MP_FIT_METHOD_COUNT; k++)
+        if (strcmp(json_string_value(v), mp_fit_method_name((enum mp_fit_method)k)) == 0) {
+            p->measure.mp = (enum mp_fit_method)k;
+            return 0;
+        }
+    return wrong(err, "mp_fit", "true, false, \"robust\" or \"upstream\"");
+}
+
+/* True when `key` asks for a measure. */
+static bool get_measure(const char *key, const json_t *v, struct analyze_params *p, int *r,
+                        struct err *err)
+{
+    for (unsigned m = 0; m < MEASURE_COUNT; m++)
+        if (strcmp(key, measure_info((enum measure)m)->name) == 0) {
+            bool on = false;
+
+            *r = m == MEASURE_MP && json_is_string(v) ? get_mp(v, p, &on, err)
+                                                      : get_bool(v, key, &on, err);
+            p->measures |= (uint32_t)on << m;
+            return true;
+        }
+    return false;
+}
+
 static int get_field(const char *key, const json_t *v, struct analyze_params *p, struct err *err)
 {
     struct layer_filter *f = &p->filter;
     char pointer[ERR_POINTER_MAX];
+    int r;
 
     if (strcmp(key, "layers") == 0)
         return get_layers(v, f, err);
@@ -261,6 +289,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return get_farms(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
+    if (get_measure(key, v, p, &r, err))
+        return r;
     snprintf(pointer, sizeof pointer, "/params/%.64s", key);
     return err_set_at(err, ERR_INVALID, pointer, "an analyze job has no parameter \"%.64s\"", key);
 }
@@ -278,6 +308,7 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
     if (p.compat) {
         p.filter.max_evals = COMPAT_MAX_EVALS;
         p.filter.max_n = COMPAT_MAX_N;
+        p.measure.mp = MP_FIT_UPSTREAM;
     }
     json_object_foreach((json_t *)(uintptr_t)params, key, v)
     {
@@ -352,6 +383,11 @@ char *analyze_params_text(const struct analyze_params *p)
         string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL), "farms", farms_json(p));
     char *text;
 
+    for (unsigned m = 0; m < MEASURE_COUNT; m++)
+        json_object_set_new(o, measure_info((enum measure)m)->name,
+                            p->measures & 1u << m && m == MEASURE_MP
+                                ? json_string(mp_fit_method_name(p->measure.mp))
+                                : json_boolean(p->measures >> m & 1));
     ASSERT(o != NULL);
     text = json_dumps(o, JSON_COMPACT);
     ASSERT(text != NULL);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "compute/farms.h"
+#include "compute/measure.h"
 #include "models/layers.h"
 
 #define ANALYZE_COMPAT_NAME "weightwatcher-0.7.5.5"
@@ -16,7 +17,9 @@ struct analyze_params {
     enum precision precision;
     bool want_farms;
     struct farms_params farms; /* its precision is `precision` */
-    bool compat;               /* WeightWatcher 0.7.5.5's values where the default differs */
+    uint32_t measures;         /* bit set of 1 << enum measure */
+    struct measure_options measure;
+    bool compat; /* WeightWatcher 0.7.5.5's values where the default differs */
 };
 
 void analyze_params_done(struct analyze_params *p);

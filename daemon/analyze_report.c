@@ -142,6 +142,48 @@ static void put_farms(struct buf *b, const struct layer_farms *f)
     json_text_key_string(b, "farms_reason", farms_reason(f));
 }
 
+static void put_measure(struct buf *b, const struct measure_info *info,
+                        const struct measure_result *v)
+{
+    for (size_t k = 0; k < info->n_columns; k++) {
+        const struct measure_column *c = &info->column[k];
+        double x = v ? v->v[k] : NAN;
+
+        if (c->form == MEASURE_WORD)
+            json_text_key_string(b, c->name, isnan(x) ? NULL : c->word[(size_t)x]);
+        else if (c->form == MEASURE_INTEGER && !isnan(x))
+            json_text_key_int(b, c->name, (int64_t)x);
+        else
+            json_text_key_real(b, c->name, x);
+    }
+}
+
+/* Measures that were asked for: every row has their columns. */
+static void put_measures(struct buf *b, const struct analyze *a, size_t i)
+{
+    size_t row = a->lw[i].leader >= 0 ? (size_t)a->lw[i].leader : i;
+    struct buf why = BUF_INIT;
+
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
+        const struct measure_info *info = measure_info((enum measure)m);
+        const char *reason;
+        const struct measure_result *v = analyze_measured(a, row, (enum measure)m, &reason);
+
+        if (!(a->params.measures & 1u << m))
+            continue;
+        put_measure(b, info, v);
+        if (v && v->reason != MEASURED)
+            reason = measure_reason_name(v->reason);
+        if (reason)
+            buf_printf(&why, "%s\"%s: %s\"", why.len ? "," : "", info->name, reason);
+    }
+    if (a->params.measures) {
+        json_text_key(b, "not_measured");
+        buf_printf(b, "[%.*s]", (int)why.len, why.len ? (const char *)why.data : "");
+    }
+    buf_done(&why);
+}
+
 static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
@@ -188,6 +230,7 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
         buf_printf(b, "null");
     put_columns(b, l, w, a->params.compat);
     put_farms(b, &w->farms);
+    put_measures(b, a, i);
     put_notes(b, l, w);
     put_provenance(b, a, i);
     buf_printf(b, "}");
@@ -372,6 +415,19 @@ static void hash_farms(struct hasher *h, const struct layer_farms *f)
     }
 }
 
+static void hash_measures(struct hasher *h, const struct analyze *a, size_t i)
+{
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
+        const char *failed;
+        const struct measure_result *v = analyze_measured(a, i, (enum measure)m, &failed);
+
+        hasher_add_str(h, failed ? failed : "");
+        hasher_add_u64(h, v ? measure_info((enum measure)m)->version : 0);
+        if (v)
+            hasher_add(h, v->v, measure_info((enum measure)m)->n_columns * sizeof v->v[0]);
+    }
+}
+
 /* Everything that a row shows and the model's content does not fix. */
 static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
 {
@@ -393,6 +449,8 @@ static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
     if (w->outcome == OUT_DONE)
         hasher_add(h, w->values.v, sizeof w->values.v);
     hash_farms(h, &w->farms);
+    if (a->params.measures)
+        hash_measures(h, a, w == &a->lw[i] ? i : (size_t)a->lw[i].leader);
 }
 
 /* Rows under a key never change: another result, from another processor or version of the

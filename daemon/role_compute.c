@@ -8,6 +8,7 @@
  *   fit       u8 compat, f64 scale                                    fd: spectrum record
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
+ *   measure: measure_task.h
  *   prune: prune_task.h; activity: activity_task.h
  */
 #include "daemon/worker.h"
@@ -19,6 +20,7 @@
 #include "daemon/farms_task.h"
 #include "daemon/file_matrix.h"
 #include "daemon/magnitude_task.h"
+#include "daemon/measure_task.h"
 #include "daemon/prune_task.h"
 #include "daemon/records.h"
 
@@ -313,6 +315,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_farms_fit(m, &r, reply, err);
     case WIRE_PRUNE:
         return role_prune(m, &r, reply, err);
+    case WIRE_MEASURE:
+        return role_measure(m, &r, reply, err);
     case WIRE_ACTIVITY:
         return role_activity(m, &r, reply, err);
     default:

@@ -26,6 +26,7 @@ enum wire_type {
     WIRE_FIT,       /* compute: metrics from a cached spectrum */
     WIRE_FARMS,     /* compute: eigenvalues of windows (farms_task.h) */
     WIRE_FARMS_FIT, /* compute: the exponent of all of them */
+    WIRE_MEASURE,   /* compute: what else is asked of a spectrum (measure_task.h) */
     WIRE_PRUNE,     /* compute: one matrix, pruned (prune_task.h) */
     WIRE_ACTIVITY,  /* compute: sums of scores of one matrix (activity_task.h) */
     WIRE_DONE,      /* worker -> control: the task's result follows */

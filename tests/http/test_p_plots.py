@@ -11,7 +11,7 @@ from daemon import CTL, TOP
 DATA = os.path.join(TOP, "tests/data/plots")
 SVG = "{http://www.w3.org/2000/svg}"
 LAYER = "model.layers.0.mlp.gate_proj"
-OF_LAYER = ["esd", "esd_lin", "ks"]
+OF_LAYER = ["esd", "esd_lin", "mp", "ks"]
 OF_ANALYSIS = ["alpha_hist", "alpha_depth", "alpha_D", "scale_depth"]
 
 

@@ -169,6 +169,10 @@ class AnalyzeParams(TypedDict, total=False):
     # Give that version's values where it is wrong, too.
     compat: Optional[Literal["weightwatcher-0.7.5.5"]]
     farms: Optional[FarmsParams]
+    # Fit the Marchenko-Pastur law, what eigenvalues of noise follow: columns `W_scale` to
+    # `mp_method`. `robust`, which true means, goes by the median and Tracy-Widom's edge;
+    # `upstream`, which it means with compat, is WeightWatcher's fit.
+    mp_fit: Union[bool, Literal["robust", "upstream"]]
 
 
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
@@ -673,6 +677,29 @@ class Layer(TypedDict, total=False):
     # `window_does_not_fit`, `too_few`, `all_equal`, `no_candidate`, `unresolved_in_single`,
     # `not_a_matrix`, `limit`, and others.
     farms_reason: Optional[str]
+    # With `mp_fit`: the factor that gives the weights a mean eigenvalue of 1.
+    W_scale: Optional[float]
+    # Standard deviation of the noise in units of the root mean square weight: 1 for pure noise.
+    sigma_mp: Optional[float]
+    # Lower edge of the Marchenko-Pastur law in the limit.
+    bulk_min: Optional[float]
+    # Its upper edge.
+    bulk_max: Optional[float]
+    # bulk_max / lambda_max; near 1 for noise, near 0 for a heavy tail.
+    mp_softrank: Optional[float]
+    # Eigenvalues above mp_edge.
+    num_spikes: Optional[int]
+    # What the largest eigenvalue of noise stays below, 999 times in 1000 (`upstream`: bulk_max
+    # and the root of a Tracy-Widom width).
+    mp_edge: Optional[float]
+    # Eigenvalues above mp_edge by more than three Tracy-Widom widths.
+    num_far_spikes: Optional[int]
+    # Kolmogorov-Smirnov distance between the bulk, all that is below the edge, and the law.
+    mp_distance: Optional[float]
+    # How the law was fitted.
+    mp_method: Optional[str]
+    # With `mp_fit`: what could not be measured of the layer, and why: `mp_fit: no_spectrum`.
+    not_measured: List[str]
     # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, and others.
     notes: List[str]
     # Content digest of the tensor.

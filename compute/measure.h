@@ -1,0 +1,81 @@
+/* measure.h: what is measured of a layer besides its default columns (columns.h), each on request.
+ *
+ * Every measure gives a fixed list of columns, from the layer's spectrum and its power-law fit, and
+ * some from its weights as well. Names are WeightWatcher's (0.7.5.5) where it has the column.
+ */
+#ifndef SPECTRALD_MEASURE_H
+#define SPECTRALD_MEASURE_H
+
+#include "compute/layer_metrics.h"
+#include "compute/mp_fit.h"
+
+enum measure {
+    MEASURE_MP = 0, /* mp_fit.h */
+    MEASURE_COUNT
+};
+
+/* How a value is written. */
+enum measure_form { MEASURE_REAL = 0, MEASURE_INTEGER, MEASURE_WORD };
+
+struct measure_column {
+    const char *name;
+    enum measure_form form;
+    const char *const *word; /* of MEASURE_WORD: the value is an index; ends with NULL */
+    const char *meaning;     /* one line, with unit */
+};
+
+#define MEASURE_COLUMNS_MAX 16
+
+struct measure_info {
+    const char *name; /* the parameter that asks for it */
+    uint32_t version; /* part of cache keys: raise it when any value may differ */
+    bool weights;     /* needs them */
+    const struct measure_column *column;
+    size_t n_columns;
+};
+
+/* Borrowed, static. */
+const struct measure_info *measure_info(enum measure m);
+
+/* The column of that name; NULL: no measure has it. */
+const struct measure_column *measure_column_find(const char *name);
+
+/* Why there are no values. Append-only: cached. */
+enum measure_reason {
+    MEASURED = 0,
+    MEASURE_NO_SPECTRUM, /* too few eigenvalues, or all are zero */
+    MEASURE_NO_FIT,      /* it describes the fitted tail, and there is none */
+    MEASURE_NOT_CONVERGED,
+    MEASURE_REASON_COUNT
+};
+/* "", "no_spectrum", "no_fit", "not_converged"; NULL if unknown. */
+const char *measure_reason_name(enum measure_reason r);
+
+struct measure_result {
+    enum measure_reason reason;
+    double v[MEASURE_COLUMNS_MAX]; /* as the columns; NaN = not available */
+};
+
+struct measure_options {
+    enum mp_fit_method mp;
+};
+
+struct measure_input {
+    const double *lambda; /* of all slices, scaled, ascending; n of them */
+    size_t n;
+    size_t n_long, n_short; /* N >= M of one slice */
+    const struct layer_values *fit;
+    struct measure_options opt;
+};
+
+/* All eigenvalues of a layer in one ascending list, scaled, to `out` (n_slices * n_per_slice). */
+void measure_pool(const struct layer_spectrum *s, double *out);
+
+/* Fill *out. Returns 0 also when there are no values (out->reason). ERR_NOMEM. */
+int measure_spectrum(enum measure m, const struct measure_input *in, struct measure_result *out,
+                     struct err *err);
+
+/* Operations that it takes on n eigenvalues, for the scheduler. */
+double measure_flops(enum measure m, size_t n);
+
+#endif

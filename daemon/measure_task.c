@@ -1,0 +1,65 @@
+/* measure_task.c: see measure_task.h. */
+#include "daemon/measure_task.h"
+
+#include "daemon/records.h"
+
+#include <math.h>
+
+void measure_task_put(struct buf *b, const struct measure_task *t)
+{
+    buf_put_u32(b, t->wanted);
+    buf_put_u8(b, (uint8_t)t->opt.mp);
+    buf_put_f64(b, t->scale);
+    values_record_write(&t->fit, b);
+}
+
+int measure_task_get(struct reader *r, struct measure_task *out, struct err *err)
+{
+    struct measure_task t = {.wanted = reader_u32(r)};
+
+    t.opt.mp = (enum mp_fit_method)reader_u8(r);
+    t.scale = reader_f64(r);
+    if (r->fault || t.wanted == 0 || t.wanted >> MEASURE_COUNT || !(t.scale > 0) ||
+        t.opt.mp >= MP_FIT_METHOD_COUNT ||
+        values_record_parse(r->p, (size_t)(r->end - r->p), &t.fit, NULL) < 0)
+        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+    *out = t;
+    return 0;
+}
+
+void measure_result_put(struct buf *b, enum measure m, const struct measure_result *v)
+{
+    buf_put_u8(b, (uint8_t)v->reason);
+    for (size_t i = 0; i < measure_info(m)->n_columns; i++)
+        buf_put_f64(b, v->v[i]);
+}
+
+static bool value_ok(const struct measure_column *c, double x)
+{
+    size_t words = 0;
+
+    if (isnan(x))
+        return true;
+    if (c->form == MEASURE_REAL)
+        return isfinite(x);
+    while (c->form == MEASURE_WORD && c->word[words])
+        words++;
+    return x == floor(x) && fabs(x) < 9e15 &&
+           (c->form != MEASURE_WORD || (x >= 0 && x < (double)words));
+}
+
+bool measure_result_get(struct reader *r, enum measure m, struct measure_result *out)
+{
+    const struct measure_info *info = measure_info(m);
+    struct measure_result v = {.reason = (enum measure_reason)reader_u8(r)};
+    bool good = v.reason < MEASURE_REASON_COUNT;
+
+    for (size_t i = 0; i < info->n_columns; i++) {
+        v.v[i] = reader_f64(r);
+        good = good && value_ok(&info->column[i], v.v[i]);
+    }
+    if (r->fault || !good)
+        return false;
+    *out = v;
+    return true;
+}

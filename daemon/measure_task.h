@@ -1,0 +1,34 @@
+/* measure_task.h: measures of one layer on the way to a compute worker and back.
+ *
+ *   measure  task                                     fd: the spectrum record
+ *     reply  a result record for each that is wanted, in order
+ */
+#ifndef SPECTRALD_MEASURE_TASK_H
+#define SPECTRALD_MEASURE_TASK_H
+
+#include "compute/measure.h"
+#include "daemon/wire.h"
+
+struct measure_task {
+    uint32_t wanted; /* bit set of 1 << enum measure */
+    struct measure_options opt;
+    double scale; /* on eigenvalues */
+    struct layer_values fit;
+};
+
+void measure_task_put(struct buf *b, const struct measure_task *t);
+/* ERR_INTERNAL when it cannot be done. Reads to the end. */
+int measure_task_get(struct reader *r, struct measure_task *out, struct err *err);
+
+/* A result, as workers send it and the cache keeps it. */
+void measure_result_put(struct buf *b, enum measure m, const struct measure_result *v);
+/* Treats it as hostile: false when it is none. */
+bool measure_result_get(struct reader *r, enum measure m, struct measure_result *out);
+
+struct wire_reply; /* daemon/worker.h */
+
+/* The worker's side. */
+int role_measure(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
+                 struct err *err);
+
+#endif

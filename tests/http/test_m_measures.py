@@ -1,0 +1,140 @@
+"""What an analyze job measures besides the default columns, on request."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from daemon import CTL, TOP, Daemon, age, write_safetensors
+
+EXAMPLE = os.path.join(TOP, "examples/manlm.safetensors")
+MP = ["W_scale", "sigma_mp", "bulk_min", "bulk_max", "mp_softrank", "num_spikes", "mp_edge",
+      "num_far_spikes", "mp_distance", "mp_method"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    tmp = tmp_path_factory.mktemp("measures")
+    root = os.path.join(tmp, "models")
+    os.mkdir(root)
+    shutil.copy(EXAMPLE, root)
+    rng = np.random.default_rng(7)
+    noise = rng.standard_normal((300, 200))
+    u, v = rng.standard_normal(300), rng.standard_normal(200)
+    spiked = noise + 4 * np.sqrt(300) * np.outer(u, v) / np.linalg.norm(u) / np.linalg.norm(v)
+    write_safetensors(os.path.join(root, "known.safetensors"), {
+        "conv.weight": rng.standard_normal((40, 20, 3, 3)).astype("<f4"),
+        "noise.weight": noise.astype("<f4"),
+        "noise_again.weight": noise.astype("<f4"),
+        "norm.weight": np.ones(40, "<f4"),
+        "spiked.weight": spiked.astype("<f8"),
+        "wrong.weight": np.full((30, 20), np.nan, "<f4"),
+        "zero.weight": np.zeros((30, 20), "<f4"),
+    })
+    for name in os.listdir(root):
+        age(os.path.join(root, name))
+    with Daemon(tmp, root=root) as d:
+        yield d
+
+
+def measure(d, model, **params):
+    return d.analyze(model, params)[:2]
+
+
+def test_only_on_request(server):
+    _, rows = measure(server, "known.safetensors")
+    assert "sigma_mp" not in rows["noise"] and "not_measured" not in rows["noise"]
+    analysis = measure(server, "known.safetensors", mp_fit=False)[0]["result"]["analysis"]
+    head = server.get(f"/v1/analyses/{analysis}/layers?format=csv").body.split(b"\r\n")[0]
+    assert b"sigma_mp" not in head
+
+
+def test_mp_of_noise_and_a_spike(server):
+    job, rows = measure(server, "known.safetensors", mp_fit=True)
+    assert job["params"]["mp_fit"] == "robust"
+    for name in ("noise", "noise_again", "spiked", "conv"):
+        assert rows[name]["mp_method"] == "robust" and rows[name]["not_measured"] == []
+    noise, spiked = rows["noise"], rows["spiked"]
+    assert abs(noise["sigma_mp"] - 1) < 0.02 and noise["num_spikes"] == 0
+    assert noise["mp_distance"] < 0.03 and 0.9 < noise["mp_softrank"] < 1.1
+    assert spiked["num_spikes"] == spiked["num_far_spikes"] == 1
+    assert {k: noise[k] for k in MP} == {k: rows["noise_again"][k] for k in MP}
+    analysis = job["result"]["analysis"]
+    for name in ("noise", "spiked", "conv"):
+        evals = server.get(f"/v1/analyses/{analysis}/layers/{name}/esd").json["evals"]
+        row = rows[name]
+        assert row["num_spikes"] == sum(x > row["mp_edge"] for x in evals)
+        assert row["W_scale"] == pytest.approx((len(evals) / sum(evals)) ** 0.5, rel=1e-12)
+        assert row["mp_softrank"] == pytest.approx(row["bulk_max"] / max(evals), rel=1e-12)
+
+
+def test_what_cannot_be_measured(server):
+    _, rows = measure(server, "known.safetensors", mp_fit=True)
+    assert rows["zero"]["not_measured"] == ["mp_fit: no_spectrum"]
+    for name in ("zero", "wrong", "norm"):  # every row has the columns
+        assert all(rows[name][k] is None for k in MP)
+    assert rows["wrong"]["not_measured"] == [] and rows["norm"]["not_measured"] == []
+
+
+def test_methods_and_compat(server):
+    _, upstream = measure(server, "manlm.safetensors", mp_fit="upstream")
+    _, compat = measure(server, "manlm.safetensors", mp_fit=True, compat="weightwatcher-0.7.5.5")
+    _, robust = measure(server, "manlm.safetensors", mp_fit="robust", compat="weightwatcher-0.7.5.5")
+    done = [n for n, r in upstream.items() if r["status"] == "success"]
+    assert len(done) == 30
+    for name in done:
+        assert {k: upstream[name][k] for k in MP} == {k: compat[name][k] for k in MP}
+        assert robust[name]["mp_method"] == "robust"
+    assert any(robust[n]["sigma_mp"] != compat[n]["sigma_mp"] for n in done)
+
+
+def counter(server, name, kind):
+    for line in server.get("/metrics").body.decode().splitlines():
+        if line.startswith(f"spectrald_cache_{name}_total") and f'"{kind}"' in line:
+            return float(line.split()[-1])
+    return 0
+
+
+def test_cached(server):
+    measure(server, "manlm.safetensors", mp_fit=True)
+    hits, misses = (counter(server, x, "measure") for x in ("hits", "misses"))
+    job, rows = measure(server, "manlm.safetensors", mp_fit=True)
+    assert job["cache"]["misses"] == 0
+    assert counter(server, "misses", "measure") == misses
+    assert counter(server, "hits", "measure") == hits + 30
+    assert rows["lm_head"]["mp_method"] == "robust"
+
+
+def test_tables_and_series(server):
+    job, rows = measure(server, "manlm.safetensors", mp_fit=True)
+    url = f"/v1/analyses/{job['result']['analysis']}/layers"
+    lines = server.get(url + "?format=csv").body.decode().splitlines()
+    head = lines[0].split(",")
+    assert head[-11:] == MP + ["not_measured"] and len(lines) == 1 + len(rows)
+    some = server.get(url + "?columns=longname,num_spikes,mp_method").json["layers"]
+    assert [r["num_spikes"] for r in some] == [r["num_spikes"] for r in rows.values()]
+    r = server.submit("manlm.safetensors", {"mp_fit": True}, labels={"run": "mp", "step": "1"})
+    assert r.status == 200
+    series = server.get("/v1/series?label=run:mp&metric=num_spikes").json
+    assert series["series"][0]["layers"]
+    assert server.get("/v1/series?label=run:mp&metric=mp_method").status == 400
+
+
+@pytest.mark.parametrize("value", [7, "kde", None, {}])
+def test_refused(server, value):
+    r = server.submit("manlm.safetensors", {"mp_fit": value})
+    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/params/mp_fit"
+
+
+def test_command(server):
+    def ctl(*args):
+        return subprocess.run([CTL, "--server", f"http://127.0.0.1:{server.port}", "analyze", *args],
+                              capture_output=True, text=True)
+
+    r = ctl("manlm.safetensors", "--measure", "mp_fit=upstream", "--columns", "longname,mp_method",
+            "--csv")
+    assert r.returncode == 0 and "lm_head,upstream" in r.stdout, r.stderr
+    r = ctl("manlm.safetensors", "--measure", "tea_leaves")
+    assert r.returncode != 0 and "tea_leaves" in r.stderr
