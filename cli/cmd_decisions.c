@@ -416,11 +416,11 @@ static int run_compare(struct context *cx, const struct plan_settings *s, const 
 
     const struct plan_options *o = &s->options;
 
-    if (o->method || o->metric || o->epsilon || o->mapping || o->m.given || s->width.given ||
-        s->direction || s->bits)
-        return command_misused("--method, --metric, --epsilon, --mapping, --m, --width, "
-                               "--direction and --bits are for one plan, not for --compare: see "
-                               "--plans");
+    if (o->method || o->metric || o->epsilon || o->mapping || o->spread || o->outlier_factor ||
+        o->m.given || s->width.given || s->direction || s->bits)
+        return command_misused("--method, --metric, --epsilon, --mapping, --spread, "
+                               "--outlier-factor, --m, --width, --direction and --bits are for one "
+                               "plan, not for --compare: see --plans");
     if (!plan_options_put(body, o) || !body_number(body, "sparsity", "sparsity", s->sparsity))
         return EXIT_USAGE;
     return plan_compare(cx, &s->form, body, s->plans, s->svg);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct prune_settings {
-    bool detach, exact;
+    bool detach, exact, no_negative_rates;
     struct output_form form;
     const char *method, *sparsity, *plan, *stats, *out, *selection;
     struct arg_count keep, of, block_size;
@@ -54,6 +54,8 @@ static const struct arg_option options[] = {
      "trim: how like its old output a matrix's is (cosim_flat)"},
     {"trim-row-metric", ARG_TEXT, AT(trim_row_metric), "cosim|mse|psnr",
      "trim: the same of a row (cosim)"},
+    {"no-negative-rates", ARG_FLAG, AT(no_negative_rates), NULL,
+     "trim: positive learning rates only"},
     {"label", ARG_LIST, AT(labels), "KEY=VALUE", "a label of the job; may be repeated"},
     {"detach", ARG_FLAG, AT(detach), NULL, "print the job's id and leave"},
     {"json", ARG_FLAG, AT(form.json), NULL, "print the report as JSON"},
@@ -106,9 +108,10 @@ static int check(const struct prune_settings *s)
     if (groups && s->plan_options.method)
         return command_misused("--plan-method has no say where --keep and --of have");
     if (!s->plan_options.method &&
-        (s->plan_options.metric || s->plan_options.epsilon || s->plan_options.mapping))
-        return command_misused("--metric, --epsilon and --mapping are for a --plan-method, such as "
-                               "alphapruning");
+        (s->plan_options.metric || s->plan_options.epsilon || s->plan_options.mapping ||
+         s->plan_options.spread || s->plan_options.outlier_factor))
+        return command_misused("--metric, --epsilon, --mapping, --spread and --outlier-factor are "
+                               "for a --plan-method, such as alphapruning or owl");
     if (plan_options_measure(&s->plan_options) && !s->stats)
         return command_misused("--plan-method %s needs --stats FILE", s->plan_options.method);
     if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
@@ -155,6 +158,8 @@ static bool put_method(json_t *params, const struct prune_settings *s)
     body_count(params, "block_size", &s->block_size);
     body_text(trim, "metric", s->trim_metric);
     body_text(trim, "row_metric", s->trim_row_metric);
+    if (s->no_negative_rates)
+        (void)json_object_set_new(trim, "negative_rates", json_false());
     if (json_object_size(trim))
         (void)json_object_set(params, "trim", trim);
     json_decref(trim);

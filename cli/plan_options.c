@@ -24,7 +24,10 @@ bool plan_options_put(json_t *body, const struct plan_options *o)
     body_text(body, "mapping", o->mapping);
     body_text(body, "exclude", o->exclude);
     body_count(body, "m", &o->m);
-    return body_number(body, "epsilon", "epsilon", o->epsilon) && put_limits(body, o);
+    return body_number(body, "epsilon", "epsilon", o->epsilon) &&
+           body_number(body, "spread", "width", o->spread) &&
+           body_number(body, "outlier-factor", "outlier_factor", o->outlier_factor) &&
+           put_limits(body, o);
 }
 
 bool plan_options_measure(const struct plan_options *o)
@@ -34,5 +37,6 @@ bool plan_options_measure(const struct plan_options *o)
 
 bool plan_options_given(const struct plan_options *o)
 {
-    return o->metric || o->epsilon || o->mapping || o->low || o->high || o->exclude || o->m.given;
+    return o->metric || o->epsilon || o->mapping || o->spread || o->outlier_factor || o->low ||
+           o->high || o->exclude || o->m.given;
 }

@@ -8,6 +8,7 @@
 
 struct plan_options {
     const char *method, *metric, *epsilon, *mapping, *low, *high, *exclude;
+    const char *outlier_factor, *spread;
     struct arg_count m;
 };
 
@@ -23,6 +24,10 @@ struct plan_options {
         {"epsilon", ARG_TEXT, PLAN_AT(offset, epsilon), "SHARE", "how far ratios differ (0.3)"},   \
         {"mapping", ARG_TEXT, PLAN_AT(offset, mapping), "block_wise|per_matrix|mixed",             \
          "whose metric counts"},                                                                   \
+        {"spread", ARG_TEXT, PLAN_AT(offset, spread), "SHARE",                                     \
+         "owl, dlp: how far ratios differ (0.16, 0.3)"},                                           \
+        {"outlier-factor", ARG_TEXT, PLAN_AT(offset, outlier_factor), "X",                         \
+         "owl: outliers are above X times the mean of their block (5)"},                           \
         {"min", ARG_TEXT, PLAN_AT(offset, low), "SHARE", "least sparsity of a tensor (0)"},        \
         {"max", ARG_TEXT, PLAN_AT(offset, high), "SHARE", "greatest sparsity of a tensor (0.99)"}, \
         {"exclude", ARG_TEXT, PLAN_AT(offset, exclude), "REGEX", "tensors that take no part"},     \

@@ -94,7 +94,7 @@ static void measured(void *arg, struct task *t, struct wire_message *m, const st
 
         (void)err_set(&a->err, why.code, "\"%.150s\": %.300s", a->layers.l[x->layer].longname,
                       why.text);
-        (void)analyze_goes_on(a, "/params/stats");
+        (void)analyze_goes_on(a, w->stats->pointer);
         return;
     }
     job_changed(a->job);
@@ -174,7 +174,7 @@ void analyze_activity(struct analyze *a, const struct stats_file *s, double fact
     if (w->n == 0) {
         (void)err_set(&a->err, ERR_INVALID,
                       "there are no sums of squares (\"sumsq\") that fit a matrix of the model");
-        (void)analyze_goes_on(a, "/params/stats");
+        (void)analyze_goes_on(a, s->pointer);
         return;
     }
     for (size_t i = 0; i < w->n; i++)

@@ -116,6 +116,19 @@ static void make_key(const struct metric_rows *rows, bool content, struct digest
     hasher_finish(h, out);
 }
 
+/* The plan may be a member of the job's parameters. */
+static void fault(struct analyze *a)
+{
+    (void)plan_job_fault(&a->err);
+    if (a->prune)
+        plan_job_within(&a->err);
+}
+
+static const char *stats_pointer(const struct analyze *a)
+{
+    return a->prune ? "/params/plan/stats" : "/params/stats";
+}
+
 /* --- stages; on the file thread, as regular expressions over many rows take time ------------- */
 
 static void stage_done(void *arg, const struct err *group_err)
@@ -140,7 +153,7 @@ static void check_run(void *arg, void *state)
     ask.structure = (struct plan_structure){0, 0};
     ask.m = 0;
     if (take_rows(a, rows, &a->err) < 0 || plan_make(&ask, rows, &p, &a->err) < 0)
-        (void)plan_job_fault(&a->err);
+        fault(a);
     else
         plan_done(&p);
 }
@@ -184,7 +197,7 @@ static void make_run(void *arg, void *state)
         r = plan_make_weighed(&w->ask, w->rows, w->weights, &p, &a->err);
     w->more = r;
     if (r < 0)
-        (void)plan_job_fault(&a->err);
+        fault(a);
     if (r != 0)
         return;
     memcpy(w->id, p.id, sizeof w->id);
@@ -255,8 +268,8 @@ static void load_stats(struct analyze *a)
 
     a->err.code = 0;
     (void)source_ref_parse(a->plan->ask.stats_file, &ref, &a->err);
-    if (analyze_goes_on(a, "/params/stats"))
-        analyze_stats_load(a, &ref, "/params/stats", &a->plan->stats, stats_loaded);
+    if (analyze_goes_on(a, stats_pointer(a)))
+        analyze_stats_load(a, &ref, stats_pointer(a), &a->plan->stats, stats_loaded);
 }
 
 void analyze_plan_make(struct analyze *a)

@@ -11,9 +11,9 @@ struct stats_file {
     bool loaded;
     struct source *source; /* file[0] is the file */
     struct calibration calibration;
+    const char *pointer; /* of what names the file, in the job's parameters */
     /* private, while it is loaded */
     struct analyze *analyze;
-    const char *pointer;
     void (*then)(struct analyze *a);
     int fd;
     uint64_t len;

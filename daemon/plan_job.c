@@ -24,6 +24,15 @@ int plan_job_fault(struct err *err)
     return err->code;
 }
 
+void plan_job_within(struct err *err)
+{
+    static const char above[] = "/params";
+    size_t n = sizeof above - 1;
+
+    if (err->code && strncmp(err->pointer, above, n) == 0 && err->pointer[n] == '/')
+        move_pointer(err, "/params/plan", err->pointer + n);
+}
+
 /* --- the analysis ---------------------------------------------------------------------------- */
 
 static bool is_of_windows(const struct plan_ask *ask)

@@ -29,4 +29,8 @@ char *plan_job_text(const struct plan_job *p);
  * and what concerns the rows as a whole "/source". Returns err->code. */
 int plan_job_fault(struct err *err);
 
+/* What is wrong with the parameters of a job of kind plan is wrong with the plan in those of
+ * another: "/params/sparsity" becomes "/params/plan/sparsity". */
+void plan_job_within(struct err *err);
+
 #endif

@@ -180,22 +180,11 @@ static int parse_method(const json_t *params, struct prune_task *t, struct err *
 
 /* --- what is pruned, and where to ------------------------------------------------------------ */
 
-/* What is wrong with a job of kind plan is wrong with the plan of this one. */
-static void of_plan(struct err *err)
-{
-    char at[ERR_POINTER_MAX];
-
-    if (!err->code || strncmp(err->pointer, PARENT "/", 8) != 0)
-        return;
-    snprintf(at, sizeof at, PARENT "/plan/%.100s", err->pointer + 8);
-    memcpy(err->pointer, at, sizeof at);
-}
-
 static int parse_object(const json_t *plan, struct prune_params *p, struct err *err)
 {
     int r = plan_job_parse(plan, &p->job, err);
 
-    of_plan(err);
+    plan_job_within(err);
     return r;
 }
 
@@ -401,7 +390,7 @@ int prune_params_check(const struct prune_params *p, const struct config *c, str
         r = source_ref_check(&p->stats, c, PARENT "/stats", err);
     if (r == 0 && !*p->plan) {
         r = plan_job_check(&p->job, c, err);
-        of_plan(err);
+        plan_job_within(err);
     }
     return r;
 }

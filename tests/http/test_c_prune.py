@@ -147,6 +147,27 @@ def test_groups(ctl):
             assert ((w != 0).reshape(w.shape[0], -1, 4).sum(-1) == 1).all()
 
 
+def test_options_of_plans_and_of_trim(ctl):
+    r = ctl("manlm.safetensors", "--method", "trim", "--sparsity", "0.7", "--stats", STATS, "--json",
+            "--plan-method", "owl", "--spread", "0.3", "--outlier-factor", "7",
+            "--no-negative-rates")
+    assert r.returncode == 0, r.stderr
+    report = json.loads(r.stdout)
+    asked = [b["sparsity"] for b in report["blocks"]]
+    assert max(asked) - min(asked) == pytest.approx(0.3, abs=0.01)
+    assert all(t["trim"]["learning_rate"] >= 0 for t in report["tensors"])
+    params = ctl.daemon.get(f"/v1/jobs/{report['job']}").json["params"]
+    assert params["plan"]["outlier_factor"] == 7 and params["plan"]["width"] == 0.3
+    assert params["trim"] == {"negative_rates": False}
+    r = run_ctl(f"127.0.0.1:{ctl.daemon.port}", "plan", "manlm.safetensors", "--method", "owl",
+                "--sparsity", "0.7", "--stats", STATS, "--spread", "0.3", "--outlier-factor", "7",
+                "--json")
+    assert r.returncode == 0, r.stderr
+    assert [b["sparsity"] for b in json.loads(r.stdout)["blocks"]] == pytest.approx(asked)
+    r = ctl("manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--spread", "0.1")
+    assert r.returncode == 1 and "--plan-method" in r.stderr
+
+
 def test_some_blocks(ctl):
     r = ctl("manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--blocks",
             "model.layers.2", "--blocks", "model.layers.0", "--out", "some")

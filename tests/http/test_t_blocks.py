@@ -103,3 +103,13 @@ def test_refused(d):  # noqa: F811
     text = fails(d, MANLM, {"plan": plan, "method": "magnitude",
                             "blocks": [block(0), block(1)]}, "/params/blocks/1")
     assert "prunes nothing" in text
+
+
+def test_what_is_wrong_with_the_plan_of_the_job(d, made):  # noqa: F811
+    """Is told of the plan, not of the job."""
+    for stats, text in (("manlm.stats.safetensors", "fit"), ("made.safetensors", "sumsq")):
+        plan = {"method": "owl", "sparsity": 0.5, "stats": {"path": stats}}
+        assert text in fails(d, "made.safetensors", {"method": "magnitude", "plan": plan},
+                             "/params/plan/stats")
+    plan = {"method": "uniform", "sparsity": 0.5, "limits": {"max": 0.4}}
+    fails(d, "made.safetensors", {"method": "magnitude", "plan": plan}, "/params/plan/sparsity")
