@@ -18,6 +18,7 @@
 
 #include "compute/lapack.h"
 #include "compute/symmetric.h"
+#include "compute/tsqr.h"
 
 #include <float.h>
 #include <math.h>
@@ -322,45 +323,6 @@ static int eigenvalues_single(size_t n, float *g, enum spectrum_method m, double
 
 /* --- TSQR ---------------------------------------------------------------------------------- */
 
-/* Block of k lines as a k x n column-major matrix. */
-static void as_rows(const struct matrix_source *src, const double *block, size_t k, double *out)
-{
-    size_t n = src->n_short;
-
-    if (src->order == BLOCK_LINES_STRIDED) {
-        memcpy(out, block, k * n * sizeof *out);
-        return;
-    }
-    for (size_t i = 0; i < k; i += 16) /* tiles of 16 lines: both sides stay in the cache */
-        for (size_t c = 0; c < n; c++)
-            for (size_t j = i; j < k && j < i + 16; j++)
-                out[c * k + j] = block[j * n + c];
-}
-
-static int tsqr_factor(const struct matrix_source *src, double *r, struct err *err)
-{
-    size_t n = src->n_short, step = lines_per_block(n);
-    AUTO(freep) double *block = alloc_elements(step, n, sizeof *block);
-    AUTO(freep) double *rows = alloc_elements(step, n, sizeof *rows);
-    uint64_t n_nonfinite = 0;
-
-    if (!block || !rows)
-        return no_memory(n, err);
-    memset(r, 0, n * n * sizeof *r);
-    for (size_t i = 0; i < src->n_long; i += step) {
-        size_t k = src->n_long - i < step ? src->n_long - i : step;
-        int rc = src->read(src->arg, i, k, PRECISION_DOUBLE, block, &n_nonfinite, err);
-
-        if (rc == 0) {
-            as_rows(src, block, k, rows);
-            rc = lapack_qr_update(n, k, r, rows, err);
-        }
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
-}
-
 /* g: n^2 doubles of scratch, overwritten. */
 static int tsqr_values(const struct matrix_source *src, double *g, double *lambda,
                        struct spectrum_info *info, struct err *err)
@@ -372,7 +334,7 @@ static int tsqr_values(const struct matrix_source *src, double *g, double *lambd
 
     if (!s)
         return no_memory(n, err);
-    r = tsqr_factor(src, g, err);
+    r = tsqr_factor(src, lines_per_block(n), g, err);
     if (r == 0)
         r = lapack_singular_values(n, g, s, err);
     if (r < 0)
