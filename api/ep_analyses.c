@@ -39,46 +39,28 @@ static void etag_of(const struct analysis_record *a, char out[ANALYSIS_ETAG_MAX]
 /* --- GET /v1/analyses --------------------------------------------------------------------------
  */
 
-static struct reply *list_analyses(const void *args, struct store *st)
+static int find_analyses(struct store *st, const struct list_query *q, struct list_page *page,
+                         struct err *err)
 {
-    const struct list_args *a = args;
-    struct page_query q = {.before_ms = a->page.from.before_ms, .limit = a->page.size + 1};
     struct analysis_list found = {0};
-    AUTO(freep) char *labels = list_labels(a);
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-    struct reply *r;
-    struct err err;
-    size_t n;
+    int r = store_analysis_list(st, &q->page, &found, err);
 
-    q.labels = labels;
-    q.model = *a->model ? a->model : NULL;
-    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
-    if (store_analysis_list(st, &q, &found, &err) < 0)
-        return reply_err(&err);
-    n = found.count < a->page.size ? found.count : a->page.size;
-    buf_printf(&body, "{\"analyses\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        write_analysis(&body, &found.analysis[i]);
-        next.before_ms = found.analysis[i].created_ms;
-        memcpy(next.before_id, found.analysis[i].id, sizeof next.before_id);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct analysis_record *x = &found.analysis[i];
+        struct buf *b = list_entry(page, x->created_ms, x->id);
+
+        if (b)
+            write_analysis(b, x);
     }
-    r = list_reply(a, &body, found.count > n, &next);
     analysis_list_done(&found);
     return r;
 }
 
 struct reply *ep_analyses_list(struct request *rq)
 {
-    struct list_args a = {.resource = ""};
-    struct err err;
+    static const struct list_kind kind = {"analyses", LIST_BY_LABEL | LIST_BY_MODEL, find_analyses};
 
-    if (list_read(rq, "analyses", "/v1/analyses", LIST_BY_LABEL | LIST_BY_MODEL, LIST_PAGE,
-                  LIST_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_analyses, &a, sizeof a);
+    return list_handle(rq, &kind);
 }
 
 /* --- GET /v1/analyses/{analysis} ---------------------------------------------------------------

@@ -82,43 +82,30 @@ static int write_artifact(struct buf *b, const struct artifact_record *a, struct
 /* --- GET /v1/artifacts -------------------------------------------------------------------------
  */
 
-static struct reply *list_artifacts(const void *args, struct store *st)
+static int find_artifacts(struct store *st, const struct list_query *q, struct list_page *page,
+                          struct err *err)
 {
-    const struct list_args *a = args;
-    struct page_query q = {.before_ms = a->page.from.before_ms, .limit = a->page.size + 1};
     struct artifact_list found = {0};
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-    struct reply *r;
-    struct err err;
-    size_t n;
+    int r = store_artifact_list(st, &q->page, &found, err);
 
-    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
-    if (store_artifact_list(st, &q, &found, &err) < 0)
-        return reply_err(&err);
-    n = found.count < a->page.size ? found.count : a->page.size;
-    buf_printf(&body, "{\"artifacts\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        write_head(&body, &found.artifact[i]);
-        buf_put_u8(&body, '}');
-        next.before_ms = found.artifact[i].created_ms;
-        memcpy(next.before_id, found.artifact[i].id, sizeof next.before_id);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct artifact_record *x = &found.artifact[i];
+        struct buf *b = list_entry(page, x->created_ms, x->id);
+
+        if (b) {
+            write_head(b, x);
+            buf_put_u8(b, '}');
+        }
     }
-    r = list_reply(a, &body, found.count > n, &next);
     artifact_list_done(&found);
     return r;
 }
 
 struct reply *ep_artifacts_list(struct request *rq)
 {
-    struct list_args a = {.resource = ""};
-    struct err err;
+    static const struct list_kind kind = {"artifacts", 0, find_artifacts};
 
-    if (list_read(rq, "artifacts", "/v1/artifacts", 0, LIST_PAGE, LIST_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_artifacts, &a, sizeof a);
+    return list_handle(rq, &kind);
 }
 
 /* --- GET, DELETE /v1/artifacts/{artifact} ------------------------------------------------------

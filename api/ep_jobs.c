@@ -257,48 +257,36 @@ struct reply *ep_jobs_patch(struct request *rq)
 /* --- GET /v1/jobs ------------------------------------------------------------------------------
  */
 
-static struct reply *list_jobs(const void *args, struct store *st)
+static int find_jobs(struct store *st, const struct list_query *q, struct list_page *page,
+                     struct err *err)
 {
-    const struct list_args *a = args;
-    struct job_query q = {.state = a->state, .before_ms = a->page.from.before_ms};
-    struct job_list jobs = {0};
-    AUTO(freep) char *labels = list_labels(a);
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-    struct reply *r;
-    struct err err;
-    size_t n;
+    struct job_query jobs = {.state = q->state,
+                             .kind = q->kind,
+                             .labels = q->page.labels,
+                             .before_ms = q->page.before_ms,
+                             .limit = q->page.limit};
+    struct job_list found = {0};
+    int r;
 
-    q.kind = *a->kind ? a->kind : NULL;
-    q.labels = labels;
-    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
-    q.limit = a->page.size + 1;
-    if (store_job_list(st, &q, &jobs, &err) < 0)
-        return reply_err(&err);
-    n = jobs.count < a->page.size ? jobs.count : a->page.size;
-    buf_printf(&body, "{\"jobs\":[");
-    for (size_t i = 0; i < n; i++) {
+    memcpy(jobs.before_id, q->page.before_id, sizeof jobs.before_id);
+    r = store_job_list(st, &jobs, &found, err);
+    for (size_t i = 0; i < found.count; i++) {
+        struct buf *b = list_entry(page, found.job[i].created_ms, found.job[i].id);
         struct job_view view;
 
-        job_json_stored(&jobs.job[i], &view);
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        job_json_write(&body, &view);
-        next.before_ms = jobs.job[i].created_ms;
-        memcpy(next.before_id, jobs.job[i].id, sizeof next.before_id);
+        if (!b)
+            continue;
+        job_json_stored(&found.job[i], &view);
+        job_json_write(b, &view);
     }
-    r = list_reply(a, &body, jobs.count > n, &next);
-    job_list_done(&jobs);
+    job_list_done(&found);
     return r;
 }
 
 struct reply *ep_jobs_list(struct request *rq)
 {
-    struct list_args a = {.resource = ""};
-    struct err err;
+    static const struct list_kind kind = {"jobs", LIST_BY_STATE | LIST_BY_KIND | LIST_BY_LABEL,
+                                          find_jobs};
 
-    if (list_read(rq, "jobs", "/v1/jobs", LIST_BY_STATE | LIST_BY_KIND | LIST_BY_LABEL, LIST_PAGE,
-                  LIST_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_jobs, &a, sizeof a);
+    return list_handle(rq, &kind);
 }

@@ -27,42 +27,28 @@ static void write_model(struct buf *b, const struct model_record *m)
                m->id, m->id, m->id);
 }
 
-static struct reply *list_models(const void *args, struct store *st)
+static int find_models(struct store *st, const struct list_query *q, struct list_page *page,
+                       struct err *err)
 {
-    const struct list_args *a = args;
-    struct page_query q = {.before_ms = a->page.from.before_ms, .limit = a->page.size + 1};
-    struct model_list models = {0};
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-    struct reply *r;
-    struct err err;
-    size_t n;
+    struct model_list found = {0};
+    int r = store_model_list(st, &q->page, &found, err);
 
-    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
-    if (store_model_list(st, &q, &models, &err) < 0)
-        return reply_err(&err);
-    n = models.count < a->page.size ? models.count : a->page.size;
-    buf_printf(&body, "{\"models\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        write_model(&body, &models.model[i]);
-        next.before_ms = models.model[i].first_seen_ms;
-        memcpy(next.before_id, models.model[i].id, sizeof next.before_id);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct model_record *x = &found.model[i];
+        struct buf *b = list_entry(page, x->first_seen_ms, x->id);
+
+        if (b)
+            write_model(b, x);
     }
-    r = list_reply(a, &body, models.count > n, &next);
-    model_list_done(&models);
+    model_list_done(&found);
     return r;
 }
 
 struct reply *ep_models_list(struct request *rq)
 {
-    struct list_args a = {.resource = ""};
-    struct err err;
+    static const struct list_kind kind = {"models", 0, find_models};
 
-    if (list_read(rq, "models", "/v1/models", 0, LIST_PAGE, LIST_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_models, &a, sizeof a);
+    return list_handle(rq, &kind);
 }
 
 static struct reply *get_model(const void *args, struct store *st)

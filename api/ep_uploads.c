@@ -187,42 +187,28 @@ struct reply *ep_uploads_create(struct request *rq)
 /* --- GET /v1/uploads ----------------------------------------------------------------------------
  */
 
-static struct reply *list_uploads(const void *args, struct store *st)
+static int find_uploads(struct store *st, const struct list_query *q, struct list_page *page,
+                        struct err *err)
 {
-    const struct list_args *a = args;
-    struct page_query q = {.before_ms = a->page.from.before_ms, .limit = a->page.size + 1};
     struct upload_list found = {0};
-    struct page_cursor next = {0};
-    struct buf body = BUF_INIT;
-    struct reply *r;
-    struct err err;
-    size_t n;
+    int r = store_upload_list(st, &q->page, &found, err);
 
-    memcpy(q.before_id, a->page.from.before_id, sizeof q.before_id);
-    if (store_upload_list(st, &q, &found, &err) < 0)
-        return reply_err(&err);
-    n = found.count < a->page.size ? found.count : a->page.size;
-    buf_printf(&body, "{\"uploads\":[");
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            buf_put_u8(&body, ',');
-        write_upload(&body, &found.upload[i]);
-        next.before_ms = found.upload[i].created_ms;
-        memcpy(next.before_id, found.upload[i].id, sizeof next.before_id);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct upload_record *x = &found.upload[i];
+        struct buf *b = list_entry(page, x->created_ms, x->id);
+
+        if (b)
+            write_upload(b, x);
     }
-    r = list_reply(a, &body, found.count > n, &next);
     upload_list_done(&found);
     return r;
 }
 
 struct reply *ep_uploads_list(struct request *rq)
 {
-    struct list_args a = {.resource = ""};
-    struct err err;
+    static const struct list_kind kind = {"uploads", 0, find_uploads};
 
-    if (list_read(rq, "uploads", "/v1/uploads", 0, LIST_PAGE, LIST_PAGE_MAX, &a, &err) < 0)
-        return reply_err(&err);
-    return request_read(rq, list_uploads, &a, sizeof a);
+    return list_handle(rq, &kind);
 }
 
 /* --- GET, DELETE /v1/uploads/{upload} -----------------------------------------------------------

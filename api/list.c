@@ -6,6 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 
+#define KIND_MAX  32
+#define URL_MAX   6144
+#define LABELS    4 /* filters by label in one request */
+#define LIMIT     50
+#define LIMIT_MAX 500
+
+/* Arguments of a list, flat, so that they can be copied to the store thread. */
+struct list_args {
+    const struct list_kind *list;
+    struct page page;
+    int state; /* enum job_state or -1 */
+    char kind[KIND_MAX + 1];
+    char model[IDENT_MAX];
+    struct list_label {
+        char key[LABEL_KEY_MAX + 1], value[LABEL_VALUE_MAX + 1];
+        bool any; /* any value */
+    } label[LABELS];
+    size_t n_labels;
+    char url[URL_MAX]; /* of this list with its filters; a page token may be appended */
+};
+
+struct list_page {
+    struct buf body;
+    size_t count, size;
+    bool more;
+    struct page_cursor next;
+};
+
+/* --- what is asked for ---------------------------------------------------------------------- */
+
 static int read_state(struct query *q, struct list_args *a, struct err *err)
 {
     const char *s;
@@ -39,9 +69,9 @@ static int read_labels(struct query *q, struct list_args *a, struct err *err)
     while ((r = query_pair(q, "label", &key, &value, err)) == 0 && key) {
         struct list_label *l = &a->label[a->n_labels];
 
-        if (a->n_labels == LIST_LABELS)
+        if (a->n_labels == LABELS)
             return err_set_at(err, ERR_INVALID, "?label",
-                              "query parameter label: given more than %d times", LIST_LABELS);
+                              "query parameter label: given more than %d times", LABELS);
         if (!label_key_valid(key) || (value && strlen(value) > LABEL_VALUE_MAX))
             return err_set_at(err, ERR_INVALID, "?label",
                               "query parameter label: no label has such a key, or so long a value");
@@ -51,24 +81,6 @@ static int read_labels(struct query *q, struct list_args *a, struct err *err)
         a->n_labels++;
     }
     return r;
-}
-
-char *list_labels(const struct list_args *a)
-{
-    struct buf b = BUF_INIT;
-
-    if (a->n_labels == 0)
-        return NULL;
-    for (size_t i = 0; i < a->n_labels; i++) {
-        buf_printf(&b, "%s[", i ? "," : "[");
-        json_text_string(&b, a->label[i].key);
-        buf_printf(&b, ",");
-        json_text_string(&b, a->label[i].any ? NULL : a->label[i].value);
-        buf_printf(&b, "]");
-    }
-    buf_printf(&b, "]");
-    buf_put_u8(&b, '\0');
-    return (char *)b.data;
 }
 
 static int read_model(struct query *q, struct list_args *a, struct err *err)
@@ -102,12 +114,11 @@ static int read_filters(struct query *q, unsigned filters, struct list_args *a, 
 }
 
 /* A token made for one list must not be taken for another. */
-static void scope_of(const struct list_args *a, const char *name, struct digest *out)
+static void scope_of(const struct list_args *a, struct digest *out)
 {
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, name);
-    hasher_add_str(h, a->resource);
+    hasher_add_str(h, a->list->name);
     hasher_add_u64(h, (uint64_t)(a->state + 1));
     hasher_add_str(h, a->kind);
     hasher_add_str(h, a->model);
@@ -128,11 +139,11 @@ static void url_add(struct buf *url, const char *name, const char *value)
     buf_printf(url, "&");
 }
 
-static void url_of(struct list_args *a, const char *path)
+static void url_of(struct list_args *a)
 {
     AUTO(buf_done) struct buf url = BUF_INIT;
 
-    buf_printf(&url, "%s?", path);
+    buf_printf(&url, "/v1/%s?", a->list->name);
     url_add(&url, "state", a->state < 0 ? "" : job_state_name((enum job_state)a->state));
     url_add(&url, "kind", a->kind);
     url_add(&url, "model", a->model);
@@ -150,38 +161,97 @@ static void url_of(struct list_args *a, const char *path)
     a->url[url.len] = '\0';
 }
 
-int list_read(struct request *rq, const char *name, const char *path, unsigned filters, size_t page,
-              size_t page_max, struct list_args *out, struct err *err)
+static int read_args(struct request *rq, struct list_args *a, struct err *err)
 {
-    struct list_args a = {.state = -1};
     struct digest scope;
-    int r = read_filters(&rq->query, filters, &a, err);
+    int r = read_filters(&rq->query, a->list->filters, a, err);
 
     if (r < 0)
         return r;
-    memcpy(a.resource, out->resource, sizeof a.resource);
-    scope_of(&a, name, &scope);
-    r = page_read(&rq->query, &rq->api->page_key, &scope, page, page_max, &a.page, err);
+    scope_of(a, &scope);
+    r = page_read(&rq->query, &rq->api->page_key, &scope, LIMIT, LIMIT_MAX, &a->page, err);
     if (r == 0)
         r = query_check_unused(&rq->query, err);
-    if (r < 0)
-        return r;
-    url_of(&a, path);
-    *out = a;
-    return 0;
+    if (r == 0)
+        url_of(a);
+    return r;
 }
 
-struct reply *list_reply(const struct list_args *a, struct buf *body, bool more,
-                         const struct page_cursor *next)
+/* --- what there is -------------------------------------------------------------------------- */
+
+static char *labels_of(const struct list_args *a)
+{
+    struct buf b = BUF_INIT;
+
+    if (a->n_labels == 0)
+        return NULL;
+    for (size_t i = 0; i < a->n_labels; i++) {
+        buf_printf(&b, "%s[", i ? "," : "[");
+        json_text_string(&b, a->label[i].key);
+        buf_printf(&b, ",");
+        json_text_string(&b, a->label[i].any ? NULL : a->label[i].value);
+        buf_printf(&b, "]");
+    }
+    buf_printf(&b, "]");
+    buf_put_u8(&b, '\0');
+    return (char *)b.data;
+}
+
+struct buf *list_entry(struct list_page *page, int64_t created_ms, const char *id)
+{
+    page->more = page->count == page->size;
+    if (page->more)
+        return NULL;
+    if (page->count++ > 0)
+        buf_put_u8(&page->body, ',');
+    page->next.before_ms = created_ms;
+    snprintf(page->next.before_id, sizeof page->next.before_id, "%s", id);
+    return &page->body;
+}
+
+static struct reply *reply_of(const struct list_args *a, struct list_page *page)
 {
     char token[PAGE_TOKEN_MAX] = "";
     struct reply *r;
 
-    if (more)
-        page_token(&a->page, next, token);
-    buf_printf(body, "],\"next_page_token\":\"%s\"}", token);
-    r = reply_json_take(200, body);
-    if (more)
+    if (page->more)
+        page_token(&a->page, &page->next, token);
+    buf_printf(&page->body, "],\"next_page_token\":\"%s\"}", token);
+    r = reply_json_take(200, &page->body);
+    if (page->more)
         reply_header(r, "Link", "<%s&page_token=%s>; rel=\"next\"", a->url, token);
     return r;
+}
+
+static struct reply *find(const void *args, struct store *st)
+{
+    const struct list_args *a = args;
+    AUTO(freep) char *labels = labels_of(a);
+    /* One more than a page tells whether there is another. */
+    struct list_query q = {.state = a->state,
+                           .kind = *a->kind ? a->kind : NULL,
+                           .page = {.labels = labels,
+                                    .model = *a->model ? a->model : NULL,
+                                    .before_ms = a->page.from.before_ms,
+                                    .limit = a->page.size + 1}};
+    struct list_page page = {.body = BUF_INIT, .size = a->page.size};
+    struct err err;
+
+    memcpy(q.page.before_id, a->page.from.before_id, sizeof q.page.before_id);
+    buf_printf(&page.body, "{\"%s\":[", a->list->name);
+    if (a->list->find(st, &q, &page, &err) < 0) {
+        buf_done(&page.body);
+        return reply_err(&err);
+    }
+    return reply_of(a, &page);
+}
+
+struct reply *list_handle(struct request *rq, const struct list_kind *kind)
+{
+    struct list_args a = {.list = kind, .state = -1};
+    struct err err;
+
+    if (read_args(rq, &a, &err) < 0)
+        return reply_err(&err);
+    return request_read(rq, find, &a, sizeof a);
 }
