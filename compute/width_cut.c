@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#define LEAST_STEPS 8 /* between nothing and the whole width */
+
 void width_cut_squares(const float *w, size_t rows, size_t cols, bool by_columns, double *sum)
 {
     for (size_t i = 0; i < rows; i++) {
@@ -56,7 +58,7 @@ uint64_t width_cut_multiple(uint64_t of)
 {
     uint64_t m = 64;
 
-    while (of % m)
+    while (of % m || (m > 1 && of / m < LEAST_STEPS))
         m /= 2;
     return m;
 }

@@ -31,7 +31,7 @@ int width_cut_wifv(const double *sumsq, const double *sum, double tokens, const 
                    size_t n, double *score, struct err *err);
 
 /* The multiple that suits a width when none is asked for: 64, or the largest lower power of two
- * that divides it. */
+ * that divides it, at least eight times. */
 uint64_t width_cut_multiple(uint64_t of);
 
 /* How wide a part of `of` neurons stays when a share `sparsity`, 0 ... 1, is to go: the nearest

@@ -1,6 +1,6 @@
 /* analyze_prune.c: the life of a prune job, and its steps between the plan and the writing: the
  * statistics, the matrices. */
-#include "daemon/analyze_prune.h"
+#include "daemon/analyze_reshape.h"
 
 #include "common/dirs.h"
 #include "common/fdio.h"
@@ -20,7 +20,7 @@ int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err
 
     if (r < 0)
         return r;
-    if (!*p.plan)
+    if (p.has_job)
         r = analyze_plan_start(a, json_object_get(p.body, "plan"), err);
     if (r < 0) {
         prune_params_done(&p);
@@ -28,6 +28,7 @@ int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err
     }
     w = xcalloc(1, sizeof *w);
     w->params = p;
+    w->reshape = p.reshape.method ? analyze_reshape_new() : NULL;
     artifact_id_of_job(a->job->rec.id, w->artifact_id);
     a->prune = w;
     return 0;
@@ -93,6 +94,7 @@ void analyze_prune_free(struct analyze *a)
         return;
     drop_output(a);
     prune_params_done(&w->params);
+    analyze_reshape_free(w->reshape);
     buf_done(&w->plan_text);
     if (w->have_ask)
         plan_ask_done(&w->ask);
@@ -146,10 +148,12 @@ static void rows_run(void *arg, void *state)
 {
     struct analyze *a = arg;
     struct prune_work *w = a->prune;
+    int r;
 
     (void)state;
     a->err.code = 0;
-    if (analyze_prune_rows(a, &a->err) == 0 && set_path(a, &a->err) == 0 &&
+    r = w->reshape ? analyze_reshape_find(a, &a->err) : analyze_prune_rows(a, &a->err);
+    if (r == 0 && set_path(a, &a->err) == 0 &&
         artifact_writer_open(w->path, a->job->rec.id, &w->writer, &a->err) == ERR_CONFLICT)
         (void)err_set_at(&a->err, ERR_CONFLICT, "/params/output/path",
                          "there is something of that name already");
@@ -157,9 +161,15 @@ static void rows_run(void *arg, void *state)
 
 static void rows_done(void *arg, const struct err *group_err)
 {
+    struct analyze *a = arg;
+
     (void)group_err;
-    if (analyze_goes_on(arg, NULL))
-        analyze_prune_write(arg);
+    if (!analyze_goes_on(a, NULL))
+        return;
+    if (a->prune->reshape)
+        analyze_reshape_cut(a);
+    else
+        analyze_prune_write(a);
 }
 
 static void make_rows(struct analyze *a)

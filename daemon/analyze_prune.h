@@ -5,6 +5,7 @@
  *   analyze_prune_rows.c    plan and model -> one task for each matrix
  *   analyze_prune_write.c   tasks -> files
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
+ *   analyze_reshape*.c      where whole experts or neurons go: instead of rows and tasks
  *
  * Matrices are pruned by compute workers, a few at a time, and written by a thread of their own
  * into a copy of the model's files, which others hash meanwhile. A file that is complete is noted
@@ -43,13 +44,18 @@ struct prune_shard {
     int fd;              /* the copy, once it was created */
     struct digest key;   /* what decides its bytes */
     struct hasher *hasher;
+    uint64_t there;          /* without rows: bytes that are written */
     uint64_t hashed, nbytes; /* of these bytes, so many; of all */
     struct digest digest;    /* of its bytes */
     bool hashing, complete;
+    bool absent; /* nothing of the file is left */
 };
+
+struct reshape; /* analyze_reshape.h */
 
 struct prune_work {
     struct prune_params params;
+    struct reshape *reshape; /* where whole parts go; NULL: single weights */
     /* the plan */
     struct buf plan_text;
     struct plan_ask ask; /* while its rows are read */

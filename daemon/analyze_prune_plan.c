@@ -148,7 +148,9 @@ void analyze_prune(struct analyze *a)
 
         buf_put(&w->plan_text, text->data, text->len);
         analyze_prune_stats(a);
-    } else {
+    } else if (*w->params.plan) {
         job_call_store(a->job, find_run, find_done, a);
+    } else {
+        analyze_prune_stats(a);
     }
 }

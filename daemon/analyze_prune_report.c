@@ -267,7 +267,8 @@ void analyze_prune_manifest(const struct analyze *a, const struct buf *report, s
 
     buf_printf(b, "{\"files\":[");
     for (size_t i = 0; i < a->source->n_files; i++)
-        write_file(b, a->source->file[i].name, w->shard[i].nbytes, &w->shard[i].digest);
+        if (!w->shard[i].absent)
+            write_file(b, a->source->file[i].name, w->shard[i].nbytes, &w->shard[i].digest);
     for (size_t i = 0; i < w->n_side; i++)
         write_file(b, w->side[i].name, w->side[i].nbytes, &w->side[i].digest);
     buf_printf(b, "],");

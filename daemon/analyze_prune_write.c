@@ -5,7 +5,7 @@
  * follows on another thread, over the bytes from its beginning that are there: it takes longer than
  * all the rest. So that several files are hashed at once, matrices come from several in turn.
  */
-#include "daemon/analyze_prune.h"
+#include "daemon/analyze_reshape.h"
 
 #include "common/fdio.h"
 
@@ -25,6 +25,7 @@ struct step {
     struct prune_row *row;
     int fd; /* a worker's memory file */
     uint64_t offset, len;
+    bool more; /* the file is not whole yet */
     struct err err;
 };
 
@@ -118,31 +119,51 @@ static int copy_side_file(struct prune_work *w, const struct source_file *f, str
     return r;
 }
 
+static int write_side_file(struct prune_work *w, const char *name, const struct buf *text,
+                           struct err *err)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    struct digest digest;
+
+    hasher_add(h, text->data, text->len);
+    hasher_finish(h, &digest);
+    add_file(w, name, text->len, &digest);
+    return artifact_file_write(w->writer, name, text->data, text->len, err);
+}
+
+static int put_side_file(const struct analyze *a, const struct source_file *f, struct err *err)
+{
+    struct prune_work *w = a->prune;
+    AUTO(buf_done) struct buf text = BUF_INIT;
+    int r = w->reshape ? analyze_reshape_side_file(a, f, &text, err) : 0;
+
+    if (r < 0)
+        return r;
+    return r ? write_side_file(w, f->name, &text, err) : copy_side_file(w, f, err);
+}
+
 static int copy_side_files(const struct analyze *a, struct err *err)
 {
     struct source_side_files side = {NULL, 0};
     int r = source_side_files(a->source, &side, err);
 
     for (size_t i = 0; r == 0 && i < side.count; i++)
-        r = copy_side_file(a->prune, &side.file[i], err);
+        r = put_side_file(a, &side.file[i], err);
     source_side_files_done(&side);
     return r;
 }
 
 static int write_report(const struct analyze *a, struct err *err)
 {
-    static const char name[] = "sparsity_plan.json";
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
     AUTO(buf_done) struct buf report = BUF_INIT;
     struct prune_work *w = a->prune;
-    struct digest digest;
     int r;
 
-    analyze_prune_report(a, &report);
-    hasher_add(h, report.data, report.len);
-    hasher_finish(h, &digest);
-    r = artifact_file_write(w->writer, name, report.data, report.len, err);
-    add_file(w, name, report.len, &digest);
+    if (w->reshape)
+        analyze_reshape_report(a, &report);
+    else
+        analyze_prune_report(a, &report);
+    r = write_side_file(w, "sparsity_plan.json", &report, err);
     buf_reset(&w->manifest);
     analyze_prune_manifest(a, &report, &w->manifest);
     buf_put_u8(&w->manifest, '\0');
@@ -159,9 +180,11 @@ static void publish_run(void *arg, void *state)
     if (source_unchanged(src, &s->err) < 0 || copy_side_files(s->a, &s->err) < 0 ||
         write_report(s->a, &s->err) < 0)
         return;
-    w->n_files = src->n_files + w->n_side;
-    for (size_t i = 0; i < src->n_files; i++)
+    w->n_files = w->n_side;
+    for (size_t i = 0; i < src->n_files; i++) {
+        w->n_files += !w->shard[i].absent;
         w->nbytes += w->shard[i].nbytes;
+    }
     for (size_t i = 0; i < w->n_side; i++)
         w->nbytes += w->side[i].nbytes;
     (void)artifact_publish(w->writer, &s->err);
@@ -186,6 +209,8 @@ static uint64_t written(const struct prune_work *w, struct prune_shard *s)
 {
     size_t end = s->first + s->count;
 
+    if (w->reshape)
+        return s->there;
     while (s->front < end && w->row[s->front].done)
         s->front++;
     return s->front == end ? s->nbytes : w->row[s->front].task.m.offset;
@@ -340,16 +365,13 @@ static void add_task(struct analyze *a, size_t i)
 /* --- files ---------------------------------------------------------------------------------- */
 
 /* What is between the matrices is copied. */
-static void create_run(void *arg, void *state)
+static void copy_gaps(struct step *s)
 {
-    struct step *s = arg;
     const struct prune_work *w = s->a->prune;
     const struct source_file *f = source_of(s->a, s->shard);
     uint64_t at = 0;
     int r;
 
-    (void)state;
-    s->shard->hasher = hasher_new();
     r = artifact_file_create(w->writer, f->name, f->id.size, &s->shard->fd, &s->err);
     for (size_t i = s->shard->first; r == 0 && i <= s->shard->first + s->shard->count; i++) {
         bool last = i == s->shard->first + s->shard->count;
@@ -361,16 +383,40 @@ static void create_run(void *arg, void *state)
     }
 }
 
+static void create_run(void *arg, void *state)
+{
+    struct step *s = arg;
+
+    (void)state;
+    if (!s->shard->hasher)
+        s->shard->hasher = hasher_new();
+    if (s->a->prune->reshape)
+        s->more = analyze_reshape_write_some(s->a, file_of(s->a->prune, s->shard), &s->offset,
+                                             &s->len, &s->err) > 0;
+    else
+        copy_gaps(s);
+}
+
 static void create_done(void *arg, const struct err *group_err)
 {
     struct step *s = arg;
     struct analyze *a = s->a;
     struct job *j = a->job;
     struct prune_shard *shard = s->shard;
+    bool more = s->more;
 
     (void)group_err;
-    if (step_over(s))
+    if (a->prune->reshape && s->err.code == 0) {
+        a->prune->reshape->shard[file_of(a->prune, shard)].done = (size_t)s->offset;
+        shard->there = s->len;
+    }
+    if (step_over(s)) {
+        if (a->prune->reshape)
+            analyze_reshape_progress(a);
+        if (more)
+            send(step_new(a, shard), create_run, create_done);
         hash_on(a, shard);
+    }
     job_unref(j);
 }
 
@@ -439,6 +485,8 @@ static void known_run(void *arg, void *state)
         struct prune_shard *shard = &w->shard[i];
         AUTO(freep) char *note = NULL;
 
+        if (shard->absent)
+            continue;
         if (artifact_file_known(w->writer, s->a->source->file[i].name, &shard->key, &note, NULL) <
                 0 ||
             !analyze_prune_read_note(s->a, shard, note))
@@ -460,6 +508,8 @@ static void known_done(void *arg, const struct err *group_err)
             j->flops_total += prune_task_flops(&w->row[i].task);
             j->rec.layers_done += w->row[i].done;
         }
+        if (w->reshape)
+            analyze_reshape_progress(a);
         job_changed(j);
         pump(a);
     }
@@ -468,7 +518,7 @@ static void known_done(void *arg, const struct err *group_err)
 
 void analyze_prune_write(struct analyze *a)
 {
-    a->job->rec.layers_total = a->prune->n_rows;
+    a->job->rec.layers_total = a->prune->reshape ? a->prune->reshape->n_tensors : a->prune->n_rows;
     a->job->rec.layers_done = 0;
     send(step_new(a, NULL), known_run, known_done);
 }

@@ -10,10 +10,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum method { M_MAGNITUDE, M_WANDA, M_WANDA_VARIANT, M_RIA, M_SPARSEGPT, M_TRIM, M_EXTERNAL };
+enum method {
+    M_MAGNITUDE,
+    M_WANDA,
+    M_WANDA_VARIANT,
+    M_RIA,
+    M_SPARSEGPT,
+    M_TRIM,
+    M_EXTERNAL,
+    M_EXPERT_DROP,
+    M_WIDTH
+};
 
-static const char *const methods[] = {"magnitude", "wanda", "wanda_variant", "ria",
-                                      "sparsegpt", "trim",  "external"};
+static const char *const methods[] = {"magnitude", "wanda",    "wanda_variant", "ria",  "sparsegpt",
+                                      "trim",      "external", "expert_drop",   "width"};
+/* Whole parts instead of single weights. */
+#define RESHAPES (1u << M_EXPERT_DROP | 1u << M_WIDTH)
 static const char *const selections[] = {"row", "tensor"};
 static const char *const roundings[] = {"floor", "exact"};
 static const char *const rankings[] = {"wanda", "magnitude"};
@@ -53,10 +65,14 @@ static int refuse_others(const json_t *params, enum method m, struct err *err)
     } only[] = {{"ria_power", 1u << M_RIA},
                 {"damping", 1u << M_SPARSEGPT},
                 {"block_size", 1u << M_SPARSEGPT},
-                {"rank_by", 1u << M_TRIM},
+                {"rank_by", 1u << M_TRIM | 1u << M_WIDTH},
+                {"keep", RESHAPES},
+                {"multiple_of", 1u << M_WIDTH},
+                {"n_of_m", ~RESHAPES},
+                {"blocks", ~RESHAPES},
                 {"trim", 1u << M_TRIM},
                 {"selection", 1u << M_MAGNITUDE | 1u << M_WANDA | 1u << M_RIA | 1u << M_EXTERNAL},
-                {"rounding", ~(1u << M_SPARSEGPT | 1u << M_WANDA_VARIANT)}};
+                {"rounding", ~(1u << M_SPARSEGPT | 1u << M_WANDA_VARIANT | RESHAPES)}};
     char why[96];
 
     for (size_t i = 0; i < ARRAY_LEN(only); i++)
@@ -138,7 +154,7 @@ static int parse_selection(const json_t *params, enum method m, struct prune_opt
     return r;
 }
 
-static int parse_method(const json_t *params, struct prune_task *t, struct err *err)
+static int parse_scored(const json_t *params, enum method m, struct prune_task *t, struct err *err)
 {
     static const enum prune_method scores[] = {[M_MAGNITUDE] = PRUNE_MAGNITUDE,
                                                [M_WANDA] = PRUNE_WANDA,
@@ -148,15 +164,9 @@ static int parse_method(const json_t *params, struct prune_task *t, struct err *
                                                [M_TRIM] = PRUNE_WANDA,
                                                [M_EXTERNAL] = PRUNE_EXTERNAL};
     uint64_t block = SPARSEGPT_BLOCK;
-    int m = -1, rank = 0, r;
+    int rank = 0, r;
 
-    r = member_word(params, PARENT, "method", methods, ARRAY_LEN(methods), &m, err);
-    if (r == 0 && m < 0)
-        r = wrong(err, "method", "expected the name of a method");
-    if (r == 0)
-        r = refuse_others(params, (enum method)m, err);
-    if (r == 0)
-        r = member_word(params, PARENT, "rank_by", rankings, ARRAY_LEN(rankings), &rank, err);
+    r = member_word(params, PARENT, "rank_by", rankings, ARRAY_LEN(rankings), &rank, err);
     if (r == 0)
         r = member_real(params, PARENT, "ria_power", 0, 4, &t->ria_power, err);
     if (r == 0)
@@ -164,7 +174,7 @@ static int parse_method(const json_t *params, struct prune_task *t, struct err *
     if (r == 0)
         r = member_count(params, PARENT, "block_size", 1, PRUNE_BLOCK_MAX, &block, err);
     if (r == 0)
-        r = parse_selection(params, (enum method)m, &t->opt, err);
+        r = parse_selection(params, m, &t->opt, err);
     if (r == 0)
         r = parse_trim(params, &t->opt.trim, err);
     if (r < 0)
@@ -178,6 +188,23 @@ static int parse_method(const json_t *params, struct prune_task *t, struct err *
     return 0;
 }
 
+static int parse_method(const json_t *params, struct prune_params *p, struct err *err)
+{
+    int m = -1, r;
+
+    r = member_word(params, PARENT, "method", methods, ARRAY_LEN(methods), &m, err);
+    if (r == 0 && m < 0)
+        r = wrong(err, "method", "expected the name of a method");
+    if (r == 0)
+        r = refuse_others(params, (enum method)m, err);
+    if (r < 0)
+        return r;
+    if (m == M_EXPERT_DROP || m == M_WIDTH)
+        return reshape_params_parse(params, m == M_WIDTH ? RESHAPE_WIDTH : RESHAPE_EXPERT_DROP,
+                                    &p->reshape, err);
+    return parse_scored(params, (enum method)m, &p->task, err);
+}
+
 /* --- what is pruned, and where to ------------------------------------------------------------ */
 
 static int parse_object(const json_t *plan, struct prune_params *p, struct err *err)
@@ -185,6 +212,7 @@ static int parse_object(const json_t *plan, struct prune_params *p, struct err *
     int r = plan_job_parse(plan, &p->job, err);
 
     plan_job_within(err);
+    p->has_job = r == 0;
     return r;
 }
 
@@ -195,6 +223,8 @@ static int parse_plan(const json_t *params, struct prune_params *p, struct err *
     json_auto_t *uniform = NULL;
     int r;
 
+    if (p->reshape.method && !p->reshape.by_plan)
+        return 0;
     if (!plan == !sparsity)
         return wrong(err, "plan", "expected either plan or sparsity");
     if (json_is_string(plan)) {
@@ -212,6 +242,7 @@ static int parse_plan(const json_t *params, struct prune_params *p, struct err *
     /* All of it may go. */
     (void)json_object_set_new(uniform, "limits", json_pack("{s:i}", "max", 1));
     r = plan_job_parse(uniform, &p->job, err);
+    p->has_job = r == 0;
     return r < 0 && strstr(err->pointer, "sparsity")
                ? wrong(err, "sparsity", "expected a number from 0 to 1")
                : r;
@@ -220,7 +251,10 @@ static int parse_plan(const json_t *params, struct prune_params *p, struct err *
 static int parse_stats(const json_t *params, struct prune_params *p, struct err *err)
 {
     const json_t *v = json_object_get(params, "stats");
-    bool needed = p->task.sparsegpt || p->task.use_trim || p->task.opt.method != PRUNE_MAGNITUDE;
+    bool needed =
+        p->reshape.method
+            ? p->reshape.method == RESHAPE_EXPERT_DROP || p->reshape.rank >= RESHAPE_BY_WANDA
+            : p->task.sparsegpt || p->task.use_trim || p->task.opt.method != PRUNE_MAGNITUDE;
     int r;
 
     if (!v || json_is_null(v))
@@ -259,11 +293,11 @@ static int parse_output(const json_t *params, struct prune_params *p, struct err
 static json_t *canonical(const json_t *params, const struct prune_params *p)
 {
     const struct prune_options *o = &p->task.opt;
-    bool chosen = !p->task.sparsegpt && !p->task.use_trim && o->selection != PRUNE_N_OF_M &&
-                  o->method != PRUNE_WANDA_VARIANT;
+    bool chosen = !p->reshape.method && !p->task.sparsegpt && !p->task.use_trim &&
+                  o->selection != PRUNE_N_OF_M && o->method != PRUNE_WANDA_VARIANT;
     json_t *all = json_deep_copy(params);
 
-    if (!*p->plan) {
+    if (p->has_job) {
         AUTO(freep) char *plan = plan_job_text(&p->job);
 
         (void)json_object_del(all, "sparsity");
@@ -277,9 +311,10 @@ static json_t *canonical(const json_t *params, const struct prune_params *p)
 
 static int parse_all(const json_t *params, struct prune_params *p, struct err *err)
 {
-    static const char *const names[] = {"plan",       "sparsity", "method", "selection", "rounding",
-                                        "n_of_m",     "stats",    "output", "ria_power", "damping",
-                                        "block_size", "rank_by",  "trim",   "blocks"};
+    static const char *const names[] = {"plan",      "sparsity", "method",     "selection",
+                                        "rounding",  "n_of_m",   "stats",      "output",
+                                        "ria_power", "damping",  "block_size", "rank_by",
+                                        "trim",      "blocks",   "keep",       "multiple_of"};
     int r;
 
     if (!json_is_object(params))
@@ -292,14 +327,20 @@ static int parse_all(const json_t *params, struct prune_params *p, struct err *e
         memcpy(err->pointer, at, sizeof at);
         return r;
     }
-    r = parse_method(params, &p->task, err);
+    r = parse_method(params, p, err);
     if (r == 0)
         r = parse_stats(params, p, err);
     if (r == 0)
         r = parse_output(params, p, err);
     if (r == 0)
         r = prune_blocks_parse(json_object_get(params, "blocks"), &p->blocks, err);
-    return r == 0 ? parse_plan(params, p, err) : r;
+    if (r == 0)
+        r = parse_plan(params, p, err);
+    if (r < 0 || !p->reshape.by_plan || !p->has_job || p->job.ask.structure.multiple)
+        return r;
+    plan_job_done(&p->job);
+    p->has_job = false;
+    return wrong(err, "plan/structure", "expected a plan of widths: {\"kind\": \"width\"}");
 }
 
 int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err)
@@ -321,7 +362,7 @@ int prune_params_parse(const json_t *params, struct prune_params *out, struct er
 
 void prune_params_done(struct prune_params *p)
 {
-    if (!*p->plan)
+    if (p->has_job)
         plan_job_done(&p->job);
     source_ref_done(&p->stats);
     free(p->output);
@@ -388,7 +429,7 @@ int prune_params_check(const struct prune_params *p, const struct config *c, str
         r = output_error(err, ERR_CONFLICT, "there is something of that name already");
     if (r == 0 && p->has_stats)
         r = source_ref_check(&p->stats, c, PARENT "/stats", err);
-    if (r == 0 && !*p->plan) {
+    if (r == 0 && p->has_job) {
         r = plan_job_check(&p->job, c, err);
         plan_job_within(err);
     }

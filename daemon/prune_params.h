@@ -6,14 +6,17 @@
 #include "daemon/plan_job.h"
 #include "daemon/prune_blocks.h"
 #include "daemon/prune_task.h"
+#include "daemon/reshape_params.h"
 
 #define PRUNE_BLOCK_MAX 4096
 
 struct prune_params {
-    char plan[IDENT_MAX];    /* a plan made before; or "": then `job` is made first */
-    struct plan_job job;     /* `plan` as an object, or uniform at `sparsity` */
-    struct prune_task task;  /* method and options; no matrix, no statistics */
-    struct source_ref stats; /* calibration statistics, when has_stats */
+    char plan[IDENT_MAX];          /* a plan made before, or "" */
+    bool has_job;                  /* `job` is made first */
+    struct plan_job job;           /* `plan` as an object, or uniform at `sparsity` */
+    struct prune_task task;        /* method and options; no matrix, no statistics */
+    struct reshape_params reshape; /* instead of `task`: RESHAPE_NONE, or whole parts go */
+    struct source_ref stats;       /* calibration statistics, when has_stats */
     bool has_stats;
     char *output;               /* path as sent, or NULL: the state directory */
     struct prune_blocks blocks; /* of the plan's, those that are pruned */

@@ -9,7 +9,7 @@
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
  *   measure: measure_task.h
- *   prune: prune_task.h; activity: activity_task.h
+ *   prune: prune_task.h; activity: activity_task.h; squares: squares_task.h
  */
 #include "daemon/worker.h"
 
@@ -23,6 +23,7 @@
 #include "daemon/measure_task.h"
 #include "daemon/prune_task.h"
 #include "daemon/records.h"
+#include "daemon/squares_task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -319,6 +320,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_measure(m, &r, reply, err);
     case WIRE_ACTIVITY:
         return role_activity(m, &r, reply, err);
+    case WIRE_SQUARES:
+        return role_squares(m, &r, reply, err);
     default:
         return bad_task(err);
     }

@@ -158,18 +158,18 @@ int artifact_file_create(const struct artifact_writer *w, const char *name, uint
 }
 
 /* Where the file systems differ, the kernel cannot copy by itself. */
-static ssize_t copy_piece(int from, int to, off_t *offset, size_t len)
+static ssize_t copy_piece(int from, int to, off_t *in, off_t out, size_t len)
 {
-    off_t in = *offset, out = *offset;
-    ssize_t n = copy_file_range(from, &in, to, &out, len, 0);
+    off_t at = *in;
+    ssize_t n = copy_file_range(from, &at, to, &out, len, 0);
 
     if (n >= 0 || (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)) {
-        *offset = in;
+        *in = at;
         return n;
     }
-    if (lseek(to, *offset, SEEK_SET) < 0)
+    if (lseek(to, out, SEEK_SET) < 0)
         return -1;
-    return sendfile(to, from, offset, len);
+    return sendfile(to, from, in, len);
 }
 
 static int move(int from, int to, off_t in, off_t out, uint64_t len, bool whole, struct err *err)
@@ -182,9 +182,8 @@ static int move(int from, int to, off_t in, off_t out, uint64_t len, bool whole,
             if (lseek(to, out, SEEK_SET) < 0)
                 return err_set_errno(err, errno, "cannot write an artifact");
             n = sendfile(to, from, &in, piece);
-            out += n > 0 ? n : 0;
         } else {
-            n = copy_piece(from, to, &in, piece);
+            n = copy_piece(from, to, &in, out, piece);
         }
         if (n < 0 && errno == EINTR)
             continue;
@@ -192,14 +191,15 @@ static int move(int from, int to, off_t in, off_t out, uint64_t len, bool whole,
             return err_set_errno(err, errno, "cannot write an artifact");
         if (n == 0)
             return err_set(err, ERR_CHANGED, "the file became shorter while it was read");
+        out += n;
         len -= (uint64_t)n;
     }
     return 0;
 }
 
-int artifact_copy(int from, int to, uint64_t offset, uint64_t len, struct err *err)
+int artifact_copy(int from, int to, uint64_t in, uint64_t out, uint64_t len, struct err *err)
 {
-    return move(from, to, (off_t)offset, 0, len, false, err);
+    return move(from, to, (off_t)in, (off_t)out, len, false, err);
 }
 
 int artifact_put(int memfd, int to, uint64_t offset, uint64_t len, struct err *err)
@@ -210,6 +210,24 @@ int artifact_put(int memfd, int to, uint64_t offset, uint64_t len, struct err *e
     if (r == 0)
         (void)sync_file_range(to, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
     return r;
+}
+
+int artifact_put_bytes(int to, const void *bytes, size_t len, uint64_t offset, struct err *err)
+{
+    const uint8_t *p = bytes;
+
+    while (len > 0) {
+        ssize_t n = pwrite(to, p, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set_errno(err, n < 0 ? errno : EIO, "cannot write an artifact");
+        p += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
 }
 
 /* fsync, then the name: nobody finds a file that is not whole. */

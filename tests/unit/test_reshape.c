@@ -129,8 +129,10 @@ static void widths(void **state)
 {
     (void)state;
     assert_int_equal(width_cut_multiple(11008), 64);
-    assert_int_equal(width_cut_multiple(96), 32);
+    assert_int_equal(width_cut_multiple(96), 8);
     assert_int_equal(width_cut_multiple(7), 1);
+    assert_int_equal(width_cut_multiple(512), 64);
+    assert_int_equal(width_cut_multiple(16), 2);
     assert_int_equal(width_cut_kept(11008, 0.25, 64), 8256);
     assert_int_equal(width_cut_kept(11008, 0, 64), 11008);
     assert_int_equal(width_cut_kept(11008, 1, 64), 64);   /* something stays */

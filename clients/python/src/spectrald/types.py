@@ -310,19 +310,31 @@ class _PruneParams(TypedDict):
     # `wanda_variant`: every row loses the same share of its score. `ria`: relative importance and
     # activations (`sumsq`). `sparsegpt`: with correction of the weights that stay (`gram`).
     # `trim`: rows get sparsities of their own by what their outputs lose (`sumsq`, and `xlast` or
-    # `gram`). `external`: scores that are sent (`score`), larger = keep.
-    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external"]
+    # `gram`). `external`: scores that are sent (`score`), larger = keep. `expert_drop`: the
+    # experts of a mixture whose outputs weigh least go (`expert_saliency_sum`, `expert_count` of
+    # every layer). `width`: neurons of the feed-forward parts go, as many in every block; with
+    # `plan`, one of widths (`structure`) that are all the same.
+    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external", "expert_drop", "width"]
 
 
 class PruneParams(_PruneParams, total=False):
     """Parameters of a job of kind prune. The output has the same files, names, shapes and
-    dtypes; only weights of the tensors that the plan names are changed.
+    dtypes; only weights of the tensors that the plan names are changed. But `expert_drop`
+    and `width` leave out whole experts or neurons: a smaller model, whose config.json says
+    so.
     """
     # The id of a plan, or a request for one without `analysis`, `metrics` and `source`, which is
     # made first, with the spectra that it needs.
     plan: Union[PlanId, PlanJobParams]
-    # The same for every matrix, instead of a plan.
+    # The same for every matrix, instead of a plan. Of `expert_drop` and `width`: the share of the
+    # experts or neurons that goes, the same number in every layer.
     sparsity: float
+    # Of `expert_drop` and `width`, instead of a sparsity: how many experts or neurons of each
+    # layer stay. Experts: at most 65536.
+    keep: int
+    # Of `width` with a sparsity: the width is rounded to a multiple of it. Default: 64, or the
+    # largest lower power of two that divides the width as it is, at least eight times.
+    multiple_of: int
     # Among which weights the lowest scores are taken. Default as the methods' authors have it:
     # `tensor` for magnitude and ria, `row` for wanda and external. Not with the other methods.
     selection: Literal["row", "tensor"]
@@ -332,7 +344,7 @@ class PruneParams(_PruneParams, total=False):
     # How many of every so many weights of a row stay, instead of a sparsity.
     n_of_m: Optional[PruneParamsNOfM]
     # Calibration statistics: a safetensors file below a model root, or an upload. Every method
-    # but `magnitude` needs them.
+    # but `magnitude` and `width` needs them.
     stats: Optional[Source]
     # Prune only what the plan names in these blocks, as `block` of layers has them
     # (`model.layers.3`): one turn of sequential pruning, in which a client has a block pruned,
@@ -349,8 +361,11 @@ class PruneParams(_PruneParams, total=False):
     damping: float
     # Columns among which `sparsegpt` chooses at a time.
     block_size: int
-    # The order in which `trim` removes weights of a row.
-    rank_by: Literal["wanda", "magnitude"]
+    # The order in which `trim` removes weights of a row: `wanda` (the default) or `magnitude`. By
+    # what `width` chooses neurons: `wanda`, the sum of the squares of what they add to outputs
+    # (`sumsq` of the input of down; the default with `stats`); `wifv`, its variance (`sumsq`,
+    # `sum`, `count`); `magnitude`, norms of weights (the default without).
+    rank_by: Literal["wanda", "magnitude", "wifv"]
     trim: PruneParamsTrim
 
 
