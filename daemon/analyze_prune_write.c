@@ -108,7 +108,7 @@ static int copy_side_file(struct prune_work *w, const struct source_file *f, str
     int r = artifact_file_create(w->writer, f->name, f->id.size, &fd, err);
 
     if (r == 0)
-        r = artifact_copy(f->fd, fd, 0, f->id.size, err);
+        r = artifact_copy(f->fd, fd, 0, 0, f->id.size, err);
     if (r == 0)
         r = hash_range(h, fd, 0, f->id.size, err);
     hasher_finish(h, &digest);
@@ -378,7 +378,7 @@ static void copy_gaps(struct step *s)
         uint64_t end = last ? f->id.size : w->row[i].task.m.offset;
 
         if (end > at)
-            r = artifact_copy(f->fd, s->shard->fd, at, end - at, &s->err);
+            r = artifact_copy(f->fd, s->shard->fd, at, at, end - at, &s->err);
         at = last ? end : end + w->row[i].task.m.nbytes;
     }
 }
