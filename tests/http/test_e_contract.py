@@ -140,11 +140,13 @@ class World:
     def __init__(self, tmp):
         root = os.path.join(tmp, "models")
         for place in ("llama-7b/checkpoint-12000/model.safetensors", "gpt2/model.safetensors",
-                      "manlm.safetensors"):
+                      "qwen3-30b-a3b/model.safetensors", "manlm.safetensors"):
             os.makedirs(os.path.dirname(os.path.join(root, place)), exist_ok=True)
             shutil.copy(os.path.join(EXAMPLES, "manlm.safetensors"), os.path.join(root, place))
         shutil.copy(os.path.join(EXAMPLES, "manlm.stats.safetensors"),
                     os.path.join(root, "llama-7b/stats.safetensors"))
+        shutil.copy(os.path.join(EXAMPLES, "manlm.stats.safetensors"),
+                    os.path.join(root, "qwen3-30b-a3b.stats.safetensors"))
         out = os.path.join(tmp, "out")
         os.makedirs(out)
         self.daemon = prepared(tmp, "--output-root", out, root=root)
