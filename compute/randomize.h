@@ -37,6 +37,11 @@ struct matrix_source shuffled_source(struct shuffled *s);
 /* Its elements now: element j of line i is number i * n_short + j. */
 double shuffled_element(const struct shuffled *s, size_t number);
 
+/* Where n elements that were shuffled once, by (seed, stream), came from: origin[i] is the number
+ * of the element that is now number at[i]. 4 n bytes. ERR_LIMIT: n >= 2^32. ERR_NOMEM. */
+int shuffled_origins(size_t n, uint64_t seed, uint64_t stream, const size_t *at, size_t count,
+                     size_t *origin, struct err *err);
+
 /* --- spectra --------------------------------------------------------------------------------- */
 
 struct randomize_options {

@@ -8,11 +8,17 @@
 #define LINES 64  /* read at once */
 #define AHEAD 128 /* swaps known ahead */
 
+/* Single precision and numbers of elements are shuffled by the same code. */
+union word {
+    float f;
+    uint32_t number;
+};
+
 struct shuffled {
     size_t n_long, n_short;
     enum precision precision;
     union {
-        float *f;
+        union word *w;
         double *d;
         void *p;
     } x;
@@ -45,7 +51,7 @@ static void store_lines(struct shuffled *s, const struct matrix_source *src, con
     for (size_t i = 0; i < k; i++)
         for (size_t j = 0; j < m; j++)
             if (s->precision == PRECISION_SINGLE)
-                s->x.f[at + i * m + j] = ((const float *)block)[j * k + i];
+                s->x.w[at + i * m + j].f = ((const float *)block)[j * k + i];
             else
                 s->x.d[at + i * m + j] = ((const double *)block)[j * k + i];
 }
@@ -93,7 +99,7 @@ int shuffled_new(const struct matrix_source *src, enum precision precision, stru
 
 /* random_shuffle() with the same result: which places are swapped is known ahead, so their memory
  * can be asked for before it is needed; large matrices wait for little else. */
-static void shuffle_singles(struct random *r, float *x, size_t n)
+static void shuffle_words(struct random *r, union word *x, size_t n)
 {
     size_t place[AHEAD];
 
@@ -105,7 +111,7 @@ static void shuffle_singles(struct random *r, float *x, size_t n)
             __builtin_prefetch(&x[place[a]], 1);
         }
         for (size_t a = 0; a < k; a++) {
-            float t = x[--i];
+            union word t = x[--i];
 
             x[i] = x[place[a]];
             x[place[a]] = t;
@@ -119,7 +125,7 @@ void shuffled_shuffle(struct shuffled *s, uint64_t seed, uint64_t stream)
 
     random_init(&r, seed, stream);
     if (s->precision == PRECISION_SINGLE)
-        shuffle_singles(&r, s->x.f, s->n_long * s->n_short);
+        shuffle_words(&r, s->x.w, s->n_long * s->n_short);
     else
         random_shuffle(&r, s->x.d, s->n_long * s->n_short, sizeof *s->x.d);
 }
@@ -136,7 +142,7 @@ static int read_lines(void *arg, size_t first, size_t count, enum precision p, v
         memcpy(out, (const char *)s->x.p + at * element_size(p), n * element_size(p));
     else if (p == PRECISION_DOUBLE)
         for (size_t i = 0; i < n; i++)
-            ((double *)out)[i] = (double)s->x.f[at + i];
+            ((double *)out)[i] = (double)s->x.w[at + i].f;
     else
         for (size_t i = 0; i < n; i++)
             ((float *)out)[i] = (float)s->x.d[at + i];
@@ -154,5 +160,25 @@ struct matrix_source shuffled_source(struct shuffled *s)
 
 double shuffled_element(const struct shuffled *s, size_t number)
 {
-    return s->precision == PRECISION_SINGLE ? (double)s->x.f[number] : s->x.d[number];
+    return s->precision == PRECISION_SINGLE ? (double)s->x.w[number].f : s->x.d[number];
+}
+
+int shuffled_origins(size_t n, uint64_t seed, uint64_t stream, const size_t *at, size_t count,
+                     size_t *origin, struct err *err)
+{
+    AUTO(freep) union word *x = NULL;
+    struct random r;
+
+    if (n > UINT32_MAX)
+        return err_set(err, ERR_LIMIT, "%zu elements, the limit is %u", n, UINT32_MAX);
+    x = malloc((n ? n : 1) * sizeof *x);
+    if (!x)
+        return err_set(err, ERR_NOMEM, "no memory for the places of %zu elements", n);
+    for (size_t i = 0; i < n; i++)
+        x[i].number = (uint32_t)i;
+    random_init(&r, seed, stream);
+    shuffle_words(&r, x, n);
+    for (size_t i = 0; i < count; i++)
+        origin[i] = x[at[i]].number;
+    return 0;
 }
