@@ -4,118 +4,8 @@
 #include "compute/lapack.h"
 #include "compute/prune_select.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double ladder[] = {0.03, 0.1, 0.3};
-
-/* --- the factor ------------------------------------------------------------------------------ */
-
-/* Both triangles of the flipped matrix: element (i, j) <- (n - 1 - i, n - 1 - j). */
-static void flip(double *a, size_t n)
-{
-    for (size_t i = 0, j = n * n - 1; i < j; i++, j--) {
-        double t = a[i];
-
-        a[i] = a[j];
-        a[j] = t;
-    }
-}
-
-static int prepare(double *h, size_t n, double scale, double *diagonal,
-                   struct sparsegpt_factor_info *info, double *mean, struct err *err)
-{
-    double least = INFINITY;
-
-    *mean = 0;
-    info->n_dead = 0;
-    for (size_t i = 0; i < n * n; i++)
-        h[i] *= scale;
-    for (size_t i = 0; i < n; i++) {
-        double d = h[i * n + i];
-
-        if (d < 0)
-            return err_set(err, ERR_INVALID, "diagonal element %zu of the Gram matrix is negative",
-                           i);
-        if (d > 0 && d < least)
-            least = d;
-        info->n_dead += !(d > 0);
-        *mean += d / (double)n;
-    }
-    if (info->n_dead == n)
-        return err_set(err, ERR_INVALID, "the inputs were always zero");
-    for (size_t i = 0; i < n; i++) {
-        if (!(h[i * n + i] > 0))
-            h[i * n + i] = least;
-        diagonal[i] = h[i * n + i];
-    }
-    return 0;
-}
-
-/* The lower triangle (column-major) from the upper one, which the factorisation leaves alone. */
-static void restore(double *h, size_t n, const double *diagonal, double shift)
-{
-    for (size_t j = 0; j < n; j++) {
-        h[j * n + j] = diagonal[j] + shift;
-        for (size_t i = j + 1; i < n; i++)
-            h[j * n + i] = h[i * n + j];
-    }
-}
-
-/* Doubles to floats in the same place, triangle by triangle: U is upper. */
-static void compact(double *h, size_t n)
-{
-    char *bytes = (char *)h;
-
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++) {
-            double d;
-            float f;
-
-            memcpy(&d, bytes + (i * n + j) * sizeof d, sizeof d);
-            f = j >= i ? (float)d : 0;
-            memcpy(bytes + (i * n + j) * sizeof f, &f, sizeof f);
-        }
-}
-
-int sparsegpt_factor(double *gram, size_t n, double scale, double damping,
-                     struct sparsegpt_factor_info *out, struct err *err)
-{
-    AUTO(freep) double *diagonal = malloc(n * sizeof *diagonal);
-    lapack_int size = lapack_size(n), info = 1;
-    double mean;
-    int r;
-
-    if (!diagonal)
-        return err_set(err, ERR_NOMEM, "no memory for %zu columns", n);
-    /* Reversed, a lower factor is the upper one that is wanted. */
-    flip(gram, n);
-    r = prepare(gram, n, scale, diagonal, out, &mean, err);
-    if (r < 0)
-        return r;
-    for (size_t rung = 0; info != 0 && rung <= ARRAY_LEN(ladder); rung++) {
-        if (rung > 0 && ladder[rung - 1] <= damping)
-            continue;
-        out->damping = rung ? ladder[rung - 1] : damping;
-        out->shift = out->damping * mean;
-        restore(gram, n, diagonal, out->shift);
-        info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', size, gram, size);
-    }
-    if (info == 0)
-        info = LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'L', 'N', size, gram, size);
-    if (info != 0)
-        return err_set(err, ERR_NUMERIC, "the Gram matrix is not positive definite");
-    flip(gram, n);
-    /* Column-major and lower before, so column-major and upper now; rows are wanted. */
-    for (size_t j = 0; j < n; j++)
-        for (size_t i = 0; i < j; i++)
-            gram[i * n + j] = gram[j * n + i];
-    compact(gram, n);
-    return 0;
-}
-
-/* --- the sweep ------------------------------------------------------------------------------- */
 
 struct sweep {
     float *w;
@@ -123,6 +13,8 @@ struct sweep {
     const float *u;
     const struct sparsegpt_options *opt;
     uint8_t *mask;
+    size_t first;    /* column of the block */
+    float *panel;    /* rows of U, from there on: block x (cols - first) */
     float *change;   /* rows x block: what each column of the block passes on */
     float *score;    /* rows x block */
     uint8_t *chosen; /* bits of score */
@@ -158,6 +50,22 @@ static bool bit(const uint8_t *mask, size_t i)
     return mask[i >> 3] >> (i & 7) & 1;
 }
 
+static void gather(struct sweep *s, size_t first, size_t width)
+{
+    size_t len = s->cols - first;
+
+    s->first = first;
+    for (size_t j = 0; j < len; j++)
+        for (size_t i = 0; i < width && i <= j; i++)
+            s->panel[i * len + j] = s->u[sparsegpt_place(s->cols, first + i, first + j)];
+}
+
+/* (column, column) of U and what is right of it */
+static const float *pivot(const struct sweep *s, size_t column)
+{
+    return s->panel + (column - s->first) * (s->cols - s->first + 1);
+}
+
 static float score_of(float w, float pivot)
 {
     return w * w / (pivot * pivot);
@@ -172,8 +80,7 @@ static void choose_block(struct sweep *s, size_t first, size_t width)
 
     for (size_t r = 0; r < s->rows; r++)
         for (size_t i = 0; i < width; i++)
-            s->score[r * width + i] =
-                score_of(s->w[r * s->cols + first + i], s->u[(first + i) * s->cols + first + i]);
+            s->score[r * width + i] = score_of(s->w[r * s->cols + first + i], *pivot(s, first + i));
     memset(s->chosen, 0, prune_mask_bytes(s->rows * width));
     prune_lowest(s->score, s->rows * width, after - before, s->scratch, s->chosen);
 }
@@ -185,7 +92,7 @@ static void choose_group(const struct sweep *s, const float *w, size_t at, size_
     float score[64];
 
     for (size_t i = 0; i < len; i++)
-        score[i] = score_of(w[i], s->u[(at + i) * s->cols + at + i]);
+        score[i] = score_of(w[i], *pivot(s, at + i));
     memset(chosen, 0, prune_mask_bytes(len));
     prune_lowest_of_groups(score, len, s->opt->m, s->opt->pruned, chosen);
 }
@@ -197,7 +104,7 @@ static void sweep_row(struct sweep *s, size_t r, size_t first, size_t width, tak
     unsigned m = s->opt->m;
 
     for (size_t i = 0; i < width; i++) {
-        const float *u = s->u + (first + i) * s->cols + first + i;
+        const float *u = pivot(s, first + i);
         bool goes;
 
         if (m && i % m == 0)
@@ -221,6 +128,7 @@ static void sweep_all(struct sweep *s, size_t block)
         size_t width = s->cols - first < block ? s->cols - first : block;
         size_t rest = s->cols - first - width;
 
+        gather(s, first, width);
         if (!s->opt->m)
             choose_block(s, first, width);
         for (size_t r = 0; r < s->rows; r++)
@@ -228,8 +136,8 @@ static void sweep_all(struct sweep *s, size_t block)
         if (rest > 0)
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, lapack_size(s->rows),
                         lapack_size(rest), lapack_size(width), -1, s->change, lapack_size(width),
-                        s->u + first * s->cols + first + width, lapack_size(s->cols), 1,
-                        s->w + first + width, lapack_size(s->cols));
+                        s->panel + width, lapack_size(s->cols - first), 1, s->w + first + width,
+                        lapack_size(s->cols));
     }
 }
 
@@ -239,6 +147,7 @@ int sparsegpt(float *w, size_t rows, size_t cols, const float *u,
     size_t block = opt->block ? opt->block : SPARSEGPT_BLOCK, n;
     AUTO(freep) float *change = NULL;
     AUTO(freep) float *score = NULL;
+    AUTO(freep) float *panel = NULL;
     AUTO(freep) uint8_t *chosen = NULL;
     AUTO(freep) uint32_t *scratch = NULL;
 
@@ -252,9 +161,10 @@ int sparsegpt(float *w, size_t rows, size_t cols, const float *u,
     n = rows * block;
     change = malloc(n * sizeof *change);
     score = malloc(n * sizeof *score);
+    panel = malloc(block * cols * sizeof *panel);
     chosen = malloc(prune_mask_bytes(n));
     scratch = malloc(n * sizeof *scratch);
-    if (!change || !score || !chosen || !scratch)
+    if (!change || !score || !panel || !chosen || !scratch)
         return err_set(err, ERR_NOMEM, "no memory for a block of %zu weights", n);
     struct sweep s = {.w = w,
                       .rows = rows,
@@ -262,6 +172,7 @@ int sparsegpt(float *w, size_t rows, size_t cols, const float *u,
                       .u = u,
                       .opt = opt,
                       .mask = mask,
+                      .panel = panel,
                       .change = change,
                       .score = score,
                       .chosen = chosen,

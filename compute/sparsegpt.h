@@ -24,13 +24,20 @@ struct sparsegpt_factor_info {
     size_t n_dead;  /* columns that were never active */
 };
 
+/* Upper triangles, n x n, are packed: that many elements, (i, j) with i <= j at a place of its own.
+ */
+size_t sparsegpt_packed(size_t n);
+size_t sparsegpt_place(size_t n, size_t i, size_t j);
+
+/* Write the upper triangle of the Gram matrix, finite, packed. 0, or an error that ends it all. */
+typedef int sparsegpt_read(void *arg, double *gram, struct err *err);
+
 /* Factor H = scale * gram + damping * mean(diagonal): tries `damping`, then 0.03, 0.1, 0.3, as far
- * as these are larger. gram: n x n, symmetric, finite, destroyed: after success it holds U as n * n
- * *floats*, row-major, with zeros below the diagonal, in its first half.
- * ERR_INVALID: a negative or no positive diagonal element. ERR_NUMERIC: not positive definite
- * however much is added. O(2/3 n^3). */
-int sparsegpt_factor(double *gram, size_t n, double scale, double damping,
-                     struct sparsegpt_factor_info *out, struct err *err);
+ * as these are larger; `gram` is called anew for each. *u: packed, the caller frees it. At its peak
+ * it holds one packed triangle of doubles. ERR_NOMEM. ERR_INVALID: a negative or no positive
+ * diagonal element. ERR_NUMERIC: not positive definite however much is added. O(2/3 n^3). */
+int sparsegpt_factor(size_t n, sparsegpt_read *gram, void *arg, double scale, double damping,
+                     float **u, struct sparsegpt_factor_info *out, struct err *err);
 
 struct sparsegpt_options {
     double sparsity;    /* 0 ... 1: floor(rows * cols * sparsity) weights go, evenly over blocks */
@@ -39,8 +46,9 @@ struct sparsegpt_options {
 };
 
 /* Prune w (rows x cols, row-major, finite), in place; what went is exactly 0, and has its bit set
- * in mask (rows x prune_mask_bytes(cols), zero before). u: as sparsegpt_factor() leaves it. *error
- * = 1/2 tr(D H D^T). ERR_NOMEM; ERR_INVALID: options. */
+ * in mask (rows x prune_mask_bytes(cols), zero before). u: of sparsegpt_factor(). *error = 1/2 tr(D
+ * H D^T). Needs 14 bytes for each weight of a block, and 4 cols * block. ERR_NOMEM; ERR_INVALID:
+ * options. */
 int sparsegpt(float *w, size_t rows, size_t cols, const float *u,
               const struct sparsegpt_options *opt, uint8_t *mask, double *error, struct err *err);
 

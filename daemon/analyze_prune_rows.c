@@ -216,7 +216,7 @@ static void make_key(const struct analyze *a, size_t file, struct prune_shard *s
     const struct file_identity *id = &a->source->file[file].id;
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, "spectrald-prune-1");
+    hasher_add_str(h, "spectrald-prune-2");
     hasher_add(h, id, sizeof *id);
     if (w->stats.source)
         hasher_add(h, &w->stats.source->file[0].id, sizeof w->stats.source->file[0].id);

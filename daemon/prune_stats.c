@@ -51,27 +51,22 @@ int prune_stats_activity(const struct prune_stats *s, double power, float *activ
     return r;
 }
 
-/* What rounding left unlike is made alike. */
-static int make_symmetric(double *gram, size_t n, bool packed, struct err *err)
+/* Of element (i, j), its mirror image, and both diagonal elements: what rounding left unlike is
+ * made alike. */
+static int mirror(double *upper, double lower, double di, double dj, struct err *err)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < i; j++) {
-            double upper = gram[j * n + i], lower = packed ? upper : gram[i * n + j];
-            double size = sqrt(fabs(gram[i * n + i] * gram[j * n + j]));
-
-            if (fabs(upper - lower) > ALIKE * size)
-                return err_set(err, ERR_INVALID, "the Gram matrix is not symmetric");
-            gram[i * n + j] = gram[j * n + i] = (upper + lower) / 2;
-        }
+    if (fabs(*upper - lower) > ALIKE * sqrt(fabs(di * dj)))
+        return err_set(err, ERR_INVALID, "the Gram matrix is not symmetric");
+    *upper = (*upper + lower) / 2;
     return 0;
 }
 
 /* Its diagonal holds the sums of squares. */
-static int check_trace(const struct prune_stats *s, const double *gram, struct err *err)
+static int check_trace(const struct prune_stats *s, double trace, struct err *err)
 {
     size_t n = (size_t)s->t->m.cols;
     AUTO(freep) double *sumsq = NULL;
-    double trace = 0, sum = 0;
+    double sum = 0;
     int r;
 
     if (!s->t->stat[STAT_SUMSQ].present)
@@ -80,10 +75,8 @@ static int check_trace(const struct prune_stats *s, const double *gram, struct e
     if (!sumsq)
         return no_memory(err, (double)n * 8);
     r = prune_stats_read(s, STAT_SUMSQ, 0, n, sumsq, NULL, err);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        trace += gram[i * n + i];
+    for (size_t i = 0; r == 0 && i < n; i++)
         sum += sumsq[i];
-    }
     if (r == 0 && fabs(trace - sum) > ALIKE * fmax(trace, sum))
         r = err_set(err, ERR_INVALID,
                     "the trace of the Gram matrix is %g, but the sums of squares add up to %g",
@@ -109,21 +102,61 @@ int prune_stats_seen(struct prune_stats *s, uint64_t *tokens, struct err *err)
     return 0;
 }
 
+/* Row i of the matrix, from the diagonal on where only its upper triangle was sent. */
+static int read_row(const struct prune_stats *s, size_t i, double *row, bool *packed,
+                    struct err *err)
+{
+    uint64_t n = s->t->m.cols;
+
+    *packed = s->t->stat[STAT_GRAM].count != n * n;
+    return *packed
+               ? prune_stats_read(s, STAT_GRAM, i * (2 * n - i + 1) / 2, n - i, row + i, NULL, err)
+               : prune_stats_read(s, STAT_GRAM, i * n, n, row, NULL, err);
+}
+
 int prune_stats_gram(const struct prune_stats *s, double *gram, struct err *err)
 {
     size_t n = (size_t)s->t->m.cols;
-    bool packed = s->t->stat[STAT_GRAM].count != (uint64_t)n * n;
-    uint64_t first = 0;
+    double trace = 0;
+    bool packed;
 
     for (size_t i = 0; i < n; i++) {
-        size_t skip = packed ? i : 0;
-        int r = prune_stats_read(s, STAT_GRAM, first, n - skip, gram + i * n + skip, NULL, err);
+        int r = read_row(s, i, gram + i * n, &packed, err);
 
+        for (size_t j = 0; r == 0 && !packed && j < i; j++)
+            r = mirror(&gram[j * n + i], gram[i * n + j], gram[i * n + i], gram[j * n + j], err);
         if (r < 0)
             return r;
-        first += n - skip;
+        for (size_t j = 0; j < i; j++)
+            gram[i * n + j] = gram[j * n + i];
+        trace += gram[i * n + i];
     }
-    return make_symmetric(gram, n, packed, err) < 0 ? ERR_INVALID : check_trace(s, gram, err);
+    return check_trace(s, trace, err);
+}
+
+int prune_stats_gram_packed(const struct prune_stats *s, double *gram, struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    AUTO(freep) double *row = malloc(n * sizeof *row);
+    AUTO(freep) double *diagonal = malloc(n * sizeof *diagonal);
+    double trace = 0;
+    bool packed;
+
+    if (!row || !diagonal)
+        return no_memory(err, (double)n * 16);
+    for (size_t i = 0; i < n; i++) {
+        int r = read_row(s, i, row, &packed, err);
+
+        for (size_t j = 0; r == 0 && !packed && j < i; j++)
+            r = mirror(&gram[sparsegpt_place(n, j, i)], row[j], row[i], diagonal[j], err);
+        if (r < 0)
+            return r;
+        for (size_t j = i; j < n; j++)
+            gram[sparsegpt_place(n, i, j)] = row[j];
+        diagonal[i] = row[i];
+        trace += row[i];
+    }
+    return check_trace(s, trace, err);
 }
 
 int prune_stats_tokens(const struct prune_stats *s, size_t tokens, float *x, struct err *err)

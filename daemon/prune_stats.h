@@ -32,6 +32,8 @@ int prune_stats_activity(const struct prune_stats *s, double power, float *activ
 /* The Gram matrix, cols x cols, from its upper triangle where only that was sent. ERR_INVALID: not
  * symmetric, or its trace is not the sum of the squares. */
 int prune_stats_gram(const struct prune_stats *s, double *gram, struct err *err);
+/* The same, packed as sparsegpt.h has it. */
+int prune_stats_gram_packed(const struct prune_stats *s, double *gram, struct err *err);
 
 /* Inputs of tokens, cols x tokens. */
 int prune_stats_tokens(const struct prune_stats *s, size_t tokens, float *x, struct err *err);

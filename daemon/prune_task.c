@@ -26,13 +26,25 @@ double prune_task_flops(const struct prune_task *t)
     return weights_of(t) * (t->use_trim ? 100 + 8 * tokens_of(t) : 100);
 }
 
+/* Half a Gram matrix in double precision; then, in single, and the matrix too. */
+static double sparsegpt_bytes(const struct prune_task *t)
+{
+    double n = (double)t->m.cols, block = t->block ? t->block : SPARSEGPT_BLOCK;
+    bool copied = t->m.col_stride != 1 || t->m.row_stride != t->m.cols;
+    double weights = fmax(weights_of(t) * 4, (double)t->m.nbytes);
+
+    if (copied)
+        weights = weights_of(t) * 4 + (double)t->m.nbytes;
+    weights += weights_of(t) / 8 + (double)t->m.rows * block * 14 + n * block * 4;
+    return 6e6 + 2 * n * n + fmax(2 * n * n, weights);
+}
+
 double prune_task_bytes(const struct prune_task *t)
 {
     double n = (double)t->m.cols, bytes = (double)t->m.nbytes + 4e6;
 
     if (t->sparsegpt)
-        return bytes + weights_of(t) * 4 + n * n * 8 +
-               (double)t->m.rows * (double)(t->block ? t->block : SPARSEGPT_BLOCK) * 14;
+        return sparsegpt_bytes(t);
     bytes += weights_of(t) / 8 + 40 * n;
     if (t->use_trim)
         bytes += weights_of(t) * 8 + trim_bytes(t->m.rows, t->m.cols, (size_t)tokens_of(t)) +

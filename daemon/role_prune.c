@@ -1,7 +1,9 @@
 /* role_prune.c: a compute worker prunes one matrix.
  *
  * The stored bytes are read into the memory file that goes back, and only what is pruned is changed
- * there. SparseGPT works on a copy in single precision and writes it back rounded.
+ * there. SparseGPT works in single precision and rounds: where rows are contiguous, in that memory
+ * file, which is then as large as that and cut at the end; so a matrix is there once, not three
+ * times as in bfloat16 and in single precision beside it.
  */
 #include "daemon/prune_task.h"
 
@@ -12,10 +14,12 @@
 #include "daemon/prune_stats.h"
 #include "daemon/worker.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define READ_BYTES (1u << 18) /* of the matrix, at a time */
 
@@ -115,24 +119,65 @@ static void clear_row(const struct work *w, size_t row, const uint8_t *mask)
     }
 }
 
-/* How many elements of the matrix are zero. Its bytes are all elements of it. */
-static uint64_t count_zeros(const struct work *w)
+/* How many of so many stored bytes' elements are zero. */
+static uint64_t zeros_in(const struct work *w, const uint8_t *bytes, size_t nbytes)
 {
-    size_t n = (size_t)(w->t->m.nbytes / w->element);
+    size_t n = nbytes / w->element;
     enum dtype t = (enum dtype)w->t->m.dtype;
     /* In these, the sign alone is NaN. */
     bool is_signed = t != DTYPE_F8_E4M3FNUZ && t != DTYPE_F8_E5M2FNUZ;
 
     switch (w->element) {
     case 1:
-        return clear8_count(w->bytes, n, is_signed);
+        return clear8_count(bytes, n, is_signed);
     case 2:
-        return prune_zeros16((const uint16_t *)(const void *)w->bytes, n);
+        return prune_zeros16((const uint16_t *)(const void *)bytes, n);
     case 4:
-        return clear32_count(w->bytes, n, is_signed);
+        return clear32_count(bytes, n, is_signed);
     default:
-        return clear64_count(w->bytes, n, is_signed);
+        return clear64_count(bytes, n, is_signed);
     }
+}
+
+/* The bytes of a matrix are all elements of it. */
+static uint64_t count_zeros(const struct work *w)
+{
+    return zeros_in(w, w->bytes, (size_t)w->t->m.nbytes);
+}
+
+/* Pages at a time, not one for each fault; where that is not known, by faults. */
+static void populate(void *bytes, size_t n)
+{
+    uintptr_t page = (uintptr_t)bytes & ~(uintptr_t)4095;
+
+    (void)madvise((void *)page, (uintptr_t)bytes + n - page, MADV_POPULATE_WRITE);
+}
+
+/* The matrix as stored, into the memory file; counted while it is in the cache. */
+static int read_bytes(const struct work *w, int fd, struct magnitude_counter *c, struct err *err)
+{
+    uint64_t nbytes = w->t->m.nbytes;
+
+    for (uint64_t at = 0; at < nbytes; at += READ_BYTES) {
+        size_t n = nbytes - at < READ_BYTES ? (size_t)(nbytes - at) : READ_BYTES;
+        int r;
+
+        populate(w->bytes + at, n);
+        r = fd_pread_all(fd, w->bytes + at, n, w->t->m.offset + at, err);
+        if (r < 0)
+            return r;
+        if (c)
+            magnitude_count(c, w->bytes + at, n / w->element);
+    }
+    return 0;
+}
+
+static int fill(const struct work *w, int fd, struct err *err)
+{
+    int r = read_bytes(w, fd, NULL, err);
+
+    w->out->zeros_before = count_zeros(w);
+    return r;
 }
 
 /* --- the methods --------------------------------------------------------------------------- */
@@ -209,47 +254,96 @@ static int by_scores(struct work *w, struct err *err)
     return t->use_trim ? with_trim(w, &in, err) : with_mask(w, &in, err);
 }
 
-static void write_weights(const struct work *w, const float *weights)
-{
-    const struct wire_matrix *m = &w->t->m;
+/* --- SparseGPT ------------------------------------------------------------------------------ */
 
-    for (size_t i = 0; i < m->rows; i++)
-        dtype_encode_f32((enum dtype)m->dtype, weights + i * m->cols, m->cols, element_at(w, i, 0),
-                         m->col_stride);
+/* Do the weights fit into the memory file in single precision, one after another? */
+static bool in_single(const struct prune_task *t)
+{
+    return t->sparsegpt && t->m.col_stride == 1 && t->m.row_stride == t->m.cols &&
+           t->m.nbytes <= t->m.rows * t->m.cols * sizeof(float);
 }
 
-static int by_sparsegpt(struct work *w, struct err *err)
+static int read_single(const struct work *w, int fd, float *weights, struct err *err)
+{
+    AUTO(freep) uint8_t *chunk = malloc(READ_BYTES);
+    uint64_t nbytes = w->t->m.nbytes;
+
+    if (!chunk)
+        return no_memory(err, READ_BYTES);
+    for (uint64_t at = 0; at < nbytes; at += READ_BYTES) {
+        size_t n = nbytes - at < READ_BYTES ? (size_t)(nbytes - at) : READ_BYTES;
+        int r = fd_pread_all(fd, chunk, n, w->t->m.offset + at, err);
+
+        if (r < 0)
+            return r;
+        w->out->zeros_before += zeros_in(w, chunk, n);
+        n /= w->element;
+        populate(weights, n * sizeof *weights);
+        w->out->n_nonfinite += dtype_decode_f32((enum dtype)w->t->m.dtype, chunk, n, 1, weights);
+        weights += n;
+    }
+    return w->out->n_nonfinite ? err_set(err, ERR_INVALID, "weights are NaN or infinite") : 0;
+}
+
+/* Rows become shorter: none reaches into one that is still to come. */
+static int write_weights(const struct work *w, const float *weights, struct err *err)
+{
+    const struct wire_matrix *m = &w->t->m;
+    size_t n = (size_t)m->cols;
+    AUTO(freep) float *row = malloc(n * sizeof *row);
+
+    if (!row)
+        return no_memory(err, (double)n * sizeof *row);
+    for (size_t i = 0; i < m->rows; i++) {
+        memcpy(row, weights + i * n, n * sizeof *row);
+        dtype_encode_f32((enum dtype)m->dtype, row, n, element_at(w, i, 0), m->col_stride);
+    }
+    return 0;
+}
+
+static int read_gram(void *arg, double *gram, struct err *err)
+{
+    return prune_stats_gram_packed(arg, gram, err);
+}
+
+/* What does not depend on the weights comes first, while they are not there: it takes most. */
+static int by_sparsegpt(struct work *w, int fd, struct err *err)
 {
     const struct prune_task *t = w->t;
     size_t rows = (size_t)t->m.rows, n = (size_t)t->m.cols;
     struct sparsegpt_options opt = {.sparsity = t->opt.sparsity, .block = t->block};
-    AUTO(freep) double *gram = malloc(n * n * sizeof *gram);
-    AUTO(freep) float *weights = NULL;
+    AUTO(freep) float *u = NULL;
+    AUTO(freep) float *copy = NULL;
     AUTO(freep) uint8_t *mask = NULL;
+    float *weights = (float *)(void *)w->bytes;
     struct sparsegpt_factor_info info;
-    int r;
+    int r = sparsegpt_factor(n, read_gram, &w->stats, 2 / w->stats.n_sequences, t->damping, &u,
+                             &info, err);
 
-    if (!gram)
-        return no_memory(err, (double)n * (double)n * 8);
+    if (r < 0)
+        return r;
     if (t->opt.selection == PRUNE_N_OF_M) {
         opt.m = t->opt.m;
         opt.pruned = t->opt.pruned;
     }
-    r = prune_stats_gram(&w->stats, gram, err);
-    if (r == 0)
-        r = sparsegpt_factor(gram, n, 2 / w->stats.n_sequences, t->damping, &info, err);
-    if (r < 0)
-        return r;
-    weights = malloc(rows * n * sizeof *weights);
     mask = calloc(rows, prune_mask_bytes(n));
-    if (!weights || !mask)
-        return no_memory(err, (double)rows * (double)n * 4);
-    r = read_weights(w, 0, rows, weights, err);
+    if (!in_single(t))
+        weights = copy = malloc(rows * n * sizeof *copy);
+    if (!mask || !weights)
+        return no_memory(err, (double)rows * (double)n * sizeof *weights);
+    if (in_single(t)) {
+        r = read_single(w, fd, weights, err);
+    } else {
+        r = fill(w, fd, err);
+        if (r == 0)
+            r = read_weights(w, 0, rows, weights, err);
+    }
     if (r == 0)
-        r = sparsegpt(weights, rows, n, (const float *)gram, &opt, mask, &w->out->error, err);
+        r = sparsegpt(weights, rows, n, u, &opt, mask, &w->out->error, err);
+    if (r == 0)
+        r = write_weights(w, weights, err);
     if (r < 0)
         return r;
-    write_weights(w, weights);
     for (size_t i = 0; i < rows * prune_mask_bytes(n); i++)
         w->out->pruned += (uint64_t)__builtin_popcount(mask[i]);
     w->out->has_error = true;
@@ -268,26 +362,6 @@ static bool in_place(const struct prune_task *t, enum magnitude_format *f)
            t->opt.selection == PRUNE_PER_TENSOR && t->m.col_stride == 1 &&
            t->m.row_stride == t->m.cols && magnitude_format_of((enum dtype)t->m.dtype, f) &&
            magnitude_width(*f) == 2;
-}
-
-/* The matrix as stored, into the memory file; counted while it is in the cache. */
-static int read_bytes(const struct work *w, int fd, struct magnitude_counter *c, struct err *err)
-{
-    uint64_t nbytes = w->t->m.nbytes;
-
-    for (uint64_t at = 0; at < nbytes; at += READ_BYTES) {
-        size_t n = nbytes - at < READ_BYTES ? (size_t)(nbytes - at) : READ_BYTES;
-        int r;
-
-        /* Pages at a time, not one for each fault; where that is not known, by faults. */
-        (void)madvise(w->bytes + at, n, MADV_POPULATE_WRITE);
-        r = fd_pread_all(fd, w->bytes + at, n, w->t->m.offset + at, err);
-        if (r < 0)
-            return r;
-        if (c)
-            magnitude_count(c, w->bytes + at, n / w->element);
-    }
-    return 0;
 }
 
 static int by_histogram(const struct work *w, int fd, enum magnitude_format f, struct err *err)
@@ -323,13 +397,11 @@ static int prune_bytes_of(struct work *w, int fd, struct err *err)
 
     if (in_place(t, &f))
         return by_histogram(w, fd, f, err);
-    r = read_bytes(w, fd, NULL, err);
-    if (r < 0)
-        return r;
-    w->out->zeros_before = count_zeros(w);
     r = prune_stats_seen(&w->stats, &w->out->tokens, err);
+    if (r == 0 && !t->sparsegpt)
+        r = fill(w, fd, err);
     if (r == 0)
-        r = t->sparsegpt ? by_sparsegpt(w, err) : by_scores(w, err);
+        r = t->sparsegpt ? by_sparsegpt(w, fd, err) : by_scores(w, err);
     w->out->zeros = count_zeros(w);
     return r;
 }
@@ -342,6 +414,7 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
     struct prune_outcome out = {0};
     struct prune_task t;
     void *map = NULL;
+    size_t size;
     int rc = prune_task_get(r, &t, err);
     bool stats = false;
 
@@ -353,7 +426,8 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     if (!chunk)
         return no_memory(err, PRUNE_STATS_CHUNK * sizeof(double));
-    rc = memfd_new("pruned", (size_t)t.m.nbytes, &fd, &map, err);
+    size = (size_t)(in_single(&t) ? t.m.rows * t.m.cols * sizeof(float) : t.m.nbytes);
+    rc = memfd_new("pruned", size, &fd, &map, err);
     if (rc < 0)
         return rc;
     struct work w = {.t = &t,
@@ -362,9 +436,11 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
                      .element = dtype_bits((enum dtype)t.m.dtype) / 8,
                      .out = &out};
     rc = prune_bytes_of(&w, m->fd[0], err);
-    (void)munmap(map, (size_t)t.m.nbytes);
+    (void)munmap(map, size);
     if (rc < 0 && !out.n_nonfinite)
         return rc;
+    if (ftruncate(fd, (off_t)t.m.nbytes) < 0)
+        return err_set_errno(err, errno, "cannot cut a memory file");
     rc = memfd_seal(fd, err);
     if (rc < 0)
         return rc;

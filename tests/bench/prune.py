@@ -7,8 +7,9 @@ Cases: magnitude and wanda (a whole job of a bfloat16 checkpoint of G GB in two 
 the request to its end, so with digests, syncs and the rename), beside `cp --reflink=never` of its
 files and `sync`, runs in turn, warm cache; trim (4096 x 4096, 256 tokens) and sparsegpt (4096 x
 4096, from the Gram matrix), one thread of ours, beside the algorithms as published in NumPy with
-all cores; memory: what the busiest compute worker's peak (VmHWM) is above an idle one's. Limit: two
-matrices as stored and one Gram matrix in single precision, of the largest layer.
+all cores; memory (sparsegpt and trim, of 4096 x 11008 and 11008 x 4096). Memory is what the busiest
+compute worker's peak (VmHWM) is above an idle one's. Limit: two matrices as stored and one Gram
+matrix in single precision, of the largest layer.
 
 Ratios are of every pair of neighbouring runs: the least, the median, the largest; processor time
 beside the time on the clock tells how much a busy machine distorts it. Needs NumPy.
@@ -172,6 +173,42 @@ def whole(cases, runs, gb, tmp):
     shutil.rmtree(root)
 
 
+def one_layer(root, rows, cols, tokens):
+    """A model of one matrix, and all that is known of its inputs."""
+    rng = np.random.default_rng(4)
+    os.makedirs(root)
+    w = rng.standard_normal((rows, cols), dtype=np.float32) * 0.02
+    x = rng.standard_normal((tokens, cols), dtype=np.float32)
+    name = "model.layers.0.mlp.down_proj"
+    write(os.path.join(root, "model.safetensors"), [(name + ".weight", w.shape, 2 * w.size)],
+          ("BF16", lambda *_: bf16(w).tobytes()))
+    kinds = {"sumsq": (x * x).sum(0), "xlast": x, "gram": x.T @ x}
+    write(os.path.join(root, "stats.safetensors"),
+          [(f"{name}.{k}", v.shape, 4 * v.size) for k, v in kinds.items()],
+          ("F32", lambda n, _: kinds[n.rsplit(".", 1)[1]].tobytes()))
+
+
+def memory(tmp):
+    from daemon import Daemon, age
+    out = os.path.join(tmp, "memory-out")
+    os.makedirs(out)
+    for rows, cols in ((N, 11008), (11008, N)):
+        root = os.path.join(tmp, f"layer-{rows}")
+        one_layer(root, rows, cols, 256)
+        for f in os.listdir(root):
+            age(os.path.join(root, f))
+        limit = 2 * 2 * rows * cols + 4 * cols * cols
+        for method in ("sparsegpt", "trim"):
+            with Daemon(os.path.join(tmp, f"memory-{method}-{rows}"), "--output-root", out, root=root,
+                        workers=1) as d:
+                idle = peak(d, "VmRSS")
+                took, used = job(d, out, {"sparsity": 0.6, "method": method, "source": "model.safetensors",
+                                          "stats": {"path": "stats.safetensors"}})
+                print(f"{method} of {rows} x {cols}: {(peak(d, 'VmHWM') - idle) / 1e6:.0f} MB of memory "
+                      f"(at most {limit / 1e6:.0f}), {took:.1f} s, of processors {used:.1f} s")
+        shutil.rmtree(root)
+
+
 def both(v):
     return f"{spread([t[0] for t in v])} s, of processors {spread([t[1] for t in v])} s"
 
@@ -320,16 +357,19 @@ def one_sparsegpt(build, runs, tmp):
     report(f"sparsegpt (factor {statistics.median(factor):.2f} s)", ours, theirs, 3)
 
 
+CASES = ["magnitude", "wanda", "trim", "sparsegpt", "memory"]
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("build")
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--gb", type=float, default=2)
     p.add_argument("--dir", default=None)
-    p.add_argument("--case", action="append", choices=["magnitude", "wanda", "trim", "sparsegpt"])
+    p.add_argument("--case", action="append", choices=CASES)
     o = p.parse_args()
     o.build = os.path.abspath(o.build)
-    cases = o.case or ["magnitude", "wanda", "trim", "sparsegpt"]
+    cases = o.case or CASES
     os.environ["SPECTRALD_BIN"] = os.path.join(o.build, "daemon/main/spectrald")
     with tempfile.TemporaryDirectory(dir=o.dir) as tmp:
         if set(cases) & set(METHODS):
@@ -338,6 +378,8 @@ def main():
             one_trim(o.build, o.runs, tmp)
         if "sparsegpt" in cases:
             one_sparsegpt(o.build, o.runs, tmp)
+        if "memory" in cases:
+            memory(tmp)
 
 
 main()

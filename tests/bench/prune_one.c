@@ -65,6 +65,22 @@ static int one_trim(char **arg)
     return 0;
 }
 
+struct square {
+    const double *a;
+    size_t n;
+};
+
+static int read_square(void *arg, double *gram, struct err *err)
+{
+    const struct square *s = arg;
+
+    (void)err;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t j = i; j < s->n; j++)
+            gram[sparsegpt_place(s->n, i, j)] = s->a[i * s->n + j];
+    return 0;
+}
+
 static int one_sparsegpt(char **arg)
 {
     size_t rows = strtoul(arg[0], NULL, 10), cols = strtoul(arg[1], NULL, 10);
@@ -72,14 +88,16 @@ static int one_sparsegpt(char **arg)
     AUTO(freep) float *w = load(arg[3], rows * cols * sizeof *w);
     AUTO(freep) double *gram = load(arg[4], cols * cols * sizeof *gram);
     AUTO(freep) uint8_t *mask = xcalloc(rows, prune_mask_bytes(cols));
+    AUTO(freep) float *u = NULL;
+    struct square square = {gram, cols};
     struct sparsegpt_factor_info info;
     double error, start = now(), middle;
     struct err err;
 
-    if (sparsegpt_factor(gram, cols, 1, SPARSEGPT_DAMPING, &info, &err) < 0)
+    if (sparsegpt_factor(cols, read_square, &square, 1, SPARSEGPT_DAMPING, &u, &info, &err) < 0)
         return 2;
     middle = now();
-    if (sparsegpt(w, rows, cols, (const float *)gram, &opt, mask, &error, &err) < 0)
+    if (sparsegpt(w, rows, cols, u, &opt, mask, &error, &err) < 0)
         return 2;
     printf("%.4f %.17g %.4f\n", now() - start, error, middle - start);
     save(arg[5], w, rows * cols * sizeof *w);

@@ -13,13 +13,21 @@ struct pruned {
     size_t n_dead, zeros;
 };
 
-static double *gram_of(const float *gram, size_t n)
-{
-    double *g = malloc(n * n * sizeof *g);
+struct square {
+    const float *a;
+    size_t n, reads;
+};
 
-    for (size_t i = 0; i < n * n; i++)
-        g[i] = (double)gram[i];
-    return g;
+static int read_square(void *arg, double *gram, struct err *err)
+{
+    struct square *s = arg;
+
+    (void)err;
+    s->reads++;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t j = i; j < s->n; j++)
+            gram[sparsegpt_place(s->n, i, j)] = (double)s->a[i * s->n + j];
+    return 0;
 }
 
 static struct pruned prune(const float *w, size_t rows, size_t cols, const float *gram,
@@ -28,12 +36,14 @@ static struct pruned prune(const float *w, size_t rows, size_t cols, const float
     struct sparsegpt_factor_info info;
     struct pruned p = {.w = malloc(rows * cols * sizeof *p.w),
                        .mask = calloc(rows, prune_mask_bytes(cols))};
-    double *g = gram_of(gram, cols);
+    struct square g = {gram, cols, 0};
+    float *u;
     struct err err;
 
     memcpy(p.w, w, rows * cols * sizeof *w);
-    assert_int_equal(sparsegpt_factor(g, cols, scale, SPARSEGPT_DAMPING, &info, &err), 0);
-    assert_int_equal(sparsegpt(p.w, rows, cols, (const float *)g, opt, p.mask, &p.error, &err), 0);
+    assert_int_equal(
+        sparsegpt_factor(cols, read_square, &g, scale, SPARSEGPT_DAMPING, &u, &info, &err), 0);
+    assert_int_equal(sparsegpt(p.w, rows, cols, u, opt, p.mask, &p.error, &err), 0);
     p.shift = info.shift;
     p.n_dead = info.n_dead;
     for (size_t i = 0; i < rows * cols; i++) {
@@ -43,7 +53,7 @@ static struct pruned prune(const float *w, size_t rows, size_t cols, const float
         assert_true(!gone || p.w[i] == 0);
         p.zeros += gone;
     }
-    free(g);
+    free(u);
     return p;
 }
 
@@ -230,27 +240,105 @@ static void unrelated_inputs(void **state)
     layer_done(&l);
 }
 
-static void bad_matrices(void **state)
+/* Every element has a place, no two the same one. */
+static void places(void **state)
 {
-    struct sparsegpt_factor_info info;
-    double zero[4] = {0}, negative[4] = {1, 0, 0, -1}, indefinite[4] = {1, 9, 9, 1};
-    double singular[4] = {1, 1, 1, 1};
-    struct err err;
+    (void)state;
+    for (size_t n = 1; n < 40; n++) {
+        size_t count = n * (n + 1) / 2;
+        uint8_t *seen = calloc(count, 1);
+
+        assert_int_equal(sparsegpt_packed(n), count);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i; j < n; j++) {
+                size_t at = sparsegpt_place(n, i, j);
+
+                assert_true(at < count && !seen[at]);
+                seen[at] = 1;
+            }
+        free(seen);
+    }
+}
+
+/* U^T U H = 1, whatever the size. */
+static void the_factor(void **state)
+{
+    static const size_t sizes[] = {1, 2, 3, 4, 5, 16, 33, 130, 257};
 
     (void)state;
-    assert_int_equal(sparsegpt_factor(zero, 2, 1, 0.01, &info, &err), ERR_INVALID);
-    assert_int_equal(sparsegpt_factor(negative, 2, 1, 0.01, &info, &err), ERR_INVALID);
-    assert_int_equal(sparsegpt_factor(indefinite, 2, 1, 0.01, &info, &err), ERR_NUMERIC);
-    assert_int_equal(sparsegpt_factor(singular, 2, 1, 0, &info, &err), 0);
+    for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
+        size_t n = sizes[k];
+        struct layer l = random_layer(k + 20, 1, n, 3 * n);
+        struct square g = {l.gram, n, 0};
+        struct sparsegpt_factor_info info;
+        double *uh = calloc(n * n, sizeof *uh);
+        float *u;
+        struct err err;
+
+        assert_int_equal(sparsegpt_factor(n, read_square, &g, 1, 0.01, &u, &info, &err), 0);
+        assert_int_equal(g.reads, 1);
+        for (size_t i = 0; i < n; i++)
+            for (size_t m = i; m < n; m++)
+                for (size_t j = 0; j < n; j++)
+                    uh[i * n + j] += (double)u[sparsegpt_place(n, i, m)] *
+                                     ((double)l.gram[m * n + j] + (m == j ? info.shift : 0));
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0;
+
+                for (size_t m = 0; m <= i; m++)
+                    sum += (double)u[sparsegpt_place(n, m, i)] * uh[m * n + j];
+                assert_true(fabs(sum - (i == j)) < 1e-3);
+            }
+        free(uh);
+        free(u);
+        layer_done(&l);
+    }
+}
+
+static int factor_two(const float *gram, double damping, struct square *g,
+                      struct sparsegpt_factor_info *info)
+{
+    float *u = NULL;
+    struct err err;
+    int r;
+
+    *g = (struct square){gram, 2, 0};
+    r = sparsegpt_factor(2, read_square, g, 1, damping, &u, info, &err);
+    assert_true((r == 0) == (u != NULL));
+    free(u);
+    return r;
+}
+
+static void bad_matrices(void **state)
+{
+    static const float zero[4] = {0}, negative[4] = {1, 0, 0, -1}, indefinite[4] = {1, 9, 9, 1};
+    static const float singular[4] = {1, 1, 1, 1}, almost[4] = {1, 1.05F, 1.05F, 1};
+    struct sparsegpt_factor_info info;
+    struct square g;
+
+    (void)state;
+    assert_int_equal(factor_two(zero, 0.01, &g, &info), ERR_INVALID);
+    assert_int_equal(factor_two(negative, 0.01, &g, &info), ERR_INVALID);
+    assert_int_equal(factor_two(indefinite, 0.01, &g, &info), ERR_NUMERIC);
+    assert_int_equal(g.reads, 4);
+    assert_int_equal(factor_two(singular, 0, &g, &info), 0);
     assert_true(info.damping == 0 || info.damping == 0.03);
+    assert_int_equal(factor_two(almost, 0.01, &g, &info), 0);
+    assert_true(info.damping == 0.1 && info.shift == 0.1 && g.reads == 3);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_the_original), cmocka_unit_test(the_error_is_the_quadratic_form),
-        cmocka_unit_test(blocks_do_not_matter), cmocka_unit_test(columns_without_input),
-        cmocka_unit_test(unrelated_inputs),     cmocka_unit_test(bad_matrices),
+        cmocka_unit_test(against_the_original),
+        cmocka_unit_test(the_error_is_the_quadratic_form),
+        cmocka_unit_test(blocks_do_not_matter),
+        cmocka_unit_test(columns_without_input),
+        cmocka_unit_test(unrelated_inputs),
+        cmocka_unit_test(bad_matrices),
+        cmocka_unit_test(places),
+        cmocka_unit_test(the_factor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
