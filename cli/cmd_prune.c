@@ -13,7 +13,7 @@ struct prune_settings {
     bool detach, exact, no_negative_rates;
     struct output_form form;
     const char *method, *sparsity, *plan, *stats, *out, *selection;
-    struct arg_count keep, of, block_size;
+    struct arg_count keep, of, keep_experts, keep_neurons, multiple_of, block_size;
     const char *damping, *ria_power, *rank_by, *trim_metric, *trim_row_metric;
     struct plan_options plan_options;
     struct arg_list blocks, labels;
@@ -22,17 +22,24 @@ struct prune_settings {
 
 #define AT(field) offsetof(struct prune_settings, field)
 static const struct arg_option options[] = {
-    {"method", ARG_TEXT, AT(method), "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external",
+    {"method", ARG_TEXT, AT(method),
+     "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external|expert_drop|width",
      "what decides which weights go (required)"},
     {"sparsity", ARG_TEXT, AT(sparsity), "SHARE",
      "the part of the weights that goes, such as 0.5: of\nevery matrix, or of all that the plan "
-     "names"},
+     "names; or of\nexperts, or of neurons"},
     {"plan", ARG_TEXT, AT(plan), "PLAN", "the id of a plan, instead"},
     {"keep", ARG_COUNT, AT(keep), "K", "instead: K of every M neighbours in a row stay"},
     {"of", ARG_COUNT, AT(of), "M", "see --keep"},
+    {"keep-experts", ARG_COUNT, AT(keep_experts), "N",
+     "expert_drop, instead: N experts of every layer stay"},
+    {"keep-neurons", ARG_COUNT, AT(keep_neurons), "N",
+     "width, instead: N neurons of every feed-forward part stay"},
+    {"multiple-of", ARG_COUNT, AT(multiple_of), "N",
+     "width: a width by --sparsity is a multiple of N (64, or\nwhat divides the width as it is)"},
     {"stats", ARG_TEXT, AT(stats), "FILE",
-     "calibration statistics; every method but magnitude\nneeds them, and so do plans by owl and "
-     "dlp"},
+     "calibration statistics; every method but magnitude and\nwidth needs them, and so do plans by "
+     "owl and dlp"},
     {"out", ARG_TEXT, AT(out), "DIR",
      "where the copy goes: a new directory under the server's\noutput root (without: kept for "
      "artifact get)"},
@@ -48,8 +55,9 @@ static const struct arg_option options[] = {
     {"block-size", ARG_COUNT, AT(block_size), "N",
      "sparsegpt: columns to choose among at a time (128)"},
     {"ria-power", ARG_TEXT, AT(ria_power), "X", "ria: power of the inputs' norms (0.5)"},
-    {"rank-by", ARG_TEXT, AT(rank_by), "wanda|magnitude",
-     "trim: in which order weights go (wanda)"},
+    {"rank-by", ARG_TEXT, AT(rank_by), "wanda|magnitude|wifv",
+     "trim: in which order weights go (wanda); width: by what\nneurons go (wanda; without --stats: "
+     "magnitude)"},
     {"trim-metric", ARG_TEXT, AT(trim_metric), "cosim_flat|cosim_dim|mse|snr|psnr_flat|psnr_dim",
      "trim: how like its old output a matrix's is (cosim_flat)"},
     {"trim-row-metric", ARG_TEXT, AT(trim_row_metric), "cosim|mse|psnr",
@@ -75,14 +83,17 @@ static const struct arg_command args = {
     .notes =
         "PATH and FILE are taken as by analyze: where the server can see them, else\n"
         "uploaded. The copy has the same files, names, shapes and dtypes; weights that went\n"
-        "are zeros in it.\n\n"
+        "are zeros in it. By expert_drop and width it is a smaller model, and its config.json\n"
+        "says so.\n\n"
         "Examples:\n"
         "  spectralctl prune ./llama-7b --method magnitude --sparsity 0.5\n"
         "  spectralctl prune ./llama-7b --method sparsegpt --stats llama.stats.safetensors \\\n"
         "      --sparsity 0.5 --out llama-7b-sparse\n"
         "  spectralctl prune ./llama-7b --method wanda --stats llama.stats.safetensors \\\n"
         "      --sparsity 0.6 --plan-method alphapruning --epsilon 0.1\n"
-        "  spectralctl prune ./llama-7b --method magnitude --keep 2 --of 4\n",
+        "  spectralctl prune ./llama-7b --method magnitude --keep 2 --of 4\n"
+        "  spectralctl prune ./qwen3-30b-a3b --method expert_drop --keep-experts 96 \\\n"
+        "      --stats qwen3.stats.safetensors --out qwen3-30b-a3b-96\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
@@ -93,6 +104,7 @@ static const struct arg_command args = {
 static int check(const struct prune_settings *s)
 {
     bool groups = s->keep.given || s->of.given;
+    bool parts = s->keep_experts.given || s->keep_neurons.given;
 
     if (!s->method)
         return command_misused("--method is required: what decides which weights go");
@@ -100,9 +112,13 @@ static int check(const struct prune_settings *s)
         return command_misused("--keep and --of belong together");
     if (groups && (s->of.value < 1 || s->keep.value > s->of.value))
         return command_misused("--keep K --of M: K is at most M");
-    if ((s->sparsity != NULL) + (s->plan != NULL) + groups != 1)
-        return command_misused("one of --sparsity, --plan and --keep with --of is required: how "
-                               "much goes");
+    if ((s->sparsity != NULL) + (s->plan != NULL) + groups + parts != 1)
+        return command_misused("one of --sparsity, --plan, --keep with --of, --keep-experts and "
+                               "--keep-neurons is required: how much goes");
+    if (s->keep_experts.given && strcmp(s->method, "expert_drop") != 0)
+        return command_misused("--keep-experts is for --method expert_drop");
+    if (s->keep_neurons.given && strcmp(s->method, "width") != 0)
+        return command_misused("--keep-neurons is for --method width");
     if (s->plan && (s->plan_options.method || plan_options_given(&s->plan_options)))
         return command_misused("--plan has its own options already");
     if (groups && s->plan_options.method)
@@ -134,6 +150,8 @@ static bool put_plan(json_t *params, const struct prune_settings *s)
     struct plan_options o = s->plan_options;
     json_t *plan;
 
+    if (s->keep_experts.given || s->keep_neurons.given)
+        return true;
     if (s->plan) {
         body_text(params, "plan", s->plan);
         return true;
@@ -156,6 +174,9 @@ static bool put_method(json_t *params, const struct prune_settings *s)
     body_text(params, "rounding", s->exact ? "exact" : NULL);
     body_text(params, "rank_by", s->rank_by);
     body_count(params, "block_size", &s->block_size);
+    body_count(params, "multiple_of", &s->multiple_of);
+    body_count(params, "keep", &s->keep_experts);
+    body_count(params, "keep", &s->keep_neurons);
     body_text(trim, "metric", s->trim_metric);
     body_text(trim, "row_metric", s->trim_row_metric);
     if (s->no_negative_rates)

@@ -98,12 +98,35 @@ static double share(const json_t *report, const char *key)
     return 100 * json_number_value(json_object_get(report, key));
 }
 
+/* Experts or neurons: what is left is a smaller model. */
+static void print_smaller(const json_t *report, const char *what, const json_t *parts)
+{
+    AUTO(freep) char *method = text_clean(field_text(report, "method"));
+    json_int_t of = json_integer_value(json_object_get(parts, "of"));
+    json_int_t kept = json_integer_value(json_object_get(parts, "kept"));
+    json_int_t before = json_integer_value(json_object_get(report, "n_params_total"));
+    json_int_t after = json_integer_value(json_object_get(report, "n_params_after"));
+
+    printf("\n%s: %lld of %lld %s stay, %.2f %% was the target\n"
+           "%lld of the model's %lld weights are left: %.2f %% fewer\n",
+           method, (long long)kept, (long long)of, what, share(report, "target_sparsity"),
+           (long long)after, (long long)before, share(report, "model_sparsity"));
+}
+
 void prune_report_print(const struct context *cx, const json_t *report)
 {
+    const json_t *experts = json_object_get(report, "experts");
+    const json_t *width = json_object_get(report, "width");
+
     AUTO(freep) char *method = text_clean(field_text(report, "method"));
     AUTO(freep) char *plan = text_clean(field_text(report, "plan"));
 
     print_blocks(cx, report);
+    if (experts || width) {
+        print_smaller(report, experts ? "experts of each layer" : "neurons of each block",
+                      experts ? experts : width);
+        return;
+    }
     printf("\n%s, plan %s: %.2f %% of its weights are zero, %.2f %% was the target\n"
            "%.2f %% of all the model's weights, %.2f %% without embeddings and head\n",
            method, plan, share(report, "achieved_sparsity"), share(report, "target_sparsity"),

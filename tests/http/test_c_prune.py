@@ -307,3 +307,39 @@ def test_options_become_parameters(options, params):
 def test_misuse(options, word):
     r = run_ctl("127.0.0.1:1", "prune", "m", *options)
     assert r.returncode == 1 and word in r.stderr, r.stderr
+
+
+# --- whole parts --------------------------------------------------------------------------------
+
+
+def test_a_narrower_model(ctl):
+    r = ctl("manlm.safetensors", "--method", "width", "--sparsity", "0.3", "--stats", STATS,
+            "--multiple-of", "32", "--rank-by", "wifv", "--out", "narrow")
+    assert r.returncode == 0, r.stderr
+    assert "warning: there is no config.json" in r.stderr
+    assert [x.split()[0] for x in r.stdout.splitlines()[1:5]] == NAMES
+    assert "width: 352 of 512 neurons of each block stay, 30.00 % was the target" in r.stdout
+    w = load(os.path.join(ctl.out, "narrow", "manlm.safetensors"))
+    assert w["model.layers.3.mlp.down_proj.weight"].shape == (192, 352)
+    left = sum(x.size for x in w.values())
+    before = sum(x.size for x in load(MODEL).values())
+    assert f"{left} of the model's {before} weights are left" in r.stdout
+    r = ctl("manlm.safetensors", "--method", "width", "--keep-neurons", "100", "--json")
+    assert r.returncode == 0 and json.loads(r.stdout)["width"]["kept"] == 100
+
+
+def test_experts(ctl):
+    from test_w_reshape import big_mixture
+    root = ctl.daemon.root
+    big_mixture(root, layers=2, experts=4, side=16)
+    r = ctl("mixture", "--method", "expert_drop", "--keep-experts", "3", "--stats",
+            os.path.join(root, "mixture.stats.safetensors"), "--out", "fewer")
+    assert r.returncode == 0, r.stderr
+    assert "expert_drop: 3 of 4 experts of each layer stay, 25.00 % was the target" in r.stdout
+    assert json.load(open(os.path.join(ctl.out, "fewer", "config.json")))["num_experts"] == 3
+    for flags in (["--method", "width", "--keep-experts", "3"],
+                  ["--method", "expert_drop", "--keep-neurons", "3"],
+                  ["--method", "expert_drop", "--keep-experts", "3", "--sparsity", "0.5"],
+                  ["--method", "expert_drop"]):
+        r = ctl("mixture", *flags)
+        assert r.returncode == 1 and "--keep-" in r.stderr, (flags, r.stderr)
