@@ -5,6 +5,7 @@
 #include "api/layer_plot.h"
 #include "api/layer_spectrum.h"
 #include "api/problem.h"
+#include "daemon/measure_task.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -18,6 +19,7 @@ static const struct immutable_form forms[] = {{"svg", "image/svg+xml", "image/sv
 
 struct layer_picture {
     struct layer_esd of;
+    struct buf null; /* eigenvalues of shuffled weights, where the kind needs them */
     enum layer_plot_kind kind;
 };
 
@@ -26,15 +28,33 @@ static void layer_free(void *work)
     struct layer_picture *p = work;
 
     layer_esd_done(&p->of);
+    buf_done(&p->null);
     free(p);
+}
+
+static int fetch_null(struct layer_picture *p, struct store *st, struct err *err)
+{
+    const struct layer_row *row = &p->of.layer->row;
+    struct digest key;
+
+    measure_null_key(&row->spectrum, row->scale, &key);
+    if (store_cache_find(st, CACHE_SPECTRUM, &key, &p->null, err) == ERR_NOT_FOUND)
+        return err_set(
+            err, ERR_NOT_FOUND,
+            "the weights of this layer have not been shuffled: submit an analyze job with "
+            "\"randomize\": true first");
+    return 0;
 }
 
 static struct reply *layer_read(void *work, struct store *st)
 {
     struct layer_picture *p = work;
-    struct err err;
+    struct err err = {0};
+    int r = layer_esd_fetch(&p->of, st, &err);
 
-    return layer_esd_fetch(&p->of, st, &err) == 0 ? NULL : reply_err(&err);
+    if (r == 0 && p->kind == LAYER_PLOT_RAND)
+        r = fetch_null(p, st, &err);
+    return r == 0 ? NULL : reply_err(&err);
 }
 
 static double number(const json_t *row, const char *name)
@@ -67,6 +87,9 @@ static struct reply *layer_write(void *work, struct immutable_text *out)
                                 .n_long = p->of.rec.n_long,
                                 .n_short = p->of.rec.n_per_slice,
                                 .upstream = upstream(row),
+                                .null = p->null.len == p->of.n * sizeof(double)
+                                            ? (const double *)(const void *)p->null.data
+                                            : NULL,
                                 .noise = p->of.noise,
                                 .alpha = number(row, "alpha"),
                                 .D = number(row, "D"),

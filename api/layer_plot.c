@@ -17,7 +17,7 @@ enum { DENSITY = 0, FIT, XMIN, XMAX }; /* styles */
 
 const char *layer_plot_name(enum layer_plot_kind k)
 {
-    static const char *const names[] = {"esd", "esd_lin", "mp", "ks"};
+    static const char *const names[] = {"esd", "esd_lin", "mp", "rand", "erg", "ks"};
 
     _Static_assert(ARRAY_LEN(names) == LAYER_PLOT_COUNT, "a name for each");
     return names[k];
@@ -268,10 +268,18 @@ int layer_plot_draw(enum layer_plot_kind k, const struct layer_plot *p, struct b
 {
     AUTO(freep) struct esd_plot *e = NULL;
 
-    if (k == LAYER_PLOT_KS)
-        return draw_search(p, out, err);
-    if (k == LAYER_PLOT_MP)
+    switch (k) {
+    case LAYER_PLOT_MP:
         return layer_plot_mp(p, out, err);
+    case LAYER_PLOT_RAND:
+        return layer_plot_rand(p, out, err);
+    case LAYER_PLOT_ERG:
+        return layer_plot_erg(p, out, err);
+    case LAYER_PLOT_KS:
+        return draw_search(p, out, err);
+    default:
+        break;
+    }
     e = xcalloc(1, sizeof *e);
     e->p = p;
     e->log = k == LAYER_PLOT_ESD;

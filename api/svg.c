@@ -11,6 +11,7 @@
 #define LEGEND_ROW    18
 #define LEGEND_WIDTH  195 /* at least, of an entry */
 #define TICKS         6   /* about */
+#define TICKS_MAX     32
 #define MARK          3.2
 #define PANEL_GAP     34 /* between panels: ticks */
 
@@ -117,8 +118,6 @@ static double at_y(const struct svg *s, double v)
 /* 1, 2 or 5 times a power of ten, for about TICKS of them. */
 static double tick_step(const struct svg_axis *a)
 {
-    if (a->log && a->high - a->low < 2)
-        return a->high - a->low < 0.6 ? 0.1 : 0.5;
     double rough = (a->high - a->low) / TICKS, power = pow(10, floor(log10(rough)));
     double digit = rough / power;
     double step = (digit <= 1 ? 1 : digit <= 2 ? 2 : digit <= 5 ? 5 : 10) * power;
@@ -133,44 +132,74 @@ static int digits_after_point(double step)
     return d < 0 ? 0 : d > 9 ? 9 : (int)d;
 }
 
-/* Ticks of a logarithm are powers of ten; where there is no room for whole ones, their values. */
-static void tick_text(struct svg *s, const struct svg_axis *a, double step, double v)
+struct ticks {
+    double at[TICKS_MAX];
+    size_t n;
+    double step; /* between them; 0: values of logarithms, 1, 2 and 5 times powers of ten */
+};
+
+static void add_tick(const struct svg_axis *a, double v, struct ticks *t)
+{
+    double slack = 1e-9 * (a->high - a->low);
+
+    if (v >= a->low - slack && v <= a->high + slack && t->n < TICKS_MAX)
+        t->at[t->n++] = v;
+}
+
+static void find_ticks(const struct svg_axis *a, struct ticks *t)
+{
+    t->n = 0;
+    t->step = a->log && a->high - a->low < 2 ? 0 : tick_step(a);
+    for (double k = floor(a->low); t->step <= 0 && k <= a->high; k++) {
+        add_tick(a, k, t);
+        add_tick(a, k + log10(2), t);
+        add_tick(a, k + log10(5), t);
+    }
+    for (double k = ceil(a->low / t->step - 1e-9); t->step > 0 && k * t->step <= a->high + t->step;
+         k++)
+        add_tick(a, k * t->step, t);
+}
+
+/* What stands at a tick, and the end of its element. */
+static void tick_text(struct svg *s, const struct svg_axis *a, const struct ticks *t, double v)
 {
     if (!a->log)
-        buf_printf(s->out, "%.*f</text>\n", digits_after_point(step), v + 0.0);
-    else if (step < 1)
-        buf_printf(s->out, "%.3g</text>\n", pow(10, v));
+        buf_printf(s->out, "%.*f</text>\n", digits_after_point(t->step), v + 0.0);
+    else if (t->step <= 0)
+        buf_printf(s->out, "%.4g</text>\n", pow(10, v));
     else
         buf_printf(s->out, "10<tspan dy=\"-5\" font-size=\"9\">%.0f</tspan></text>\n", v + 0.0);
 }
 
 static void x_ticks(struct svg *s)
 {
-    double step = tick_step(&s->x), first = ceil(s->x.low / step - 1e-9);
+    struct ticks t;
 
-    for (double k = first; k * step <= s->x.high + 1e-9 * step; k++) {
-        double x = at_x(s, k * step);
+    find_ticks(&s->x, &t);
+    for (size_t i = 0; i < t.n; i++) {
+        double x = at_x(s, t.at[i]);
 
         buf_printf(s->out,
                    "<line class=\"a\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
                    "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">",
                    x, x, s->bottom, s->bottom + 4, x, s->bottom + 17);
-        tick_text(s, &s->x, step, k * step);
+        tick_text(s, &s->x, &t, t.at[i]);
     }
 }
 
 static void y_ticks(struct svg *s)
 {
-    double step = tick_step(&s->y), first = ceil(s->y.low / step - 1e-9);
+    struct ticks t;
 
-    for (double k = first; k * step <= s->y.high + 1e-9 * step; k++) {
-        double y = at_y(s, k * step);
+    find_ticks(&s->y, &t);
+    for (size_t i = 0; i < t.n; i++) {
+        double y = at_y(s, t.at[i]);
 
         buf_printf(s->out,
                    "<line class=\"g\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
                    "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">",
                    s->left, s->right, y, y, s->left - 6, y + 4);
-        tick_text(s, &s->y, step, k * step);
+        tick_text(s, &s->y, &t, t.at[i]);
     }
 }
 

@@ -11,7 +11,7 @@
 /* A request looks at no more rows than this: a filter that matches little gives short pages. */
 #define SCAN_MAX    TABLE_PAGE_MAX
 #define SCAN_CHUNK  1000
-#define COLUMNS_LEN 2048 /* bytes of the parameter */
+#define COLUMNS_LEN 4096 /* bytes of the parameter */
 
 const struct immutable_form table_forms[] = {
     {"json", "application/json", "application/json"},

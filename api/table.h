@@ -10,7 +10,7 @@
 #include "api/immutable.h"
 
 #define TABLE_FILTERS_MAX 8
-#define TABLE_COLUMNS_MAX 128
+#define TABLE_COLUMNS_MAX 192
 #define TABLE_PAGE        1000
 #define TABLE_PAGE_MAX    10000
 

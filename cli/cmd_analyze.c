@@ -56,8 +56,8 @@ static const struct arg_option options[] = {
     {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
      "fast solves a sample of the windows and states the error\n(exact)"},
     {"measure", ARG_LIST, AT(measure), "NAME",
-     "what else is measured: mp_fit; NAME=VALUE where there is a\nchoice: mp_fit=upstream; may be "
-     "repeated"},
+     "what else is measured: mp_fit, randomize, erg, snr; where\nthere is a choice NAME=VALUE: "
+     "mp_fit=upstream,\nrandomize=5; may be repeated"},
 };
 
 static const struct arg_command args = {
@@ -111,7 +111,13 @@ static void add_measure(json_t *p, const char *text)
 {
     size_t len = strcspn(text, "=");
 
-    json_object_setn_new(p, text, len, text[len] ? json_string(text + len + 1) : json_true());
+    const char *value = text[len] ? text + len + 1 : "";
+    bool number = *value && strlen(value) < 10 && value[strspn(value, "0123456789")] == '\0';
+
+    json_object_setn_new(p, text, len,
+                         number      ? json_integer(atoll(value))
+                         : text[len] ? json_string(value)
+                                     : json_true());
 }
 
 static json_t *params_of(const struct analyze_settings *s)

@@ -10,7 +10,7 @@ struct plot_settings {
 #define AT(field) offsetof(struct plot_settings, field)
 static const struct arg_option options[] = {
     {"kind", ARG_TEXT, AT(kind), "KIND",
-     "of a layer: esd, esd_lin, mp, ks; of an analysis: alpha_hist,\n"
+     "of a layer: esd, esd_lin, mp, rand, erg, ks; of an analysis: alpha_hist,\n"
      "alpha_depth, alpha_D, scale_depth (default: the first)"},
     {"output", ARG_TEXT, AT(output), "FILE", "write to FILE (default: standard output)"},
 };

@@ -8,9 +8,13 @@
 
 #include "compute/layer_metrics.h"
 #include "compute/mp_fit.h"
+#include "compute/spectrum.h"
 
 enum measure {
     MEASURE_MP = 0, /* mp_fit.h */
+    MEASURE_ERG,    /* erg.h */
+    MEASURE_SNR,    /* spectrum_snr.h */
+    MEASURE_RANDOM, /* randomize.h; needs the weights */
     MEASURE_COUNT
 };
 
@@ -57,7 +61,9 @@ struct measure_result {
 };
 
 struct measure_options {
+    bool compat; /* WeightWatcher's values where the default differs */
     enum mp_fit_method mp;
+    uint32_t replicas; /* of MEASURE_RANDOM; 0 = as upstream */
 };
 
 struct measure_input {
@@ -71,11 +77,32 @@ struct measure_input {
 /* All eigenvalues of a layer in one ascending list, scaled, to `out` (n_slices * n_per_slice). */
 void measure_pool(const struct layer_spectrum *s, double *out);
 
-/* Fill *out. Returns 0 also when there are no values (out->reason). ERR_NOMEM. */
+/* Fill *out, for measures that need no weights. Returns 0 also when there are no values
+ * (out->reason). ERR_NOMEM. */
 int measure_spectrum(enum measure m, const struct measure_input *in, struct measure_result *out,
                      struct err *err);
 
-/* Operations that it takes on n eigenvalues, for the scheduler. */
-double measure_flops(enum measure m, size_t n);
+/* The weights of a layer. */
+struct measure_weights {
+    const struct matrix_source *slice; /* n_slices of one shape */
+    size_t n_slices;
+    double scale;  /* on eigenvalues */
+    uint64_t seed; /* of random steps: from the content of the weights */
+    bool wide;     /* more than 32 bits each */
+    struct spectrum_options spectrum;
+};
+
+/* The same for measures that need them. `null`: room for in->n eigenvalues: those of the weights
+ * as they are shuffled first (MEASURE_RANDOM), ascending; zero when there are none. ERR_NOMEM, and
+ * errors of reading. */
+int measure_weights(enum measure m, const struct measure_input *in, const struct measure_weights *w,
+                    double *null, struct measure_result *out, struct err *err);
+
+/* Operations and bytes of memory that it takes on n_slices matrices, for the scheduler. */
+struct measure_cost {
+    double flops, bytes;
+};
+struct measure_cost measure_cost(enum measure m, const struct measure_options *opt, size_t n_long,
+                                 size_t n_short, size_t n_slices);
 
 #endif

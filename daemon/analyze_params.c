@@ -245,6 +245,15 @@ static int get_mp(const json_t *v, struct analyze_params *p, bool *on, struct er
     return wrong(err, "mp_fit", "true, false, \"robust\" or \"upstream\"");
 }
 
+static int get_replicas(const json_t *v, struct analyze_params *p, bool *on, struct err *err)
+{
+    *on = true;
+    if (whole(v) < 1 || whole(v) > ANALYZE_REPLICAS_MAX)
+        return wrong(err, "randomize", "true, false or a number of replicas from 1 to 100");
+    p->measure.replicas = (uint32_t)whole(v);
+    return 0;
+}
+
 /* True when `key` asks for a measure. */
 static bool get_measure(const char *key, const json_t *v, struct analyze_params *p, int *r,
                         struct err *err)
@@ -253,8 +262,9 @@ static bool get_measure(const char *key, const json_t *v, struct analyze_params 
         if (strcmp(key, measure_info((enum measure)m)->name) == 0) {
             bool on = false;
 
-            *r = m == MEASURE_MP && json_is_string(v) ? get_mp(v, p, &on, err)
-                                                      : get_bool(v, key, &on, err);
+            *r = m == MEASURE_MP && json_is_string(v)       ? get_mp(v, p, &on, err)
+                 : m == MEASURE_RANDOM && json_is_number(v) ? get_replicas(v, p, &on, err)
+                                                            : get_bool(v, key, &on, err);
             p->measures |= (uint32_t)on << m;
             return true;
         }
@@ -309,6 +319,7 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
         p.filter.max_evals = COMPAT_MAX_EVALS;
         p.filter.max_n = COMPAT_MAX_N;
         p.measure.mp = MP_FIT_UPSTREAM;
+        p.measure.compat = true;
     }
     json_object_foreach((json_t *)(uintptr_t)params, key, v)
     {
@@ -371,6 +382,17 @@ static json_t *farms_json(const struct analyze_params *p)
                      f->mode == FARMS_FAST ? "fast" : "exact");
 }
 
+static json_t *measure_json(const struct analyze_params *p, enum measure m)
+{
+    bool on = p->measures >> m & 1;
+
+    if (on && m == MEASURE_MP)
+        return json_string(mp_fit_method_name(p->measure.mp));
+    if (on && m == MEASURE_RANDOM && p->measure.replicas)
+        return json_integer(p->measure.replicas);
+    return json_boolean(on);
+}
+
 char *analyze_params_text(const struct analyze_params *p)
 {
     const struct layer_filter *f = &p->filter;
@@ -385,9 +407,7 @@ char *analyze_params_text(const struct analyze_params *p)
 
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,
-                            p->measures & 1u << m && m == MEASURE_MP
-                                ? json_string(mp_fit_method_name(p->measure.mp))
-                                : json_boolean(p->measures >> m & 1));
+                            measure_json(p, (enum measure)m));
     ASSERT(o != NULL);
     text = json_dumps(o, JSON_COMPACT);
     ASSERT(text != NULL);

@@ -1,6 +1,7 @@
 /* measure_task.c: see measure_task.h. */
 #include "daemon/measure_task.h"
 
+#include "compute/randomize.h"
 #include "daemon/records.h"
 
 #include <math.h>
@@ -8,19 +9,51 @@
 void measure_task_put(struct buf *b, const struct measure_task *t)
 {
     buf_put_u32(b, t->wanted);
+    buf_put_u8(b, t->opt.compat);
     buf_put_u8(b, (uint8_t)t->opt.mp);
+    buf_put_u32(b, t->opt.replicas);
     buf_put_f64(b, t->scale);
+    buf_put_u8(b, t->weights);
+    if (t->weights) {
+        wire_put_matrix(b, &t->m);
+        buf_put_u64(b, t->seed);
+        buf_put_u8(b, (uint8_t)t->precision);
+    }
     values_record_write(&t->fit, b);
+}
+
+/* One that needs weights comes alone. */
+static bool wanted_ok(const struct measure_task *t)
+{
+    bool single = (t->wanted & (t->wanted - 1)) == 0;
+
+    if (t->wanted == 0 || t->wanted >> MEASURE_COUNT || (t->weights && !single))
+        return false;
+    for (unsigned m = 0; m < MEASURE_COUNT; m++)
+        if (t->wanted & 1u << m && measure_info((enum measure)m)->weights != t->weights)
+            return false;
+    return true;
 }
 
 int measure_task_get(struct reader *r, struct measure_task *out, struct err *err)
 {
     struct measure_task t = {.wanted = reader_u32(r)};
+    int rc = 0;
 
+    t.opt.compat = reader_u8(r) != 0;
     t.opt.mp = (enum mp_fit_method)reader_u8(r);
+    t.opt.replicas = reader_u32(r);
     t.scale = reader_f64(r);
-    if (r->fault || t.wanted == 0 || t.wanted >> MEASURE_COUNT || !(t.scale > 0) ||
-        t.opt.mp >= MP_FIT_METHOD_COUNT ||
+    t.weights = reader_u8(r) != 0;
+    if (t.weights) {
+        rc = wire_get_matrix(r, &t.m, err);
+        t.seed = reader_u64(r);
+        t.precision = (enum precision)reader_u8(r);
+    }
+    if (rc < 0)
+        return rc;
+    if (r->fault || !wanted_ok(&t) || t.opt.mp >= MP_FIT_METHOD_COUNT || !(t.scale > 0) ||
+        t.opt.replicas >= RANDOMIZE_REPLICAS_MAX || t.precision > PRECISION_SINGLE ||
         values_record_parse(r->p, (size_t)(r->end - r->p), &t.fit, NULL) < 0)
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     *out = t;
@@ -62,4 +95,15 @@ bool measure_result_get(struct reader *r, enum measure m, struct measure_result 
         return false;
     *out = v;
     return true;
+}
+
+void measure_null_key(const struct digest *spectrum, double scale, struct digest *out)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    hasher_add_str(h, "spectrald-shuffled");
+    hasher_add_u64(h, RANDOMIZE_VERSION);
+    hasher_add(h, spectrum->b, DIGEST_LEN);
+    hasher_add(h, &scale, sizeof scale);
+    hasher_finish(h, out);
 }

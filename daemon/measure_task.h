@@ -1,11 +1,13 @@
 /* measure_task.h: measures of one layer on the way to a compute worker and back.
  *
- *   measure  task                                     fd: the spectrum record
+ *   measure  task                     fd: the spectrum record, and the file where it needs weights
  *     reply  a result record for each that is wanted, in order
+ *                                     fd: with weights: eigenvalues, as many as the spectrum's
  */
 #ifndef SPECTRALD_MEASURE_TASK_H
 #define SPECTRALD_MEASURE_TASK_H
 
+#include "common/digest.h"
 #include "compute/measure.h"
 #include "daemon/wire.h"
 
@@ -13,6 +15,10 @@ struct measure_task {
     uint32_t wanted; /* bit set of 1 << enum measure */
     struct measure_options opt;
     double scale; /* on eigenvalues */
+    bool weights; /* then these count, and one measure is wanted: */
+    struct wire_matrix m;
+    uint64_t seed;
+    enum precision precision;
     struct layer_values fit;
 };
 
@@ -24,6 +30,10 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
 void measure_result_put(struct buf *b, enum measure m, const struct measure_result *v);
 /* Treats it as hostile: false when it is none. */
 bool measure_result_get(struct reader *r, enum measure m, struct measure_result *out);
+
+/* Where the eigenvalues of shuffled weights are in the cache, as in->n doubles under
+ * CACHE_SPECTRUM: for a layer with that spectrum, scaled so. */
+void measure_null_key(const struct digest *spectrum, double scale, struct digest *out);
 
 struct wire_reply; /* daemon/worker.h */
 

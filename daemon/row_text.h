@@ -8,7 +8,7 @@
 
 #include "common/buf.h"
 
-#define ROW_MEMBERS_MAX 160
+#define ROW_MEMBERS_MAX 224
 
 /* Borrowed pieces of the row's text. */
 struct row_member {

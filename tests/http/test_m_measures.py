@@ -24,12 +24,15 @@ def server(tmp_path_factory):
     noise = rng.standard_normal((300, 200))
     u, v = rng.standard_normal(300), rng.standard_normal(200)
     spiked = noise + 4 * np.sqrt(300) * np.outer(u, v) / np.linalg.norm(u) / np.linalg.norm(v)
+    trap = rng.standard_normal((200, 150))
+    trap[17, 23] = 60
     write_safetensors(os.path.join(root, "known.safetensors"), {
         "conv.weight": rng.standard_normal((40, 20, 3, 3)).astype("<f4"),
         "noise.weight": noise.astype("<f4"),
         "noise_again.weight": noise.astype("<f4"),
         "norm.weight": np.ones(40, "<f4"),
         "spiked.weight": spiked.astype("<f8"),
+        "trap.weight": trap.astype("<f4"),
         "wrong.weight": np.full((30, 20), np.nan, "<f4"),
         "zero.weight": np.zeros((30, 20), "<f4"),
     })
@@ -90,6 +93,94 @@ def test_methods_and_compat(server):
     assert any(robust[n]["sigma_mp"] != compat[n]["sigma_mp"] for n in done)
 
 
+ERG = ["detX_num", "detX_val", "detX_val_unrescaled", "ERG_gap", "ERG_log_det", "delta_lambda_min"]
+RANDOM = ["max_rand_eval", "rand_distance", "ww_softrank", "ww_maxdist", "rand_W_scale",
+          "rand_sigma_mp", "rand_bulk_min", "rand_bulk_max", "rand_mp_softrank", "rand_num_spikes",
+          "num_traps", "rand_replicas", "rand_distance_sd", "max_rand_eval_sd"]
+
+
+def evals_of(server, job, layer):
+    return np.array(server.get(f"/v1/analyses/{job['result']['analysis']}/layers/{layer}/esd")
+                    .json["evals"])
+
+
+def test_trace_log_condition(server):
+    job, rows = measure(server, "manlm.safetensors", erg=True)
+    for name, r in rows.items():
+        if r["status"] != "success":
+            continue
+        x = evals_of(server, job, name)
+        s = np.log(x / x.mean())[::-1].cumsum()
+        n = max(k + 1 for k in range(len(x)) if s[k] >= 0)
+        assert r["detX_num"] == n and r["detX_val"] == pytest.approx(x[-n], rel=1e-12)
+        assert r["detX_val_unrescaled"] == pytest.approx(x[-n] / x.mean(), rel=1e-12)
+        assert r["ERG_gap"] == n - r["num_pl_spikes"]
+        assert r["ERG_log_det"] == pytest.approx(s[r["num_pl_spikes"] - 1], abs=1e-9)
+        assert r["delta_lambda_min"] == pytest.approx(r["xmin"] - r["detX_val"], abs=1e-12)
+    _, compat = measure(server, "manlm.safetensors", erg=True, compat="weightwatcher-0.7.5.5")
+    assert all(compat[n]["detX_num"] == r["detX_num"] + 1 for n, r in rows.items()
+               if r["status"] == "success")
+
+
+def test_signal_to_noise(server):
+    job, rows = measure(server, "known.safetensors", snr=True)
+    sv = np.sqrt(evals_of(server, job, "spiked"))
+    q25, q75 = np.percentile(sv, [25, 75])
+    eps = (q75 - q25) / 1.349 * (1 + np.sqrt(200 / 300))
+    snr = sv[sv > eps].sum() / sv[sv <= eps].sum()
+    r = rows["spiked"]
+    assert r["spectrum_threshold"] == pytest.approx(eps, rel=1e-9)
+    assert r["spectrum_snr"] == pytest.approx(snr, rel=1e-9)
+    assert r["spectrum_score"] == pytest.approx(snr / sv.max(), rel=1e-9)
+    assert rows["noise"]["snr_mp"] == 0 and rows["noise"]["num_signal_mp"] == 0
+    assert r["num_signal_mp"] == 1 and r["snr_mp"] > 0
+    assert rows["noise"]["spectrum_snr"] == pytest.approx(r["spectrum_snr_noise"], rel=0.1)
+
+
+def test_shuffled_weights(server):
+    """Structure goes, single large weights stay, the sum of squares is the same."""
+    job, rows = measure(server, "known.safetensors", randomize=True, mp_fit=True)
+    noise, spiked = rows["noise"], rows["spiked"]
+    assert noise["rand_replicas"] == 1 and noise["rand_distance_sd"] is None
+    assert 0.9 < noise["ww_softrank"] < 1.1 and spiked["ww_softrank"] < 0.5
+    assert noise["rand_distance"] < 0.02 < spiked["rand_distance"]
+    assert spiked["num_traps"] == 0 and abs(spiked["rand_sigma_mp"] - 1) < 0.02
+    for name in ("noise", "spiked", "conv"):
+        r = rows[name]
+        assert r["not_measured"] == []
+        assert r["ww_softrank"] == pytest.approx(
+            (r["lambda_max"] - r["ww_maxdist"]) / r["lambda_max"], rel=1e-12)
+        assert r["rand_W_scale"] == pytest.approx(r["W_scale"], rel=1e-9)
+    assert {k: noise[k] for k in RANDOM} == {k: rows["noise_again"][k] for k in RANDOM}
+    assert rows["zero"]["not_measured"] == ["mp_fit: no_spectrum", "randomize: no_spectrum"]
+    assert rows["norm"]["max_rand_eval"] is None
+
+
+def test_shuffled_again(server, tmp_path):
+    """The same weights, the same numbers: in another state directory, too."""
+    _, rows = measure(server, "known.safetensors", randomize=3)
+    assert rows["noise"]["rand_replicas"] == 3 and rows["noise"]["max_rand_eval_sd"] > 0
+    with Daemon(tmp_path, root=server.root) as other:
+        _, again = measure(other, "known.safetensors", randomize=3)
+    for name in ("noise", "conv", "spiked"):
+        assert {k: rows[name][k] for k in RANDOM} == {k: again[name][k] for k in RANDOM}
+
+
+def test_a_trap(server):
+    """One enormous weight makes an eigenvalue that no order of the weights removes."""
+    _, rows = measure(server, "known.safetensors", randomize=5, mp_fit=True)
+    r = rows["trap"]
+    assert r["num_spikes"] == 1 and r["num_traps"] == 1 and r["rand_num_spikes"] == 5
+    assert 0.9 < r["ww_softrank"] < 1.1
+
+
+def test_compat_compares_with_another_order(server):
+    _, rows = measure(server, "manlm.safetensors", randomize=True, compat="weightwatcher-0.7.5.5")
+    done = [r for r in rows.values() if r["status"] == "success"]
+    assert any(r["ww_softrank"] != pytest.approx(r["max_rand_eval"] / r["lambda_max"], rel=1e-9)
+               for r in done)
+
+
 def counter(server, name, kind):
     for line in server.get("/metrics").body.decode().splitlines():
         if line.startswith(f"spectrald_cache_{name}_total") and f'"{kind}"' in line:
@@ -122,10 +213,12 @@ def test_tables_and_series(server):
     assert server.get("/v1/series?label=run:mp&metric=mp_method").status == 400
 
 
-@pytest.mark.parametrize("value", [7, "kde", None, {}])
-def test_refused(server, value):
-    r = server.submit("manlm.safetensors", {"mp_fit": value})
-    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/params/mp_fit"
+@pytest.mark.parametrize("name,value", [
+    ("mp_fit", 7), ("mp_fit", "kde"), ("mp_fit", None), ("mp_fit", {}), ("erg", "yes"), ("snr", 1),
+    ("randomize", 0), ("randomize", 101), ("randomize", 1.5), ("randomize", "often")])
+def test_refused(server, name, value):
+    r = server.submit("manlm.safetensors", {name: value})
+    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/params/" + name
 
 
 def test_command(server):
@@ -136,5 +229,8 @@ def test_command(server):
     r = ctl("manlm.safetensors", "--measure", "mp_fit=upstream", "--columns", "longname,mp_method",
             "--csv")
     assert r.returncode == 0 and "lm_head,upstream" in r.stdout, r.stderr
+    r = ctl("manlm.safetensors", "--measure", "randomize=2", "--measure", "erg", "--columns",
+            "longname,rand_replicas,ERG_gap", "--csv")
+    assert r.returncode == 0 and "lm_head,2," in r.stdout, r.stderr
     r = ctl("manlm.safetensors", "--measure", "tea_leaves")
     assert r.returncode != 0 and "tea_leaves" in r.stderr

@@ -11,7 +11,7 @@ from daemon import CTL, TOP
 DATA = os.path.join(TOP, "tests/data/plots")
 SVG = "{http://www.w3.org/2000/svg}"
 LAYER = "model.layers.0.mlp.gate_proj"
-OF_LAYER = ["esd", "esd_lin", "mp", "ks"]
+OF_LAYER = ["esd", "esd_lin", "mp", "rand", "erg", "ks"]
 OF_ANALYSIS = ["alpha_hist", "alpha_depth", "alpha_D", "scale_depth"]
 
 
@@ -22,7 +22,7 @@ def server(refusing):
 
 @pytest.fixture(scope="module")
 def analysis(server):
-    return server.analyze("manlm.safetensors")[0]["result"]["analysis"]
+    return server.analyze("manlm.safetensors", {"randomize": True})[0]["result"]["analysis"]
 
 
 def path_of(analysis, kind):

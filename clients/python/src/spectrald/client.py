@@ -356,7 +356,7 @@ class Client:
 
     def get_layer_plot(self, analysis: str, layer: Union[int, str],
                        kind: Optional[str] = None) -> str:
-        """A picture of a layer's spectrum as SVG: esd, esd_lin, mp or ks."""
+        """A picture of a layer's spectrum as SVG: esd, esd_lin, mp, rand, erg or ks."""
         return self.request("GET", _path("analyses", analysis, "layers", str(layer), "plot.svg"),
                             query=[("kind", kind)]).body.decode()
 

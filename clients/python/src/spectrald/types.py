@@ -173,6 +173,15 @@ class AnalyzeParams(TypedDict, total=False):
     # `mp_method`. `robust`, which true means, goes by the median and Tracy-Widom's edge;
     # `upstream`, which it means with compat, is WeightWatcher's fit.
     mp_fit: Union[bool, Literal["robust", "upstream"]]
+    # The trace-log condition (detX, ERG): columns `detX_num` to `delta_lambda_min`.
+    erg: bool
+    # Signal-to-noise ratios: columns `spectrum_snr` to `num_signal_mp`.
+    snr: bool
+    # Spectra of the weights in random order: columns `max_rand_eval` to `max_rand_eval_sd`. Costs
+    # as much as the spectrum itself, for each order. true: 5 orders of less than 100 eigenvalues,
+    # else one (with compat, another one to compare with). The generator is seeded by the content
+    # of the layer: the same weights give the same numbers.
+    randomize: Union[bool, int]
 
 
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
@@ -713,7 +722,67 @@ class Layer(TypedDict, total=False):
     mp_distance: Optional[float]
     # How the law was fitted.
     mp_method: Optional[str]
-    # With `mp_fit`: what could not be measured of the layer, and why: `mp_fit: no_spectrum`.
+    # With `erg`: the largest eigenvalues, scaled to mean 1, whose product is still 1 or more
+    # (with compat one more).
+    detX_num: Optional[int]
+    # The smallest of them. Named as upstream names it.
+    detX_val: Optional[float]
+    # The same, scaled to mean 1; upstream calls this one unrescaled.
+    detX_val_unrescaled: Optional[float]
+    # detX_num - num_pl_spikes; 0 is ideal.
+    ERG_gap: Optional[int]
+    # Sum of the logarithms of the eigenvalues in the power-law tail, scaled to mean 1; 0 is
+    # ideal.
+    ERG_log_det: Optional[float]
+    # xmin - detX_val; 0 is ideal, below 0 is over-regularised.
+    delta_lambda_min: Optional[float]
+    # With `snr`: the signal-to-noise ratio of Spectrum (arXiv 2406.06623).
+    spectrum_snr: Optional[float]
+    # spectrum_snr / sv_max, by which Spectrum chooses layers of one type.
+    spectrum_score: Optional[float]
+    # Singular values above it are what Spectrum calls signal.
+    spectrum_threshold: Optional[float]
+    # spectrum_snr that pure noise of this shape has; null where all of it counts as signal.
+    spectrum_snr_noise: Optional[float]
+    # Singular values above the edge that noise really has, summed, over the sum of the others;
+    # about 0 for noise of any shape.
+    snr_mp: Optional[float]
+    # That edge.
+    snr_mp_threshold: Optional[float]
+    # Singular values above it.
+    num_signal_mp: Optional[int]
+    # With `randomize`: the largest eigenvalue of the weights in random order.
+    max_rand_eval: Optional[float]
+    # Jensen-Shannon distance between the sorted spectra of the weights and of the shuffled
+    # weights; 0 to 0.8326.
+    rand_distance: Optional[float]
+    # The largest eigenvalue when shuffled, over lambda_max.
+    ww_softrank: Optional[float]
+    # lambda_max less the largest eigenvalue when shuffled.
+    ww_maxdist: Optional[float]
+    # As W_scale, of the shuffled weights.
+    rand_W_scale: Optional[float]
+    # As sigma_mp, of the shuffled weights.
+    rand_sigma_mp: Optional[float]
+    # As bulk_min, of the shuffled weights.
+    rand_bulk_min: Optional[float]
+    # As bulk_max, of the shuffled weights.
+    rand_bulk_max: Optional[float]
+    # As mp_softrank, of the shuffled weights.
+    rand_mp_softrank: Optional[float]
+    # As num_spikes, of the shuffled weights, in all replicas together.
+    rand_num_spikes: Optional[int]
+    # The same in one replica (the median): correlation traps, made by single large weights or a
+    # mean.
+    num_traps: Optional[int]
+    # How often the weights were shuffled.
+    rand_replicas: Optional[int]
+    # Standard deviation of rand_distance over the replicas.
+    rand_distance_sd: Optional[float]
+    # Standard deviation of the largest eigenvalue over the replicas.
+    max_rand_eval_sd: Optional[float]
+    # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
+    # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
     # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, and others.
     notes: List[str]
