@@ -10,8 +10,9 @@ struct plot_settings {
 #define AT(field) offsetof(struct plot_settings, field)
 static const struct arg_option options[] = {
     {"kind", ARG_TEXT, AT(kind), "KIND",
-     "of a layer: esd, esd_lin, mp, rand, erg, ks; of an analysis: alpha_hist,\n"
-     "alpha_depth, alpha_D, scale_depth (default: the first)"},
+     "of a layer: esd, esd_lin, mp, rand, erg, ks; of an\nanalysis: alpha_hist, alpha_depth, "
+     "alpha_D, "
+     "scale_depth\n(default: the first)"},
     {"output", ARG_TEXT, AT(output), "FILE", "write to FILE (default: standard output)"},
 };
 static const struct arg_command args = {

@@ -157,7 +157,8 @@ class World:
 
     def begin(self):
         """What the examples speak of; made anew for each, since some delete it."""
-        job = self.daemon.submit("manlm.safetensors", labels={"run": "llama-7b", "step": "1"}).json
+        job = self.daemon.submit("manlm.safetensors", {"randomize": True},
+                                 labels={"run": "llama-7b", "step": "1"}).json
         self.ids = {"job": job["id"], "ana": job["result"]["analysis"],
                     "mdl": job["result"]["model"]}
         self.layer = "model.layers.0.mlp.up_proj"
