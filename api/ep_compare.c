@@ -28,16 +28,15 @@ struct work {
     struct compare_ask ask;
     size_t have; /* rows of the plans before this one are here */
     struct metric_rows *rows[PLANS_COMPARED_MAX];
+    struct comparison c;
     int more; /* of the last step, or an error in err */
     struct err err;
     struct buf body;
-    size_t n; /* plans made */
-    char id[PLANS_COMPARED_MAX][IDENT_MAX];
-    size_t of[PLANS_COMPARED_MAX];
 };
 
 static void work_free(struct work *w)
 {
+    comparison_done(&w->c);
     for (size_t i = 0; i < PLANS_COMPARED_MAX; i++)
         metric_rows_unref(w->rows[i]);
     compare_ask_done(&w->ask);
@@ -88,31 +87,18 @@ static int read_sent(struct work *w)
     return r;
 }
 
-static int compare(struct work *w)
-{
-    struct comparison c;
-    int r = comparison_make(&w->ask, w->rows, &c, &w->err);
-
-    if (r < 0)
-        return r;
-    w->n = c.n;
-    for (size_t i = 0; i < c.n; i++) {
-        memcpy(w->id[i], c.plan[i].id, IDENT_MAX);
-        w->of[i] = c.of[i];
-    }
-    r = w->svg ? comparison_draw(&c, &w->body, &w->err) : comparison_write(&c, &w->body, &w->err);
-    comparison_done(&c);
-    return r;
-}
-
 static void write_run(void *arg, void *state)
 {
     struct work *w = arg;
 
     (void)state;
-    w->more = read_sent(w);
+    w->c.ask = &w->ask;
+    w->more = w->rows[0] ? 0 : read_sent(w);
     if (w->more == 0)
-        w->more = compare(w);
+        w->more = comparison_make(&w->c, w->rows, &w->err);
+    if (w->more == 0)
+        w->more = w->svg ? comparison_draw(&w->c, &w->body, &w->err)
+                         : comparison_write(&w->c, &w->body, &w->err);
 }
 
 static struct reply *answer(struct work *w)
@@ -125,6 +111,39 @@ static struct reply *answer(struct work *w)
     return r;
 }
 
+/* --- weights -------------------------------------------------------------------------------- */
+
+static void write_done(void *arg, const struct err *group_err);
+
+static void weights_run(void *arg, struct store *st)
+{
+    struct work *w = arg;
+    char at[ERR_POINTER_MAX];
+
+    w->more = plan_weights_load_some(w->c.weights, st);
+    if (w->more != 0 || w->c.weights->n_missing == 0)
+        return;
+    compare_ask_pointer(w->c.next, at);
+    w->more = err_set_at(&w->err, ERR_GONE, at,
+                         "histograms of %zu tensors are not cached: POST this plan alone, which "
+                         "reads the weights",
+                         w->c.weights->n_missing);
+}
+
+static void weights_done(void *arg)
+{
+    struct work *w = arg;
+    struct request *rq = resumed(w);
+
+    if (!rq)
+        return;
+    w->ticket = request_ticket(rq);
+    if (w->more)
+        service_store_call(w->svc, weights_run, weights_done, w);
+    else
+        actor_send(w->writer, write_run, write_done, w);
+}
+
 static void write_done(void *arg, const struct err *group_err)
 {
     struct work *w = arg;
@@ -133,8 +152,13 @@ static void write_done(void *arg, const struct err *group_err)
     (void)group_err;
     if (!rq)
         return;
-    for (size_t i = 0; i < w->n; i++)
-        plans_remember(w->svc, w->id[i], &w->ask.plan[w->of[i]]);
+    if (w->more) {
+        w->ticket = request_ticket(rq);
+        service_store_call(w->svc, weights_run, weights_done, w);
+        return;
+    }
+    for (size_t i = 0; i < w->c.n; i++)
+        plans_remember(w->svc, w->c.plan[i].id, &w->ask.plan[w->c.of[i]]);
     request_finish(rq, answer(w));
     work_free(w);
 }

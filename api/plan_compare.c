@@ -186,6 +186,8 @@ void comparison_done(struct comparison *c)
         free(c->ratio[i]);
     }
     c->n = 0;
+    plan_weights_free(c->weights);
+    c->weights = NULL;
 }
 
 static double *block_ratios(const struct plan *p)
@@ -211,34 +213,36 @@ static void leave_out(struct comparison *c, size_t i, const struct err *err)
     memcpy(c->left_out[c->n_left_out++].why, err->text, ERR_TEXT_MAX);
 }
 
-static int add_plan(struct comparison *c, size_t i, const struct metric_rows *rows, struct err *err)
+static int add_plan(struct comparison *c, const struct metric_rows *rows, struct err *err)
 {
-    int r = plan_make(&c->ask->plan[i], rows, &c->plan[c->n], err);
+    const struct plan_ask *ask = &c->ask->plan[c->next];
+    int r;
 
-    if (r == ERR_INVALID && c->ask->usual && i > 0) {
-        leave_out(c, i, err);
+    if (!c->weights && plan_ask_weighs(ask))
+        c->weights = plan_weights_new(rows);
+    r = plan_make_weighed(ask, rows, c->weights, &c->plan[c->n], err);
+    if (r == 1)
+        return r;
+    plan_weights_free(TAKE(c->weights)); /* they may be large */
+    if (r == ERR_INVALID && c->ask->usual && c->next > 0) {
+        leave_out(c, c->next, err);
         return 0;
     }
     if (r < 0)
-        return at_entry(c->ask, i, err);
+        return at_entry(c->ask, c->next, err);
     c->ratio[c->n] = block_ratios(&c->plan[c->n]);
-    c->of[c->n++] = i;
+    c->of[c->n++] = c->next;
     return 0;
 }
 
-int comparison_make(const struct compare_ask *ask, struct metric_rows *const *rows,
-                    struct comparison *out, struct err *err)
+int comparison_make(struct comparison *c, struct metric_rows *const *rows, struct err *err)
 {
-    struct comparison c = {.ask = ask};
-    int r = 0;
+    for (; c->next < c->ask->n; c->next++) {
+        int r = add_plan(c, rows[c->next], err);
 
-    for (size_t i = 0; r == 0 && i < ask->n; i++)
-        r = add_plan(&c, i, rows[i], err);
-    if (r < 0) {
-        comparison_done(&c);
-        return r;
+        if (r != 0)
+            return r;
     }
-    c.n_blocks = c.plan[0].n_blocks;
-    *out = c;
+    c->n_blocks = c->plan[0].n_blocks;
     return 0;
 }

@@ -29,6 +29,8 @@ void compare_ask_pointer(size_t i, char out[ERR_POINTER_MAX]);
 
 struct comparison {
     const struct compare_ask *ask; /* borrowed, as the rows are */
+    size_t next;                   /* of the ask: plans before it are made */
+    struct plan_weights *weights;  /* that its plan wants loaded, or NULL */
     size_t n, n_blocks;
     struct plan plan[PLANS_COMPARED_MAX];
     size_t of[PLANS_COMPARED_MAX];     /* which of the ask */
@@ -40,9 +42,10 @@ struct comparison {
     } left_out[PLANS_COMPARED_MAX];
 };
 
-/* `rows`: for each plan of the ask. Takes time. ERR_INVALID, ERR_LIMIT with the field. */
-int comparison_make(const struct compare_ask *ask, struct metric_rows *const *rows,
-                    struct comparison *out, struct err *err);
+/* Make the plans. `rows`: for each plan of the ask; *c has been zeroed but for the ask. Takes time.
+ * 1: weights are wanted; load them and call it again. ERR_INVALID, ERR_LIMIT with the field. Also
+ * then *c is to be freed. */
+int comparison_make(struct comparison *c, struct metric_rows *const *rows, struct err *err);
 void comparison_done(struct comparison *c);
 
 /* A JSON object; ERR_NOMEM. */

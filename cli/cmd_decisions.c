@@ -410,10 +410,8 @@ static json_t *plan_body(const struct plan_settings *s)
     return NULL;
 }
 
-static int run_compare(struct context *cx, const struct plan_settings *s, const char *analysis)
+static int check_compare(const struct plan_settings *s)
 {
-    json_auto_t *body = json_pack("{s:s}", "analysis", analysis);
-
     const struct plan_options *o = &s->options;
 
     if (o->method || o->metric || o->epsilon || o->mapping || o->spread || o->outlier_factor ||
@@ -421,7 +419,15 @@ static int run_compare(struct context *cx, const struct plan_settings *s, const 
         return command_misused("--method, --metric, --epsilon, --mapping, --spread, "
                                "--outlier-factor, --m, --width, --direction and --bits are for one "
                                "plan, not for --compare: see --plans");
-    if (!plan_options_put(body, o) || !body_number(body, "sparsity", "sparsity", s->sparsity))
+    return EXIT_DONE;
+}
+
+static int run_compare(struct context *cx, const struct plan_settings *s, const char *analysis)
+{
+    json_auto_t *body = json_pack("{s:s}", "analysis", analysis);
+
+    if (!plan_options_put(body, &s->options) ||
+        !body_number(body, "sparsity", "sparsity", s->sparsity))
         return EXIT_USAGE;
     return plan_compare(cx, &s->form, body, s->plans, s->svg);
 }
@@ -484,6 +490,21 @@ static void print_tensors(const json_t *reply)
     table_print_csv(t, stdout);
 }
 
+/* Have `body` done and wait for it. */
+static int run_job(struct context *cx, const struct plan_settings *s, json_t *body,
+                   struct submit_file *file, size_t n_files, json_t **job)
+{
+    int status;
+
+    if (!submit_valid(&s->submit))
+        return EXIT_USAGE;
+    status = submit_files(cx, &s->submit, body, file, n_files, job);
+    if (status == EXIT_DONE)
+        status = follow_job(cx, job, false);
+    submit_end(cx, &s->submit, file, n_files, *job);
+    return status;
+}
+
 /* Of a model: a job, and then its plan. */
 static int plan_path(struct context *cx, const struct plan_settings *s, json_t *params,
                      const char *path, json_t **reply)
@@ -492,22 +513,27 @@ static int plan_path(struct context *cx, const struct plan_settings *s, json_t *
     struct submit_file file[] = {
         SUBMIT_SOURCE(path, body),
         {.path = s->stats, .in = params, .key = "stats", .pointer = "#/params/stats"}};
-    size_t n_files = s->stats ? 2 : 1;
     AUTO(freep) char *id = NULL, *target = NULL;
-    int status;
+    int status = run_job(cx, s, body, file, s->stats ? 2 : 1, &job);
 
-    if (!submit_valid(&s->submit))
-        return EXIT_USAGE;
-    status = submit_files(cx, &s->submit, body, file, n_files, &job);
-    if (status == EXIT_DONE)
-        status = follow_job(cx, &job, false);
-    submit_end(cx, &s->submit, file, n_files, job);
     if (status != EXIT_DONE)
         return status;
     id = http_escape(field_text(json_object_get(job, "result"), "plan"));
     target = xasprintf("/v1/plans/%s", id);
     (void)command_call(cx, "GET", target, reply, &status);
     return status;
+}
+
+/* Of a model: its analysis, and then the comparison. */
+static int compare_path(struct context *cx, const struct plan_settings *s, const char *path)
+{
+    json_auto_t *body = json_pack("{s:s}", "kind", "analyze"), *job = NULL;
+    struct submit_file file[] = {SUBMIT_SOURCE(path, body)};
+    int status = run_job(cx, s, body, file, 1, &job);
+
+    if (status != EXIT_DONE)
+        return status;
+    return run_compare(cx, s, field_text(json_object_get(job, "result"), "analysis"));
 }
 
 static int plan_analysis(struct context *cx, json_t *body, const char *analysis, json_t **reply)
@@ -535,9 +561,7 @@ static int check_plan(const struct plan_settings *s, bool of_analysis)
     if (s->stats && of_analysis)
         return command_misused("--method %s wants the PATH of the model: its weights are read",
                                s->options.method);
-    if (s->compare && !of_analysis)
-        return command_misused("--compare wants the id of an analysis");
-    return EXIT_DONE;
+    return s->compare ? check_compare(s) : EXIT_DONE;
 }
 
 static int run_plan(struct context *cx, const void *settings, const struct arg_operands *operands)
@@ -551,7 +575,7 @@ static int run_plan(struct context *cx, const void *settings, const struct arg_o
     if (status != EXIT_DONE)
         return status;
     if (s->compare)
-        return run_compare(cx, s, of);
+        return of_analysis ? run_compare(cx, s, of) : compare_path(cx, s, of);
     body = plan_body(s);
     if (!body)
         return EXIT_USAGE;

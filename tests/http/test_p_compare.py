@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import xml.etree.ElementTree
 
@@ -244,6 +245,17 @@ def test_on_the_command_line(plans, analysis, tmp_path):
                        "--plans", "atp,alphapruning:alpha_peak").stdout)
     assert [p["name"] for p in c["plans"]] == ["atp", "alphapruning alpha_peak"]
     assert max(p["max"] for p in c["plans"]) <= 0.8
+
+
+def test_of_a_model(plans, analysis, tmp_path):
+    """It is analysed first, or was before."""
+    options = ["--compare", "--sparsity", "0.7", "--csv", "--plans", "atp,alphapruning:alpha"]
+    want = ctl(plans, analysis, *options).stdout
+    assert ctl(plans, "manlm.safetensors", *options).stdout == want
+    shutil.copy(os.path.join(TOP, "examples/manlm.safetensors"), tmp_path)
+    r = ctl(plans, str(tmp_path / "manlm.safetensors"), *options)
+    assert r.stdout == want and "uploading" in r.stderr
+    assert plans.get("/v1/uploads").json["uploads"] == []
 
 
 def test_misused(plans, analysis, tmp_path):

@@ -182,11 +182,35 @@ def test_weights_that_are_not_finite(d):
         assert abs(x - want[name]) < 1e-9
 
 
-def test_comparison_has_no_place_for_it(d):
+def compare(d, analysis, *methods, sparsity=0.5):
+    return d.request("POST", "/v1/plans:compare", {"analysis": analysis, "sparsity": sparsity,
+                                                   "plans": [{"method": m} for m in methods]})
+
+
+def test_compared_with_others(d):
+    """Where what they know of the weights is cached."""
+    methods = ["lamp", "uniform", "global_magnitude", "lamp"]
     analysis, _ = model(d, "weights_BF16.safetensors", "BF16")
-    r = d.request("POST", "/v1/plans:compare", {"analysis": analysis, "sparsity": 0.5, "plans": [
-        {"method": "uniform"}, {"method": "lamp"}]})
-    assert r.status == 422, r.body
+    c = compare(d, analysis, *methods).json
+    assert [p["name"] for p in c["plans"]] == ["lamp", "uniform", "global_magnitude", "lamp (2)"]
+    for i, (p, method) in enumerate(zip(c["plans"], methods)):
+        alone = post(d, analysis=analysis, method=method, sparsity=0.5).json
+        assert p["id"] == alone["id"]
+        assert d.get(f"/v1/plans/{p['id']}").json == alone
+        assert [b["sparsity"][i] for b in c["blocks"]] == [b["sparsity"] for b in alone["blocks"]]
+    sent = d.request("POST", "/v1/plans:compare", {
+        "sparsity": 0.5, "metrics": {"model.layers.0.q_proj": {"alpha_mid": 3, "shape": [8, 8]}},
+        "plans": [{"method": "uniform"}, {"method": "lamp"}]})
+    assert sent.status == 400 and sent.json["errors"][0]["pointer"] == "#/metrics", sent.body
+
+
+def test_compared_when_they_were_read(d):
+    analysis, _ = model(d, "weights_compared.safetensors", "F32", seed=12)
+    r = compare(d, analysis, "uniform", "global_magnitude", sparsity=0.3)
+    assert r.status == 410 and r.json["errors"][0]["pointer"] == "#/plans/1", r.body
+    want = wait_plan(d, post(d, analysis=analysis, method="global_magnitude", sparsity=0.3)).json
+    c = compare(d, analysis, "uniform", "global_magnitude", sparsity=0.3).json
+    assert [b["sparsity"][1] for b in c["blocks"]] == [b["sparsity"] for b in want["blocks"]]
 
 
 # --- weights that have to be read -------------------------------------------------------------
