@@ -113,13 +113,14 @@ static void shuffled_is_a_permutation(void **state)
     for (int k = 0; k < 4; k++) {
         struct memory_matrix mm = {w, k < 2 ? 70 : 40, k < 2 ? 40 : 70};
         struct matrix_source src = memory_source(&mm), again;
+        enum precision keep = k % 2 ? PRECISION_SINGLE : PRECISION_DOUBLE;
         struct shuffled *s, *t;
         double *x, *y, *lines, *sorted = malloc(70 * 40 * sizeof *sorted);
         uint64_t bad = 0;
         int same = 0;
 
-        assert_int_equal(shuffled_new(&src, k % 2, &s, NULL), 0);
-        assert_int_equal(shuffled_new(&src, k % 2, &t, NULL), 0);
+        assert_int_equal(shuffled_new(&src, keep, &s, NULL), 0);
+        assert_int_equal(shuffled_new(&src, keep, &t, NULL), 0);
         x = elements_of(s, 70 * 40); /* before: the lines as they are */
         for (int i = 0; i < 70; i++)
             for (int j = 0; j < 40; j++)
