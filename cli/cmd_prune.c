@@ -23,7 +23,7 @@ struct prune_settings {
 #define AT(field) offsetof(struct prune_settings, field)
 static const struct arg_option options[] = {
     {"method", ARG_TEXT, AT(method),
-     "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external|expert_drop|width",
+     "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external|expert_drop|width|dsnot",
      "what decides which weights go (required)"},
     {"sparsity", ARG_TEXT, AT(sparsity), "SHARE",
      "the part of the weights that goes, such as 0.5: of\nevery matrix, or of all that the plan "
@@ -56,8 +56,8 @@ static const struct arg_option options[] = {
      "sparsegpt: columns to choose among at a time (128)"},
     {"ria-power", ARG_TEXT, AT(ria_power), "X", "ria: power of the inputs' norms (0.5)"},
     {"rank-by", ARG_TEXT, AT(rank_by), "wanda|magnitude|wifv",
-     "trim: in which order weights go (wanda); width: by what\nneurons go (wanda; without --stats: "
-     "magnitude)"},
+     "trim, dsnot: in which order weights go (wanda); width: by\nwhat neurons go (wanda; without "
+     "--stats: magnitude)"},
     {"trim-metric", ARG_TEXT, AT(trim_metric), "cosim_flat|cosim_dim|mse|snr|psnr_flat|psnr_dim",
      "trim: how like its old output a matrix's is (cosim_flat)"},
     {"trim-row-metric", ARG_TEXT, AT(trim_row_metric), "cosim|mse|psnr",

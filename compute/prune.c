@@ -21,6 +21,7 @@ struct pruning {
     uint32_t *scratch; /* 3 * cols */
     uint8_t *mask;
     uint64_t pruned;
+    struct dsnot_result dsnot;
 };
 
 static size_t block_rows(const struct prune_input *in)
@@ -152,6 +153,10 @@ static int by_rows(struct pruning *p, struct err *err)
                 lowest(p, score, first + i,
                        prune_row_count(first + i, in->rows, in->cols, p->opt->sparsity,
                                        p->opt->exact));
+            if (in->dsnot)
+                dsnot_row(p->w + i * in->cols, score, in->cols, in->dsnot,
+                          p->opt->selection == PRUNE_N_OF_M ? p->opt->m : 0, mask_row(p, first + i),
+                          &p->dsnot);
         }
     }
     return 0;
@@ -254,6 +259,7 @@ static int check(const struct prune_input *in, const struct prune_options *opt, 
     bool active = prune_is_active(opt->method);
 
     ASSERT(in->rows > 0 && in->cols > 0 && opt->method < PRUNE_METHOD_COUNT);
+    ASSERT(!in->dsnot || (!in->trim && opt->selection != PRUNE_PER_TENSOR));
     ASSERT(!active == !in->activity && !in->scores == (opt->method != PRUNE_EXTERNAL));
     if (!(opt->sparsity >= 0 && opt->sparsity <= 1))
         return err_set(err, ERR_INVALID, "expected a sparsity from 0 to 1");
@@ -307,5 +313,6 @@ int prune_mask(const struct prune_input *in, const struct prune_options *opt, ui
                                                  : by_rows(&p, err);
     free_scratch(&p);
     out->pruned = p.pruned;
+    out->dsnot = p.dsnot;
     return r;
 }

@@ -2,12 +2,14 @@
  *
  * W has `rows` outputs and `cols` inputs, y = W x. Every method scores weights (prune_score.h) and
  * takes the lowest (prune_select.h): of each row, of the whole matrix, or of every m in a row. With
- * TRIM (trim.h) rows get counts of their own. SparseGPT, which also changes weights, is in
+ * TRIM (trim.h) rows get counts of their own; DSnoT (dsnot.h) improves the mask of each row, or of
+ * each m in it. SparseGPT, which also changes weights, is in
  * sparsegpt.h.
  */
 #ifndef SPECTRALD_PRUNE_H
 #define SPECTRALD_PRUNE_H
 
+#include "compute/dsnot.h"
 #include "compute/trim.h"
 
 enum prune_method {
@@ -33,10 +35,11 @@ typedef int prune_read(void *arg, size_t first, size_t count, float *out, struct
 
 struct prune_input {
     size_t rows, cols;
-    prune_read *weights, *scores;  /* scores: PRUNE_EXTERNAL only; larger = keep */
-    void *arg;                     /* of both; borrowed */
-    const float *activity;         /* cols: Wanda's sqrt(q), RIA's q^(a/2); NULL for the others */
-    const struct trim_input *trim; /* rows, cols, w and score are filled in here; or NULL */
+    prune_read *weights, *scores;    /* scores: PRUNE_EXTERNAL only; larger = keep */
+    void *arg;                       /* of both; borrowed */
+    const float *activity;           /* cols: Wanda's sqrt(q), RIA's q^(a/2); NULL for the others */
+    const struct trim_input *trim;   /* rows, cols, w and score are filled in here; or NULL */
+    const struct dsnot_input *dsnot; /* not with PRUNE_PER_TENSOR; or NULL */
 };
 
 struct prune_options {
@@ -51,6 +54,7 @@ struct prune_options {
 struct prune_result {
     uint64_t pruned;
     struct trim_result trim;
+    struct dsnot_result dsnot;
 };
 
 /* Bytes of memory, besides the arguments. */

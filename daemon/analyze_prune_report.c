@@ -101,6 +101,17 @@ static void write_trim(const struct trim_result *t, struct buf *b)
     buf_put_u8(b, '}');
 }
 
+/* Means over rows. */
+static void write_dsnot(const struct dsnot_result *d, double rows, struct buf *b)
+{
+    json_text_key(b, "dsnot");
+    buf_put_u8(b, '{');
+    json_text_key_int(b, "swaps", (int64_t)d->swaps);
+    json_text_key_real(b, "error_before", d->before / rows);
+    json_text_key_real(b, "error", d->after / rows);
+    buf_put_u8(b, '}');
+}
+
 static void write_tensor(const struct analyze *a, const struct prune_row *r, struct buf *b)
 {
     const struct layer *l = &a->layers.l[r->layer];
@@ -129,6 +140,8 @@ static void write_tensor(const struct analyze *a, const struct prune_row *r, str
         json_text_key_int(b, "tokens", (int64_t)o->tokens);
     if (o->has_trim)
         write_trim(&o->trim, b);
+    if (o->has_dsnot)
+        write_dsnot(&o->dsnot, (double)r->task.m.rows, b);
     buf_put_u8(b, '}');
 }
 

@@ -77,13 +77,15 @@ static int set_matrix(const struct layer *l, struct wire_matrix *m, struct err *
     return 0;
 }
 
-static const char *const kinds[] = {"sumsq", "xlast", "gram", "score", "count"};
+static const char *const kinds[] = {"sumsq", "xlast", "gram", "score", "count", "sum"};
 
 /* Which kinds of statistics the method reads. */
 static unsigned kinds_needed(const struct prune_task *t)
 {
     if (t->sparsegpt)
         return 1u << STAT_GRAM;
+    if (t->use_dsnot)
+        return 1u << STAT_SUMSQ | 1u << STAT_SUM | 1u << STAT_SEEN;
     if (t->opt.method == PRUNE_EXTERNAL)
         return 1u << STAT_SCORE;
     return t->opt.method == PRUNE_MAGNITUDE ? 0 : 1u << STAT_SUMSQ;
@@ -104,7 +106,7 @@ static int check_range(const struct layer *l, const struct prune_task *t,
 {
     const struct prune_range *s = &t->stat[which];
     uint64_t n = t->m.cols;
-    bool fits = which == STAT_SUMSQ   ? s->count == n
+    bool fits = which == STAT_SUMSQ || which == STAT_SUM ? s->count == n
                 : which == STAT_GRAM  ? s->count == n * n || s->count == n * (n + 1) / 2
                 : which == STAT_SCORE ? s->count == n * t->m.rows
                 : which == STAT_SEEN  ? s->count == 2

@@ -19,11 +19,13 @@ enum method {
     M_TRIM,
     M_EXTERNAL,
     M_EXPERT_DROP,
-    M_WIDTH
+    M_WIDTH,
+    M_DSNOT
 };
 
-static const char *const methods[] = {"magnitude", "wanda",    "wanda_variant", "ria",  "sparsegpt",
-                                      "trim",      "external", "expert_drop",   "width"};
+static const char *const methods[] = {"magnitude", "wanda", "wanda_variant", "ria",
+                                      "sparsegpt", "trim",  "external",      "expert_drop",
+                                      "width",     "dsnot"};
 /* Whole parts instead of single weights. */
 #define RESHAPES (1u << M_EXPERT_DROP | 1u << M_WIDTH)
 static const char *const selections[] = {"row", "tensor"};
@@ -51,7 +53,10 @@ const char *prune_method_name(const struct prune_task *t)
                                      [PRUNE_RIA] = M_RIA,
                                      [PRUNE_EXTERNAL] = M_EXTERNAL};
 
-    return methods[t->sparsegpt ? M_SPARSEGPT : t->use_trim ? M_TRIM : of[t->opt.method]];
+    return methods[t->sparsegpt   ? M_SPARSEGPT
+                   : t->use_trim  ? M_TRIM
+                   : t->use_dsnot ? M_DSNOT
+                                  : of[t->opt.method]];
 }
 
 /* --- method and options -------------------------------------------------------------------- */
@@ -65,7 +70,7 @@ static int refuse_others(const json_t *params, enum method m, struct err *err)
     } only[] = {{"ria_power", 1u << M_RIA},
                 {"damping", 1u << M_SPARSEGPT},
                 {"block_size", 1u << M_SPARSEGPT},
-                {"rank_by", 1u << M_TRIM | 1u << M_WIDTH},
+                {"rank_by", 1u << M_TRIM | 1u << M_WIDTH | 1u << M_DSNOT},
                 {"keep", RESHAPES},
                 {"multiple_of", 1u << M_WIDTH},
                 {"n_of_m", ~RESHAPES},
@@ -156,13 +161,11 @@ static int parse_selection(const json_t *params, enum method m, struct prune_opt
 
 static int parse_scored(const json_t *params, enum method m, struct prune_task *t, struct err *err)
 {
-    static const enum prune_method scores[] = {[M_MAGNITUDE] = PRUNE_MAGNITUDE,
-                                               [M_WANDA] = PRUNE_WANDA,
-                                               [M_WANDA_VARIANT] = PRUNE_WANDA_VARIANT,
-                                               [M_RIA] = PRUNE_RIA,
-                                               [M_SPARSEGPT] = PRUNE_MAGNITUDE,
-                                               [M_TRIM] = PRUNE_WANDA,
-                                               [M_EXTERNAL] = PRUNE_EXTERNAL};
+    static const enum prune_method scores[] = {
+        [M_MAGNITUDE] = PRUNE_MAGNITUDE,         [M_WANDA] = PRUNE_WANDA,
+        [M_WANDA_VARIANT] = PRUNE_WANDA_VARIANT, [M_RIA] = PRUNE_RIA,
+        [M_SPARSEGPT] = PRUNE_MAGNITUDE,         [M_TRIM] = PRUNE_WANDA,
+        [M_EXTERNAL] = PRUNE_EXTERNAL,           [M_DSNOT] = PRUNE_WANDA};
     uint64_t block = SPARSEGPT_BLOCK;
     int rank = 0, r;
 
@@ -181,7 +184,8 @@ static int parse_scored(const json_t *params, enum method m, struct prune_task *
         return r;
     t->sparsegpt = m == M_SPARSEGPT;
     t->use_trim = m == M_TRIM;
-    t->opt.method = m == M_TRIM && rank == 1 ? PRUNE_MAGNITUDE : scores[m];
+    t->use_dsnot = m == M_DSNOT;
+    t->opt.method = rank == 1 ? PRUNE_MAGNITUDE : scores[m];
     t->block = (uint32_t)block;
     if (t->sparsegpt && t->opt.selection == PRUNE_N_OF_M && block % t->opt.m)
         return wrong(err, "block_size", "expected a multiple of n_of_m.of");
@@ -251,10 +255,10 @@ static int parse_plan(const json_t *params, struct prune_params *p, struct err *
 static int parse_stats(const json_t *params, struct prune_params *p, struct err *err)
 {
     const json_t *v = json_object_get(params, "stats");
-    bool needed =
-        p->reshape.method
-            ? p->reshape.method == RESHAPE_EXPERT_DROP || p->reshape.rank >= RESHAPE_BY_WANDA
-            : p->task.sparsegpt || p->task.use_trim || p->task.opt.method != PRUNE_MAGNITUDE;
+    bool needed = p->reshape.method ? p->reshape.method == RESHAPE_EXPERT_DROP ||
+                                          p->reshape.rank >= RESHAPE_BY_WANDA
+                                    : p->task.sparsegpt || p->task.use_trim || p->task.use_dsnot ||
+                                          p->task.opt.method != PRUNE_MAGNITUDE;
     int r;
 
     if (!v || json_is_null(v))
@@ -294,7 +298,8 @@ static json_t *canonical(const json_t *params, const struct prune_params *p)
 {
     const struct prune_options *o = &p->task.opt;
     bool chosen = !p->reshape.method && !p->task.sparsegpt && !p->task.use_trim &&
-                  o->selection != PRUNE_N_OF_M && o->method != PRUNE_WANDA_VARIANT;
+                  !p->task.use_dsnot && o->selection != PRUNE_N_OF_M &&
+                  o->method != PRUNE_WANDA_VARIANT;
     json_t *all = json_deep_copy(params);
 
     if (p->has_job) {

@@ -51,6 +51,30 @@ int prune_stats_activity(const struct prune_stats *s, double power, float *activ
     return r;
 }
 
+int prune_stats_moments(const struct prune_stats *s, uint64_t tokens, double *mean,
+                        double *variance, struct err *err)
+{
+    size_t n = (size_t)s->t->m.cols;
+    int r = prune_stats_read(s, STAT_SUM, 0, n, mean, NULL, err);
+
+    if (r == 0)
+        r = prune_stats_read(s, STAT_SUMSQ, 0, n, variance, NULL, err);
+    for (size_t j = 0; r == 0 && j < n; j++) {
+        double per_token = mean[j] / (double)tokens, square = per_token * per_token;
+        double mean_square = variance[j] / (double)tokens;
+
+        if (square > mean_square * (1 + ALIKE))
+            return err_set(
+                err, ERR_INVALID,
+                "input %zu has a mean of %g, but a mean square of %g: \"sum\", \"sumsq\" "
+                "and \"count\" do not go together",
+                j, per_token, mean_square);
+        variance[j] = fmax(mean_square - square, 0);
+        mean[j] /= s->n_sequences;
+    }
+    return r;
+}
+
 /* Of element (i, j), its mirror image, and both diagonal elements: what rounding left unlike is
  * made alike. */
 static int mirror(double *upper, double lower, double di, double dj, struct err *err)

@@ -29,6 +29,11 @@ int prune_stats_seen(struct prune_stats *s, uint64_t *tokens, struct err *err);
 int prune_stats_activity(const struct prune_stats *s, double power, float *activity,
                          struct err *err);
 
+/* Of every input: its mean sum over a sequence, and its variance over all tokens. ERR_INVALID: the
+ * sums are none of any numbers. */
+int prune_stats_moments(const struct prune_stats *s, uint64_t tokens, double *mean,
+                        double *variance, struct err *err);
+
 /* The Gram matrix, cols x cols, from its upper triangle where only that was sent. ERR_INVALID: not
  * symmetric, or its trace is not the sum of the squares. */
 int prune_stats_gram(const struct prune_stats *s, double *gram, struct err *err);

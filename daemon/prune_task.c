@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#define OUTCOME_MAGIC 0x324f5053u /* "SPO2" */
+#define OUTCOME_MAGIC 0x334f5053u /* "SPO3" */
 
 static double weights_of(const struct prune_task *t)
 {
@@ -23,7 +23,7 @@ double prune_task_flops(const struct prune_task *t)
     if (t->sparsegpt)
         return 2.0 / 3 * n * n * n + weights_of(t) * n;
     /* A weight is read up to three times, and a few dozen operations each. */
-    return weights_of(t) * (t->use_trim ? 100 + 8 * tokens_of(t) : 100);
+    return weights_of(t) * (t->use_trim ? 100 + 8 * tokens_of(t) : t->use_dsnot ? 200 : 100);
 }
 
 /* Half a Gram matrix in double precision; then, in single, and the matrix too. */
@@ -77,6 +77,7 @@ void prune_task_put(struct buf *b, const struct prune_task *t)
     wire_put_matrix(b, &t->m);
     buf_put_u8(b, t->sparsegpt);
     buf_put_u8(b, t->use_trim);
+    buf_put_u8(b, t->use_dsnot);
     buf_put_u8(b, (uint8_t)t->opt.method);
     buf_put_u8(b, (uint8_t)t->opt.selection);
     buf_put_f64(b, t->opt.sparsity);
@@ -98,6 +99,7 @@ static void get_options(struct reader *r, struct prune_task *t)
 {
     t->sparsegpt = reader_u8(r) != 0;
     t->use_trim = reader_u8(r) != 0;
+    t->use_dsnot = reader_u8(r) != 0;
     t->opt.method = (enum prune_method)reader_u8(r);
     t->opt.selection = (enum prune_selection)reader_u8(r);
     t->opt.sparsity = reader_f64(r);
@@ -116,8 +118,8 @@ static void get_options(struct reader *r, struct prune_task *t)
 /* What the method reads is there, in the right size. */
 static bool statistics_fit(const struct prune_task *t)
 {
-    static const enum prune_statistic all[] = {STAT_SUMSQ, STAT_XLAST, STAT_GRAM, STAT_SCORE,
-                                               STAT_SEEN};
+    static const enum prune_statistic all[] = {STAT_SUMSQ, STAT_XLAST, STAT_GRAM,
+                                               STAT_SCORE, STAT_SEEN,  STAT_SUM};
     uint64_t n = t->m.cols;
     const struct prune_range *s = t->stat;
     bool active = prune_is_active(t->opt.method);
@@ -127,6 +129,7 @@ static bool statistics_fit(const struct prune_task *t)
             return false;
     if ((s[STAT_SEEN].present && s[STAT_SEEN].count != 2) ||
         (s[STAT_SUMSQ].present && s[STAT_SUMSQ].count != n) ||
+        (s[STAT_SUM].present && s[STAT_SUM].count != n) ||
         (s[STAT_GRAM].present && s[STAT_GRAM].count != n * n &&
          s[STAT_GRAM].count != n * (n + 1) / 2) ||
         (s[STAT_SCORE].present && s[STAT_SCORE].count != n * t->m.rows) ||
@@ -134,7 +137,10 @@ static bool statistics_fit(const struct prune_task *t)
          (s[STAT_XLAST].count % n || s[STAT_XLAST].count / n - 1 >= PRUNE_TOKENS_MAX)))
         return false;
     if (t->sparsegpt)
-        return s[STAT_GRAM].present && !t->use_trim;
+        return s[STAT_GRAM].present && !t->use_trim && !t->use_dsnot;
+    if (t->use_dsnot && (t->use_trim || t->opt.selection == PRUNE_PER_TENSOR ||
+                         !s[STAT_SUMSQ].present || !s[STAT_SUM].present || !s[STAT_SEEN].present))
+        return false;
     return (!active || s[STAT_SUMSQ].present) &&
            (t->opt.method != PRUNE_EXTERNAL || s[STAT_SCORE].present) &&
            (!t->use_trim || s[STAT_XLAST].present || s[STAT_GRAM].present);
@@ -182,6 +188,10 @@ void prune_outcome_write(const struct prune_outcome *o, struct buf *out)
     buf_put_u32(out, o->trim.iteration);
     buf_put_f64(out, o->trim.spread_uniform);
     buf_put_f64(out, o->trim.spread);
+    buf_put_u8(out, o->has_dsnot);
+    buf_put_u64(out, o->dsnot.swaps);
+    buf_put_f64(out, o->dsnot.before);
+    buf_put_f64(out, o->dsnot.after);
 }
 
 int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t len,
@@ -210,10 +220,15 @@ int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t le
     o.trim.iteration = reader_u32(&r);
     o.trim.spread_uniform = reader_f64(&r);
     o.trim.spread = reader_f64(&r);
+    o.has_dsnot = reader_u8(&r) != 0;
+    o.dsnot.swaps = reader_u64(&r);
+    o.dsnot.before = reader_f64(&r);
+    o.dsnot.after = reader_f64(&r);
     good = good && reader_ok(&r) && o.pruned <= n && o.zeros <= n && o.zeros_before <= n &&
            (o.n_nonfinite || o.zeros >= o.pruned) && o.n_dead <= t->m.cols && isfinite(o.error) &&
            isfinite(o.damping) && isfinite(o.trim.uniform) && isfinite(o.trim.best) &&
-           isfinite(o.trim.rate) && isfinite(o.trim.spread_uniform) && isfinite(o.trim.spread);
+           isfinite(o.trim.rate) && isfinite(o.trim.spread_uniform) && isfinite(o.trim.spread) &&
+           o.dsnot.swaps <= n && isfinite(o.dsnot.before) && isfinite(o.dsnot.after);
     if (!good)
         return err_set(err, ERR_CRASHED, "a record of a pruned matrix is malformed");
     *out = o;

@@ -20,6 +20,7 @@ enum prune_statistic {
     STAT_GRAM,      /* cols x cols: sum of x x^T; or its upper triangle, row by row */
     STAT_SCORE,     /* rows x cols: larger = keep */
     STAT_SEEN,      /* 2: tokens, sequences */
+    STAT_SUM,       /* cols: sum of x */
     STAT_COUNT
 };
 
@@ -33,6 +34,7 @@ struct prune_task {
     struct wire_matrix m; /* one slice; rows are outputs */
     bool sparsegpt;       /* instead of opt.method */
     bool use_trim;
+    bool use_dsnot;
     struct prune_options opt;
     double ria_power; /* of sqrt(q) */
     double damping;   /* SparseGPT */
@@ -55,6 +57,8 @@ struct prune_outcome {
     uint64_t tokens; /* that the statistics are of; 0 = not known */
     bool has_trim;
     struct trim_result trim;
+    bool has_dsnot;
+    struct dsnot_result dsnot;
 };
 
 /* Floating-point operations and bytes of memory, for the scheduler. */

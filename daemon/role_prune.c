@@ -200,6 +200,8 @@ static int with_mask(struct work *w, const struct prune_input *in, struct err *e
     w->out->pruned = result.pruned;
     w->out->has_trim = t->use_trim;
     w->out->trim = result.trim;
+    w->out->has_dsnot = t->use_dsnot;
+    w->out->dsnot = result.dsnot;
     return 0;
 }
 
@@ -229,6 +231,20 @@ static int with_trim(struct work *w, struct prune_input *in, struct err *err)
     return with_mask(w, in, err);
 }
 
+static int with_dsnot(struct work *w, struct prune_input *in, struct err *err)
+{
+    size_t n = (size_t)w->t->m.cols;
+    AUTO(freep) double *moments = malloc(2 * n * sizeof *moments);
+    struct dsnot_input di = {.mean = moments, .variance = moments + n};
+    int r;
+
+    if (!moments)
+        return no_memory(err, (double)n * 16);
+    r = prune_stats_moments(&w->stats, w->out->tokens, moments, moments + n, err);
+    in->dsnot = &di;
+    return r < 0 ? r : with_mask(w, in, err);
+}
+
 static int by_scores(struct work *w, struct err *err)
 {
     const struct prune_task *t = w->t;
@@ -251,7 +267,9 @@ static int by_scores(struct work *w, struct err *err)
             return r;
         in.activity = activity;
     }
-    return t->use_trim ? with_trim(w, &in, err) : with_mask(w, &in, err);
+    return t->use_trim    ? with_trim(w, &in, err)
+           : t->use_dsnot ? with_dsnot(w, &in, err)
+                          : with_mask(w, &in, err);
 }
 
 /* --- SparseGPT ------------------------------------------------------------------------------ */
@@ -358,7 +376,7 @@ static int by_sparsegpt(struct work *w, int fd, struct err *err)
  * that a histogram tells which. */
 static bool in_place(const struct prune_task *t, enum magnitude_format *f)
 {
-    return !t->sparsegpt && !t->use_trim && t->opt.method == PRUNE_MAGNITUDE &&
+    return !t->sparsegpt && !t->use_trim && !t->use_dsnot && t->opt.method == PRUNE_MAGNITUDE &&
            t->opt.selection == PRUNE_PER_TENSOR && t->m.col_stride == 1 &&
            t->m.row_stride == t->m.cols && magnitude_format_of((enum dtype)t->m.dtype, f) &&
            magnitude_width(*f) == 2;

@@ -24,6 +24,7 @@ METHODS = {
     "magnitude, row": {"method": "magnitude", "selection": "row"},
     "wanda": {"method": "wanda", "stats": STATS},
     "wanda variant": {"method": "wanda_variant", "stats": STATS},
+    "dsnot": {"method": "dsnot", "stats": STATS},
     "ria": {"method": "ria", "stats": STATS},
     "trim": {"method": "trim", "stats": STATS},
     "sparsegpt": {"method": "sparsegpt", "stats": STATS},

@@ -94,7 +94,8 @@ def plan_job(params):
         plausible(params["analyze"])
 
 
-PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external"}
+PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external",
+                 "dsnot"}
 
 
 def prune_job(params):

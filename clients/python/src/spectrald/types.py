@@ -322,8 +322,10 @@ class _PruneParams(TypedDict):
     # `gram`). `external`: scores that are sent (`score`), larger = keep. `expert_drop`: the
     # experts of a mixture whose outputs weigh least go (`expert_saliency_sum`, `expert_count` of
     # every layer). `width`: neurons of the feed-forward parts go, as many in every block; with
-    # `plan`, one of widths (`structure`) that are all the same.
-    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external", "expert_drop", "width"]
+    # `plan`, one of widths (`structure`) that are all the same. `dsnot`: the mask of `rank_by`,
+    # in which weights of a row change places until its mean output is nearly what it was
+    # (`sumsq`, `sum`, `count`).
+    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external", "expert_drop", "width", "dsnot"]
 
 
 class PruneParams(_PruneParams, total=False):
@@ -370,10 +372,11 @@ class PruneParams(_PruneParams, total=False):
     damping: float
     # Columns among which `sparsegpt` chooses at a time.
     block_size: int
-    # The order in which `trim` removes weights of a row: `wanda` (the default) or `magnitude`. By
-    # what `width` chooses neurons: `wanda`, the sum of the squares of what they add to outputs
-    # (`sumsq` of the input of down; the default with `stats`); `wifv`, its variance (`sumsq`,
-    # `sum`, `count`); `magnitude`, norms of weights (the default without).
+    # The order in which `trim` removes weights of a row: `wanda` (the default) or `magnitude`;
+    # the order that `dsnot` begins with. By what `width` chooses neurons: `wanda`, the sum of the
+    # squares of what they add to outputs (`sumsq` of the input of down; the default with
+    # `stats`); `wifv`, its variance (`sumsq`, `sum`, `count`); `magnitude`, norms of weights (the
+    # default without).
     rank_by: Literal["wanda", "magnitude", "wifv"]
     trim: PruneParamsTrim
 
