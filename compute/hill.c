@@ -92,8 +92,7 @@ static void fit_top(const double *x, size_t n, struct hill_fit *f)
     settle(f, x, n - k, exponent(x, n, n - k, x[n - k - 1]), NAN);
 }
 
-/* Left edge of the first of the fullest bins of log10 x; x must not be all equal. */
-static double peak_of(const double *x, size_t n)
+double hill_peak(const double *x, size_t n)
 {
     double low = log10(x[0]), width = log10(x[n - 1]) - low;
     size_t count[PEAK_BINS] = {0}, best = 0;
@@ -130,7 +129,7 @@ static void fit_peak(const double *x, size_t n, bool upstream, double *work, str
         f->status = HILL_ALL_EQUAL;
         return;
     }
-    peak = peak_of(x, n);
+    peak = hill_peak(x, n);
     low = upstream ? log10(PEAK_BELOW * peak) : PEAK_BELOW * peak;
     while (first < n && x[first] < low)
         first++;

@@ -50,6 +50,10 @@ struct hill_fit {
  * spectra computed in single). n when the spectrum is zero. 0 for eps = 0 unless values are 0. */
 size_t hill_zeros(const double *x, size_t n, double eps);
 
+/* Left edge of the first of the fullest of 100 equal bins of log10 x: the peak of HILL_PEAK_*. x >
+ * 0, ascending, log10 x not all equal. */
+double hill_peak(const double *x, size_t n);
+
 /* Where the tail starts for HILL_MID, as published: at i = n / pos, so that a larger pos takes more
  * of the spectrum (TempBalance: xmin_pos = 2; ModelBalancing: 1.5). `paper`: exponents as in the
  * text of the paper, with the value below the tail as threshold:

@@ -142,3 +142,35 @@ double tail_ks(const struct tail_data *d, size_t i, tail_cdf_fn *cdf, const void
         *hint = s.at;
     return s.max;
 }
+
+struct best {
+    double d;
+    size_t i;
+};
+
+static void try_candidate(tail_distance_fn *distance, void *arg, size_t i, bool early,
+                          struct best *best)
+{
+    double limit = i < best->i ? nextafter(best->d, INFINITY) : best->d;
+    double d = distance(arg, i, early ? limit : INFINITY);
+
+    if (d < best->d || (d == best->d && i < best->i))
+        *best = (struct best){d, i};
+}
+
+size_t tail_scan(tail_distance_fn *distance, void *arg, size_t first, size_t end, bool early,
+                 double *best)
+{
+    struct best b = {INFINITY, end};
+    size_t stride = 1;
+
+    while (early && stride < (end - first) / 8)
+        stride *= 2;
+    for (size_t i = first; i < end; i += stride)
+        try_candidate(distance, arg, i, early, &b);
+    for (; stride > 1; stride /= 2)
+        for (size_t i = first + stride / 2; i < end; i += stride)
+            try_candidate(distance, arg, i, early, &b);
+    *best = b.d;
+    return b.i;
+}

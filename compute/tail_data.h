@@ -56,4 +56,13 @@ typedef double tail_cdf_fn(const void *model, const struct tail_data *d, size_t 
 double tail_ks(const struct tail_data *d, size_t i, tail_cdf_fn *cdf, const void *model,
                double limit, double slack, size_t *hint);
 
+/* The distance of candidate i, anything >= limit if it is that large, NaN if i has no fit. */
+typedef double tail_distance_fn(void *arg, size_t i, double limit);
+
+/* The candidate first <= i < end with the least distance, of equal ones the first, and that
+ * distance; `end` when none has a fit. Candidates are tried in strides that are halved, each
+ * against the best so far (unless !early, for tests), which changes nothing in the result. */
+size_t tail_scan(tail_distance_fn *distance, void *arg, size_t first, size_t end, bool early,
+                 double *best);
+
 #endif

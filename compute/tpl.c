@@ -1,6 +1,5 @@
 /* tpl.c: see tpl.h. Every candidate is fitted first, the longest tail first, each from its
- * neighbour's parameters: that costs O(m). The distances are then compared as in powerlaw.c, in
- * strides that are halved, each against the best so far.
+ * neighbour's parameters: that costs O(m). Only then are distances compared (tail_scan()).
  */
 #include "compute/tpl.h"
 
@@ -87,40 +86,30 @@ static void fit_one(const struct tail_data *d, size_t i, double xmin, bool compa
 struct scan {
     const struct tail_data *d;
     const struct tpl_options *opt;
-    bool early; /* leave out what cannot matter */
+    const struct params *p; /* of every candidate */
+    bool early;             /* leave out what cannot matter */
     size_t hint;
-    double best_d;
-    size_t best;
 };
 
 static double distance(struct scan *s, size_t i, double xmin, const struct params *p, double limit)
 {
     const struct tail_data *d = s->d;
+    struct tpl_compat_law c;
+    struct tpl_law law;
 
     if (s->opt->compat) {
-        struct tpl_compat_law c;
-
         tpl_compat_prepare(&c, p->alpha, p->Lambda, xmin, s->opt->force ? d->x[d->n - 1] : 0);
         return tail_ks(d, i, tpl_compat_cdf, &c, limit, s->early ? c.slack : 1, &s->hint);
-    } else {
-        struct tpl_law law;
-
-        tpl_prepare(&law, p->alpha, p->Lambda, xmin);
-        return tail_ks(d, i, law_cdf, &law, limit, s->early ? 1e-12 : 1, &s->hint);
     }
+    tpl_prepare(&law, p->alpha, p->Lambda, xmin);
+    return tail_ks(d, i, law_cdf, &law, limit, s->early ? 1e-12 : 1, &s->hint);
 }
 
-static void try_candidate(struct scan *s, const struct params *p, size_t i)
+static double candidate_distance(void *arg, size_t i, double limit)
 {
-    double limit = i < s->best ? nextafter(s->best_d, INFINITY) : s->best_d, d;
+    struct scan *s = arg;
 
-    if (isnan(p[i].alpha))
-        return;
-    d = distance(s, i, s->d->x[i], &p[i], s->early ? limit : INFINITY);
-    if (d < s->best_d || (d == s->best_d && i < s->best)) {
-        s->best_d = d;
-        s->best = i;
-    }
+    return isnan(s->p[i].alpha) ? NAN : distance(s, i, s->d->x[i], &s->p[i], limit);
 }
 
 static void candidates(const struct tail_data *d, const struct tpl_options *opt, size_t *first,
@@ -147,26 +136,14 @@ static void describe(const struct tail_data *d, size_t i, double xmin, const str
                             .edge = (enum tpl_edge)p->edge};
 }
 
-static void scan_all(struct scan *s, const struct params *p, size_t first, size_t end)
-{
-    size_t stride = 1;
-
-    while (s->early && stride < (end - first) / 8)
-        stride *= 2;
-    for (size_t i = first; i < end; i += stride)
-        try_candidate(s, p, i);
-    for (; stride > 1; stride /= 2)
-        for (size_t i = first + stride / 2; i < end; i += stride)
-            try_candidate(s, p, i);
-}
-
 static int fit(const double *x, size_t m, const struct tpl_options *opt, bool early, double *work,
                struct tpl_fit *out, struct err *err)
 {
     static const struct tpl_options none = {.compat = false};
     struct params *p = (struct params *)(work + TAIL_DATA_WORK(m)), at = {0, 0, 0};
     struct tail_data d;
-    size_t first, end;
+    size_t first, end, best;
+    double D;
     int r = tail_data_init(&d, x, m, work, err);
 
     if (r < 0)
@@ -177,12 +154,11 @@ static int fit(const double *x, size_t m, const struct tpl_options *opt, bool ea
         fit_one(&d, i, d.x[i], opt->compat, &at);
         p[i] = at;
     }
-    struct scan s = {.d = &d, .opt = opt, .early = early, .best_d = INFINITY, .best = end};
-    if (first < end)
-        scan_all(&s, p, first, end);
-    if (s.best == end)
+    struct scan s = {.d = &d, .opt = opt, .p = p, .early = early};
+    best = tail_scan(candidate_distance, &s, first, end, early, &D);
+    if (best == end)
         return err_set(err, ERR_NUMERIC, "no value may start the tail");
-    describe(&d, s.best, d.x[s.best], &p[s.best], s.best_d, out);
+    describe(&d, best, d.x[best], &p[best], D, out);
     return 0;
 }
 
