@@ -17,6 +17,7 @@
 #define ROUNDS_MAX    30 /* by default */
 #define DEFAULT_LEVEL 0.999
 #define FAR_WIDTHS    3
+#define AGREE         10 /* 3 standard deviations of the median of a square matrix */
 
 const char *mp_fit_method_name(enum mp_fit_method m)
 {
@@ -105,21 +106,56 @@ struct bulk {
     unsigned rounds;
 };
 
-/* sigma of the noise from the median of all but the `removed` largest, edges of that matrix;
- * sigma and edges are absolute. Returns how far its bulk is from its law. */
-static double fit_round(const struct bulk *b, size_t removed, struct mp_fit *f)
+/* What is left of a matrix when `removed` eigenvalues are taken out of all slices. */
+struct rest {
+    double n_long, n_short, q;
+};
+
+static struct rest rest_of(const struct bulk *b, size_t removed)
 {
-    double less = (double)removed / b->slices, nl = b->n_long - less, ns = b->n_short - less;
-    double q = nl / ns, s2 = median(b->lambda, b->n - removed) / (nl * mp_quantile(0.5, q, 1));
-    size_t rows = (size_t)ceil(nl), columns = (size_t)ceil(ns);
+    double less = (double)removed / b->slices;
+    struct rest r = {.n_long = b->n_long - less, .n_short = b->n_short - less};
+
+    r.q = r.n_long / r.n_short;
+    return r;
+}
+
+/* Everything that follows from the variance s2 of an entry; sigma and edges are absolute. */
+static void fill(const struct bulk *b, const struct rest *r, double s2, struct mp_fit *f)
+{
+    size_t rows = (size_t)ceil(r->n_long), columns = (size_t)ceil(r->n_short);
     double width = mp_top(rows, columns).width;
 
     f->sigma = sqrt(s2);
-    f->bulk_min = nl * mp_lower(q, f->sigma);
-    f->bulk_max = nl * mp_upper(q, f->sigma);
-    f->edge = nl * mp_edge(rows, columns, f->sigma, b->level, (size_t)b->slices);
-    f->far_edge = f->edge + FAR_WIDTHS * nl * s2 * width;
-    return distance(b->lambda, count_up_to(b->lambda, b->n, f->edge), q, f->sigma, nl);
+    f->bulk_min = r->n_long * mp_lower(r->q, f->sigma);
+    f->bulk_max = r->n_long * mp_upper(r->q, f->sigma);
+    f->edge = r->n_long * mp_edge(rows, columns, f->sigma, b->level, (size_t)b->slices);
+    f->far_edge = f->edge + FAR_WIDTHS * r->n_long * s2 * width;
+    f->distance =
+        distance(b->lambda, count_up_to(b->lambda, b->n, f->edge), r->q, f->sigma, r->n_long);
+}
+
+static double variance_by_median(const struct bulk *b, size_t removed)
+{
+    struct rest r = rest_of(b, removed);
+
+    return median(b->lambda, b->n - removed) / (r.n_long * mp_quantile(0.5, r.q, 1));
+}
+
+/* Where the mean of the bulk agrees with the median it is the better estimate: its error is
+ * sqrt(2 / (N M)), the median's about 3 / M in a square matrix. That decides whether the edge is
+ * crossed as often as it should be. */
+static void refine(const struct bulk *b, struct mp_fit *f)
+{
+    size_t n = count_up_to(b->lambda, b->n, f->edge);
+    struct rest r = rest_of(b, b->n - n);
+    double by_mean, by_median = f->sigma * f->sigma;
+
+    if (n == 0 || !(r.n_short > 0))
+        return;
+    by_mean = sum_of(b->lambda, n) / ((double)n * r.n_long);
+    if (fabs(by_mean / by_median - 1) <= AGREE / (r.n_short * sqrt(b->slices)))
+        fill(b, &r, by_mean, f);
 }
 
 static void fit_robust(const struct bulk *b, struct mp_fit *best)
@@ -128,10 +164,11 @@ static void fit_robust(const struct bulk *b, struct mp_fit *best)
 
     best->distance = INFINITY;
     for (unsigned round = 1; round <= b->rounds; round++) {
+        struct rest r = rest_of(b, removed);
         struct mp_fit f = *best;
         size_t spikes;
 
-        f.distance = fit_round(b, removed, &f);
+        fill(b, &r, variance_by_median(b, removed), &f);
         f.rounds = round;
         if (!(f.distance < best->distance))
             break;
@@ -141,6 +178,8 @@ static void fit_robust(const struct bulk *b, struct mp_fit *best)
             break;
         removed = spikes;
     }
+    if (b->rounds > 1)
+        refine(b, best);
 }
 
 static int robust(const double *lambda, size_t n, size_t n_long, size_t n_short,
