@@ -12,7 +12,7 @@
 struct prune_settings {
     bool detach, exact, no_negative_rates;
     struct output_form form;
-    const char *method, *sparsity, *plan, *stats, *out, *selection;
+    const char *method, *sparsity, *plan, *stats, *out, *format, *selection;
     struct arg_count keep, of, keep_experts, keep_neurons, multiple_of, block_size;
     const char *damping, *ria_power, *rank_by, *trim_metric, *trim_row_metric;
     struct plan_options plan_options;
@@ -43,6 +43,9 @@ static const struct arg_option options[] = {
     {"out", ARG_TEXT, AT(out), "DIR",
      "where the copy goes: a new directory under the server's\noutput root (without: kept for "
      "artifact get)"},
+    {"format", ARG_TEXT, AT(format), "dense|masks|tensors|sparse-bitmask",
+     "what is written: the model with zeros (dense), masks or\nthe pruned tensors alone, or a "
+     "legacy format"},
     {"blocks", ARG_LIST, AT(blocks), "NAME",
      "only this block of the model, such as model.layers.3;\nmay be repeated"},
     {"selection", ARG_TEXT, AT(selection), "row|tensor",
@@ -197,9 +200,13 @@ static json_t *body_of(const struct prune_settings *s)
 {
     json_t *params = json_object();
     json_t *body = json_pack("{s:s,s:o}", "kind", "prune", "params", params);
+    json_t *output = json_object();
 
-    if (s->out)
-        (void)json_object_set_new(params, "output", json_pack("{s:s}", "path", s->out));
+    body_text(output, "path", s->out);
+    body_text(output, "format", s->format);
+    if (json_object_size(output))
+        (void)json_object_set(params, "output", output);
+    json_decref(output);
     body_list(params, "blocks", &s->blocks);
     if (put_method(params, s) && put_plan(params, s) && body_labels(body, &s->labels))
         return body;

@@ -102,8 +102,12 @@ void analyze_prune_free(struct analyze *a)
     plan_weights_free(w->weights);
     free(w->plan_id);
     stats_file_done(&w->stats);
-    for (size_t i = 0; w->shard && i < a->source->n_files; i++)
+    for (size_t i = 0; w->shard && i < a->source->n_files; i++) {
         hasher_free(w->shard[i].hasher);
+        analyze_prune_layout_free(&w->shard[i]);
+    }
+    for (size_t i = 0; i < w->n_rows; i++)
+        fd_close(&w->row[i].fd);
     free(w->shard);
     free(w->row);
     for (size_t i = 0; i < w->n_side; i++)
@@ -153,6 +157,8 @@ static void rows_run(void *arg, void *state)
     (void)state;
     a->err.code = 0;
     r = w->reshape ? analyze_reshape_find(a, &a->err) : analyze_prune_rows(a, &a->err);
+    if (r == 0)
+        r = analyze_prune_config_check(a, &a->err);
     if (r == 0 && set_path(a, &a->err) == 0 &&
         artifact_writer_open(w->path, a->job->rec.id, &w->writer, &a->err) == ERR_CONFLICT)
         (void)err_set_at(&a->err, ERR_CONFLICT, "/params/output/path",

@@ -3,7 +3,9 @@
  *   analyze_prune.c         its life; statistics, matrices
  *   analyze_prune_plan.c    the plan
  *   analyze_prune_rows.c    plan and model -> one task for each matrix
+ *   analyze_prune_layout.c  what is where in files that are no copies of the model's
  *   analyze_prune_write.c   tasks -> files
+ *   analyze_prune_config.c  index and configuration beside them
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
  *   analyze_reshape*.c      where whole experts or neurons go: instead of rows and tasks
  *
@@ -18,6 +20,7 @@
 #include "daemon/analyze_stats.h"
 #include "daemon/plan.h"
 #include "daemon/plan_weights.h"
+#include "daemon/prune_form.h"
 #include "daemon/prune_params.h"
 #include "storage/artifact_files.h"
 
@@ -27,7 +30,25 @@ struct prune_row {
     double target; /* sparsity */
     struct prune_task task;
     struct prune_outcome outcome;
-    bool done;
+    /* What the worker sends, one part after another, and where in the output it goes. */
+    uint64_t at[PRUNE_PARTS], len[PRUNE_PARTS];
+    unsigned n_parts;
+    int fd;           /* of a worker, while the row's place is not known; else -1 */
+    bool there, done; /* its outcome; its bytes */
+};
+
+/* A tensor of an output file. */
+struct prune_tensor {
+    struct tensor t; /* its name is owned; offset: in the output file */
+    enum prune_fill {
+        FILL_ROWS,  /* with what workers send */
+        FILL_COPY,  /* with the model's bytes at `from`; and then rows, if any */
+        FILL_ONES,  /* a mask of a stack of which not every matrix is pruned; and then rows */
+        FILL_SHAPE, /* with the shape of `row` */
+    } fill;
+    uint64_t from;
+    size_t row, n_rows; /* its matrices that are pruned */
+    bool is_values;     /* the elements that its matrix keeps */
 };
 
 /* A file of the output that is no shard. */
@@ -48,7 +69,14 @@ struct prune_shard {
     uint64_t hashed, nbytes; /* of these bytes, so many; of all */
     struct digest digest;    /* of its bytes */
     bool hashing, complete;
-    bool absent; /* nothing of the file is left */
+    /* unless it is a copy of the model's */
+    struct prune_tensor *tensor; /* in the order of their data */
+    size_t n_tensors;
+    uint64_t reserve;   /* bytes for the header */
+    size_t placed;      /* row: the first whose place is not known */
+    size_t next_values; /* tensor: the elements that the next row keeps */
+    bool absent;        /* there is no such file */
+    bool sealed;        /* sizes are known, the header is written */
 };
 
 struct reshape; /* analyze_reshape.h */
@@ -96,6 +124,32 @@ void analyze_prune_stats(struct analyze *a);
  * pointer of the field. */
 int analyze_prune_rows(struct analyze *a, struct err *err);
 
+/* --- analyze_prune_layout.c ------------------------------------------------------------------ */
+
+/* What each file will hold, and where rows go as far as that is known. ERR_LIMIT, ERR_FORMAT. */
+int analyze_prune_layout(struct analyze *a, struct err *err);
+void analyze_prune_layout_free(struct prune_shard *s);
+/* What is known of a new file before rows come. */
+int analyze_prune_fill(const struct analyze *a, struct prune_shard *s, struct err *err);
+/* Give places to rows whose outcomes are there, in order, up to the first without: s->placed. */
+void analyze_prune_place(struct prune_work *w, struct prune_shard *s);
+/* All rows are placed: sizes and places of all tensors; and the header. */
+void analyze_prune_sizes(struct prune_shard *s);
+int analyze_prune_seal(const struct analyze *a, struct prune_shard *s, struct err *err);
+
+/* --- analyze_prune_config.c ------------------------------------------------------------------ */
+
+/* The output cannot be written for a model with this configuration: ERR_UNSUPPORTED. */
+int analyze_prune_config_check(const struct analyze *a, struct err *err);
+/* What becomes of the model's file `name` of these bytes beside the weights: the same (false), or
+ * what is appended to `out`. */
+bool analyze_prune_edits(const struct analyze *a, const char *name);
+int analyze_prune_edit(const struct analyze *a, const struct buf *text, struct buf *out,
+                       struct err *err);
+/* The name of the output's own index, or NULL; its text. */
+const char *analyze_prune_index_name(const struct analyze *a);
+int analyze_prune_index(const struct analyze *a, struct buf *out, struct err *err);
+
 /* --- analyze_prune_write.c ------------------------------------------------------------------- */
 
 /* Prune and write everything; ends with analyze_next(). */
@@ -109,6 +163,8 @@ char *analyze_prune_note(const struct analyze *a, const struct prune_shard *s);
 bool analyze_prune_read_note(struct analyze *a, struct prune_shard *s, const char *note);
 /* The plan as it was carried out: JSON text. */
 void analyze_prune_report(const struct analyze *a, struct buf *out);
+/* Zeros among all weights of the model, as far as they were pruned. */
+double analyze_prune_model_sparsity(const struct analyze *a);
 /* The same with the files. */
 void analyze_prune_manifest(const struct analyze *a, const struct buf *report, struct buf *out);
 

@@ -82,7 +82,7 @@ bool analyze_prune_read_note(struct analyze *a, struct prune_shard *s, const cha
         if (!read_outcome(&a->prune->row[s->first + i], json_array_get(outcomes, i)))
             return false;
     for (size_t i = 0; i < s->count; i++)
-        a->prune->row[s->first + i].done = true;
+        a->prune->row[s->first + i].there = a->prune->row[s->first + i].done = true;
     return true;
 }
 
@@ -259,6 +259,10 @@ static void write_warnings(const struct analyze *a, const struct sums *s, struct
         warn(b, &first, "dense_statistics",
              "the statistics are those of the dense model; the original method takes those of the "
              "pruned blocks before");
+    if (w->params.format == FORMAT_SPARSE_BITMASK)
+        warn(b, &first, "legacy_format",
+             "sparse-bitmask is read by compressed-tensors 0.9.0 to 0.14.0.1 and by nothing newer; "
+             "a job of kind decode makes the model dense again");
     buf_put_u8(b, ']');
 }
 
@@ -288,6 +292,13 @@ void analyze_prune_manifest(const struct analyze *a, const struct buf *report, s
     buf_put(b, report->data + 1, report->len - 1);
 }
 
+double analyze_prune_model_sparsity(const struct analyze *a)
+{
+    struct sums s = sum_up(a);
+
+    return s.model > 0 ? s.zeros / s.model : 0;
+}
+
 void analyze_prune_report(const struct analyze *a, struct buf *b)
 {
     const struct prune_work *w = a->prune;
@@ -299,7 +310,7 @@ void analyze_prune_report(const struct analyze *a, struct buf *b)
     if (w->n_rows)
         qsort(row, w->n_rows, sizeof *row, by_layer);
     buf_put_u8(b, '{');
-    json_text_key_string(b, "format", "dense");
+    json_text_key_string(b, "format", prune_format_name(w->params.format));
     json_text_key_string(b, "method", prune_method_name(&w->params.task));
     json_text_key_string(b, "plan", w->plan_id);
     json_out_text(b, "model", a->source->name);

@@ -170,7 +170,7 @@ static int add_row(struct analyze *a, size_t layer, const json_t *tensor, struct
     const json_t *pruned = json_object_get(tensor, "pruned_of_m");
     int r;
 
-    *row = (struct prune_row){.layer = layer, .task = w->params.task};
+    *row = (struct prune_row){.layer = layer, .task = w->params.task, .fd = -1};
     row->target = json_number_value(json_object_get(tensor, "sparsity"));
     row->task.opt.sparsity = row->target;
     r = set_matrix(l, &row->task.m, err);
@@ -220,6 +220,7 @@ static void make_key(const struct analyze *a, size_t file, struct prune_shard *s
 
     hasher_add_str(h, "spectrald-prune-2");
     hasher_add(h, id, sizeof *id);
+    hasher_add_str(h, prune_format_name(w->params.format));
     if (w->stats.source)
         hasher_add(h, &w->stats.source->file[0].id, sizeof w->stats.source->file[0].id);
     for (size_t i = s->first; i < s->first + s->count; i++) {
@@ -298,7 +299,8 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
             return err_set_at(err, ERR_INVALID, AT_PLAN, "the plan names \"%.100s\" twice",
                               a->layers.l[w->row[i].layer].longname);
     r = prune_blocks_all_taken(&w->params.blocks, err);
-    if (r == 0)
-        make_shards(a);
-    return r;
+    if (r < 0)
+        return r;
+    make_shards(a);
+    return analyze_prune_layout(a, err);
 }

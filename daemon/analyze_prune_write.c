@@ -23,9 +23,9 @@ struct step {
     struct analyze *a;
     struct prune_shard *shard;
     struct prune_row *row;
-    int fd; /* a worker's memory file */
-    uint64_t offset, len;
-    bool more; /* the file is not whole yet */
+    int fd;               /* a worker's memory file */
+    uint64_t offset, len; /* of what is hashed */
+    bool more;            /* the file is not whole yet */
     struct err err;
 };
 
@@ -131,6 +131,24 @@ static int write_side_file(struct prune_work *w, const char *name, const struct 
     return artifact_file_write(w->writer, name, text->data, text->len, err);
 }
 
+static int edit_side_file(const struct analyze *a, const struct source_file *f, struct err *err)
+{
+    AUTO(buf_done) struct buf edited = BUF_INIT;
+    AUTO(freep) uint8_t *bytes = NULL;
+    struct buf text;
+    int r;
+
+    if (f->id.size > HF_CONFIG_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "\"%.100s\" has more than %u bytes", f->name,
+                       HF_CONFIG_BYTES_MAX);
+    bytes = xmalloc((size_t)f->id.size + 1);
+    text = (struct buf){.data = bytes, .len = (size_t)f->id.size};
+    r = fd_pread_all(f->fd, bytes, text.len, 0, err);
+    if (r == 0)
+        r = analyze_prune_edit(a, &text, &edited, err);
+    return r == 0 ? write_side_file(a->prune, f->name, &edited, err) : r;
+}
+
 static int put_side_file(const struct analyze *a, const struct source_file *f, struct err *err)
 {
     struct prune_work *w = a->prune;
@@ -139,18 +157,29 @@ static int put_side_file(const struct analyze *a, const struct source_file *f, s
 
     if (r < 0)
         return r;
-    return r ? write_side_file(w, f->name, &text, err) : copy_side_file(w, f, err);
+    if (r)
+        return write_side_file(w, f->name, &text, err);
+    return analyze_prune_edits(a, f->name) ? edit_side_file(a, f, err) : copy_side_file(w, f, err);
 }
 
+/* Files beside the weights: those of the model go with a whole model only. */
 static int copy_side_files(const struct analyze *a, struct err *err)
 {
+    struct prune_work *w = a->prune;
     struct source_side_files side = {NULL, 0};
-    int r = source_side_files(a->source, &side, err);
+    const char *index = analyze_prune_index_name(a);
+    AUTO(buf_done) struct buf text = BUF_INIT;
+    bool whole = w->params.format == FORMAT_DENSE || w->params.format == FORMAT_SPARSE_BITMASK;
+    int r = whole ? source_side_files(a->source, &side, err) : 0;
 
     for (size_t i = 0; r == 0 && i < side.count; i++)
-        r = put_side_file(a, &side.file[i], err);
+        if (!index || strcmp(side.file[i].name, index) != 0)
+            r = put_side_file(a, &side.file[i], err);
     source_side_files_done(&side);
-    return r;
+    if (r < 0 || !index)
+        return r;
+    r = analyze_prune_index(a, &text, err);
+    return r == 0 ? write_side_file(w, index, &text, err) : r;
 }
 
 static int write_report(const struct analyze *a, struct err *err)
@@ -213,7 +242,9 @@ static uint64_t written(const struct prune_work *w, struct prune_shard *s)
         return s->there;
     while (s->front < end && w->row[s->front].done)
         s->front++;
-    return s->front == end ? s->nbytes : w->row[s->front].task.m.offset;
+    if (!s->sealed)
+        return 0;
+    return s->front == end ? s->nbytes : w->row[s->front].at[0];
 }
 
 /* A file that is hashed to its end is complete. */
@@ -279,10 +310,48 @@ static void hash_on(struct analyze *a, struct prune_shard *shard)
 static void put_run(void *arg, void *state)
 {
     struct step *s = arg;
+    const struct prune_row *row = s->row;
+    uint64_t in = 0;
+    int r = 0;
 
     (void)state;
-    (void)artifact_put(s->fd, s->shard->fd, s->offset, s->len, &s->err);
+    for (unsigned i = 0; r == 0 && i < row->n_parts; i++) {
+        r = artifact_put(s->fd, in, s->shard->fd, row->at[i], row->len[i], &s->err);
+        in += row->len[i];
+    }
     fd_close(&s->fd); /* takes time */
+}
+
+static void seal_run(void *arg, void *state)
+{
+    struct step *s = arg;
+
+    (void)state;
+    (void)analyze_prune_seal(s->a, s->shard, &s->err);
+}
+
+static void seal_done(void *arg, const struct err *group_err)
+{
+    struct step *s = arg;
+    struct analyze *a = s->a;
+    struct job *j = a->job;
+    struct prune_shard *shard = s->shard;
+
+    (void)group_err;
+    if (step_over(s)) {
+        shard->sealed = true;
+        hash_on(a, shard);
+        pump(a);
+    }
+    job_unref(j);
+}
+
+/* More bytes are as they will be. */
+static void wrote(struct analyze *a, struct prune_shard *shard)
+{
+    hash_on(a, shard);
+    if (!shard->sealed && shard->front == shard->first + shard->count)
+        send(step_new(a, shard), seal_run, seal_done);
 }
 
 static void put_done(void *arg, const struct err *group_err)
@@ -297,7 +366,7 @@ static void put_done(void *arg, const struct err *group_err)
     if (step_over(s)) {
         j->rec.layers_done++;
         job_changed(j);
-        hash_on(a, shard);
+        wrote(a, shard);
         pump(a);
     }
     job_unref(j);
@@ -309,13 +378,38 @@ static struct prune_shard *shard_of(struct prune_work *w, const struct analyze *
     return &w->shard[a->layers.l[row->layer].file];
 }
 
+static void put(struct analyze *a, struct prune_shard *shard, struct prune_row *row)
+{
+    struct step *s = step_new(a, shard);
+
+    s->row = row;
+    s->fd = row->fd;
+    row->fd = -1;
+    a->prune->under_way--;
+    send(s, put_run, put_done);
+}
+
+/* A row came. What a compressed matrix keeps goes behind what those before it keep, so it waits for
+ * them: they are under way. */
+static void put_placed(struct analyze *a, struct prune_shard *shard, struct prune_row *row)
+{
+    struct prune_work *w = a->prune;
+    size_t first = shard->placed;
+
+    analyze_prune_place(w, shard);
+    if (row->task.form != PRUNE_COMPRESSED)
+        put(a, shard, row);
+    for (size_t i = first; i < shard->placed; i++)
+        if (w->row[i].fd >= 0)
+            put(a, shard, &w->row[i]);
+}
+
 static void pruned(void *arg, struct task *t, struct wire_message *m, const struct err *err)
 {
     struct analyze *a = arg;
     struct prune_work *w = a->prune;
     struct prune_row *row = &w->row[t->tag[0]];
     const struct layer *l = &a->layers.l[row->layer];
-    struct step *s;
     struct err bad = {0};
 
     w->under_way--;
@@ -333,13 +427,11 @@ static void pruned(void *arg, struct task *t, struct wire_message *m, const stru
         job_fail_err(a->job, &bad);
         return;
     }
-    s = step_new(a, shard_of(w, a, row));
-    s->row = row;
-    s->fd = m->fd[0];
+    row->there = true;
+    row->fd = m->fd[0];
     m->fd[0] = -1;
-    s->offset = row->task.m.offset;
-    s->len = row->task.m.nbytes;
-    send(s, put_run, put_done);
+    w->under_way++; /* until it is sent */
+    put_placed(a, shard_of(w, a, row), row);
 }
 
 static void add_task(struct analyze *a, size_t i)
@@ -365,22 +457,31 @@ static void add_task(struct analyze *a, size_t i)
 /* --- files ---------------------------------------------------------------------------------- */
 
 /* What is between the matrices is copied. */
-static void copy_gaps(struct step *s)
+static int copy_rest(const struct prune_work *w, const struct prune_shard *shard,
+                     const struct source_file *f, struct err *err)
 {
-    const struct prune_work *w = s->a->prune;
-    const struct source_file *f = source_of(s->a, s->shard);
     uint64_t at = 0;
-    int r;
+    int r = 0;
 
-    r = artifact_file_create(w->writer, f->name, f->id.size, &s->shard->fd, &s->err);
-    for (size_t i = s->shard->first; r == 0 && i <= s->shard->first + s->shard->count; i++) {
-        bool last = i == s->shard->first + s->shard->count;
+    for (size_t i = shard->first; r == 0 && i <= shard->first + shard->count; i++) {
+        bool last = i == shard->first + shard->count;
         uint64_t end = last ? f->id.size : w->row[i].task.m.offset;
 
         if (end > at)
-            r = artifact_copy(f->fd, s->shard->fd, at, at, end - at, &s->err);
+            r = artifact_copy(f->fd, shard->fd, at, at, end - at, err);
         at = last ? end : end + w->row[i].task.m.nbytes;
     }
+    return r;
+}
+
+static void create_file(struct step *s)
+{
+    struct prune_shard *shard = s->shard;
+    const struct source_file *f = source_of(s->a, shard);
+
+    if (artifact_file_create(s->a->prune->writer, f->name, shard->nbytes, &shard->fd, &s->err) == 0)
+        (void)(shard->tensor ? analyze_prune_fill(s->a, shard, &s->err)
+                             : copy_rest(s->a->prune, shard, f, &s->err));
 }
 
 static void create_run(void *arg, void *state)
@@ -394,7 +495,7 @@ static void create_run(void *arg, void *state)
         s->more = analyze_reshape_write_some(s->a, file_of(s->a->prune, s->shard), &s->offset,
                                              &s->len, &s->err) > 0;
     else
-        copy_gaps(s);
+        create_file(s);
 }
 
 static void create_done(void *arg, const struct err *group_err)
@@ -485,12 +586,13 @@ static void known_run(void *arg, void *state)
         struct prune_shard *shard = &w->shard[i];
         AUTO(freep) char *note = NULL;
 
-        if (shard->absent)
-            continue;
-        if (artifact_file_known(w->writer, s->a->source->file[i].name, &shard->key, &note, NULL) <
+        if (shard->complete ||
+            artifact_file_known(w->writer, s->a->source->file[i].name, &shard->key, &note, NULL) <
                 0 ||
             !analyze_prune_read_note(s->a, shard, note))
             continue;
+        analyze_prune_place(w, shard);
+        analyze_prune_sizes(shard);
         shard->complete = true;
     }
 }

@@ -35,6 +35,8 @@ static const char *const trim_metrics[] = {"cosim_flat", "cosim_dim", "mse",
                                            "snr",        "psnr_flat", "psnr_dim"};
 static const char *const row_metrics[] = {"cosim", "mse", "psnr"};
 
+static const char *const formats[] = {"dense", "masks", "tensors", "sparse-bitmask"};
+
 #define PARENT "/params"
 
 static int wrong(struct err *err, const char *name, const char *why)
@@ -43,6 +45,11 @@ static int wrong(struct err *err, const char *name, const char *why)
 
     snprintf(at, sizeof at, PARENT "/%s", name);
     return err_set_at(err, ERR_INVALID, at, "%s", why);
+}
+
+const char *prune_format_name(enum prune_format f)
+{
+    return formats[f];
 }
 
 const char *prune_method_name(const struct prune_task *t)
@@ -275,16 +282,21 @@ static int parse_stats(const json_t *params, struct prune_params *p, struct err 
 
 static int parse_output(const json_t *params, struct prune_params *p, struct err *err)
 {
-    static const char *const names[] = {"path"};
+    static const char *const names[] = {"path", "format"};
     const json_t *o = json_object_get(params, "output"), *path;
+    int format = FORMAT_DENSE, r;
 
     if (!o || json_is_null(o))
         return 0;
     if (!json_is_object(o))
         return wrong(err, "output", "expected an object");
     if (member_check(o, names, ARRAY_LEN(names), err) < 0)
-        return wrong(err, "output", "expected {\"path\": …}");
+        return wrong(err, "output", "expected {\"path\": …, \"format\": …}");
+    r = member_word(o, PARENT "/output", "format", formats, ARRAY_LEN(formats), &format, err);
+    p->format = (enum prune_format)format;
     path = json_object_get(o, "path");
+    if (r < 0 || (!path && json_object_get(o, "format")))
+        return r;
     if (!json_is_string(path) || !*json_string_value(path))
         return wrong(err, "output/path", "expected a path");
     if (strlen(json_string_value(path)) >= SOURCE_PATH_MAX)
@@ -337,6 +349,8 @@ static int parse_all(const json_t *params, struct prune_params *p, struct err *e
         r = parse_stats(params, p, err);
     if (r == 0)
         r = parse_output(params, p, err);
+    if (r == 0 && p->reshape.method && p->format != FORMAT_DENSE)
+        r = wrong(err, "output/format", "a method that leaves out parts writes dense files");
     if (r == 0)
         r = prune_blocks_parse(json_object_get(params, "blocks"), &p->blocks, err);
     if (r == 0)

@@ -10,6 +10,15 @@
 
 #define PRUNE_BLOCK_MAX 4096
 
+/* What is written. */
+enum prune_format {
+    FORMAT_DENSE = 0,     /* the model's files, with zeros */
+    FORMAT_MASKS,         /* masks of the pruned tensors */
+    FORMAT_TENSORS,       /* the pruned tensors */
+    FORMAT_SPARSE_BITMASK /* of compressed-tensors 0.9 to 0.14 */
+};
+const char *prune_format_name(enum prune_format f);
+
 struct prune_params {
     char plan[IDENT_MAX];          /* a plan made before, or "" */
     bool has_job;                  /* `job` is made first */
@@ -18,7 +27,8 @@ struct prune_params {
     struct reshape_params reshape; /* instead of `task`: RESHAPE_NONE, or whole parts go */
     struct source_ref stats;       /* calibration statistics, when has_stats */
     bool has_stats;
-    char *output;               /* path as sent, or NULL: the state directory */
+    char *output; /* path as sent, or NULL: the state directory */
+    enum prune_format format;
     struct prune_blocks blocks; /* of the plan's, those that are pruned */
     json_t *body;               /* canonical */
 };

@@ -1,6 +1,8 @@
 /* prune_task.c: see prune_task.h. */
 #include "daemon/prune_task.h"
 
+#include "daemon/prune_form.h"
+
 #include <math.h>
 
 #define OUTCOME_MAGIC 0x334f5053u /* "SPO3" */
@@ -42,10 +44,11 @@ static double sparsegpt_bytes(const struct prune_task *t)
 double prune_task_bytes(const struct prune_task *t)
 {
     double n = (double)t->m.cols, bytes = (double)t->m.nbytes + 4e6;
+    double form = t->form == PRUNE_DENSE ? 0 : (double)prune_form_most(t);
 
     if (t->sparsegpt)
-        return sparsegpt_bytes(t);
-    bytes += weights_of(t) / 8 + 40 * n;
+        return sparsegpt_bytes(t) + form;
+    bytes += form + weights_of(t) / 8 + 40 * n;
     if (t->use_trim)
         bytes += weights_of(t) * 8 + trim_bytes(t->m.rows, t->m.cols, (size_t)tokens_of(t)) +
                  (t->stat[STAT_XLAST].present ? tokens_of(t) : n) * n * 4;
@@ -75,6 +78,7 @@ static struct prune_range get_range(struct reader *r)
 void prune_task_put(struct buf *b, const struct prune_task *t)
 {
     wire_put_matrix(b, &t->m);
+    buf_put_u8(b, (uint8_t)t->form);
     buf_put_u8(b, t->sparsegpt);
     buf_put_u8(b, t->use_trim);
     buf_put_u8(b, t->use_dsnot);
@@ -97,6 +101,7 @@ void prune_task_put(struct buf *b, const struct prune_task *t)
 
 static void get_options(struct reader *r, struct prune_task *t)
 {
+    t->form = (enum prune_form)reader_u8(r);
     t->sparsegpt = reader_u8(r) != 0;
     t->use_trim = reader_u8(r) != 0;
     t->use_dsnot = reader_u8(r) != 0;
@@ -160,7 +165,8 @@ int prune_task_get(struct reader *r, struct prune_task *out, struct err *err)
         t.m.rows > INT32_MAX || t.m.cols > INT32_MAX || t.opt.method >= PRUNE_METHOD_COUNT ||
         t.opt.selection > PRUNE_N_OF_M || t.opt.trim.metric >= TRIM_METRIC_COUNT ||
         t.opt.trim.row_metric >= TRIM_ROW_METRIC_COUNT || !(t.n_sequences > 0) ||
-        !statistics_fit(&t) || !dtype_zero_is_bytes((enum dtype)t.m.dtype) ||
+        !prune_form_fits(&t) || !statistics_fit(&t) ||
+        !dtype_zero_is_bytes((enum dtype)t.m.dtype) ||
         (t.sparsegpt && !dtype_encodable((enum dtype)t.m.dtype)))
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     *out = t;

@@ -1,7 +1,8 @@
 /* prune_task.h: pruning one matrix, on the way to a compute worker and back.
  *
  *   prune   task                                  fd: model file, statistics file
- *   reply   a result record                       fd: the matrix's bytes, as stored, pruned
+ *   reply   a result record                       fd: the matrix's bytes, as stored, pruned;
+ *                                                     or what `form` says
  *
  * The statistics are ranges of a file, as the control process found and checked them.
  */
@@ -24,6 +25,14 @@ enum prune_statistic {
     STAT_COUNT
 };
 
+/* What a worker sends back. */
+enum prune_form {
+    PRUNE_DENSE = 0,  /* the matrix, as stored */
+    PRUNE_MASK,       /* the mask of its elements that are not zero (compute/bitmask.h) */
+    PRUNE_COMPRESSED, /* offsets of rows, those elements, and the mask */
+    PRUNE_FORM_COUNT
+};
+
 struct prune_range {
     bool present;
     enum dtype dtype;
@@ -32,7 +41,8 @@ struct prune_range {
 
 struct prune_task {
     struct wire_matrix m; /* one slice; rows are outputs */
-    bool sparsegpt;       /* instead of opt.method */
+    enum prune_form form;
+    bool sparsegpt; /* instead of opt.method */
     bool use_trim;
     bool use_dsnot;
     struct prune_options opt;

@@ -11,6 +11,7 @@
 #include "compute/prune_clear.h"
 #include "compute/prune_select.h"
 #include "daemon/magnitude_task.h"
+#include "daemon/prune_form.h"
 #include "daemon/prune_stats.h"
 #include "daemon/worker.h"
 
@@ -454,10 +455,14 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
                      .element = dtype_bits((enum dtype)t.m.dtype) / 8,
                      .out = &out};
     rc = prune_bytes_of(&w, m->fd[0], err);
+    if (rc == 0 && t.form != PRUNE_DENSE) {
+        fd_close(&fd);
+        rc = prune_form_encode(&t, map, out.zeros, &fd, err);
+    }
     (void)munmap(map, size);
     if (rc < 0 && !out.n_nonfinite)
         return rc;
-    if (ftruncate(fd, (off_t)t.m.nbytes) < 0)
+    if (t.form == PRUNE_DENSE && ftruncate(fd, (off_t)t.m.nbytes) < 0)
         return err_set_errno(err, errno, "cannot cut a memory file");
     rc = memfd_seal(fd, err);
     if (rc < 0)

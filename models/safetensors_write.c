@@ -107,8 +107,10 @@ static void write_tensor(const struct tensor *t, uint64_t at, struct buf *b)
 
 static int pad(struct buf *b, uint64_t reserve, struct err *err)
 {
-    uint64_t want = (b->len + 8 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    uint64_t want = b->len + 8;
 
+    if (!reserve)
+        want = (want + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (reserve && want > reserve)
         return err_set(err, ERR_LIMIT, "a header of %llu bytes does not fit the %llu reserved",
                        (unsigned long long)want, (unsigned long long)reserve);
@@ -129,7 +131,6 @@ int safetensors_write_header(const struct tensor *t, size_t n, const struct safe
     uint64_t at = 0;
     int r;
 
-    ASSERT(reserve % ALIGNMENT == 0);
     write_metadata(m, &b);
     for (size_t i = 0; i < n; i++) {
         if (t[i].dtype >= DTYPE_COUNT || t[i].rank > TENSOR_RANK_MAX)

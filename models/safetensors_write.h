@@ -34,9 +34,9 @@ int safetensors_metadata_keep(void *arg, const char *key, const char *value, siz
 
 /* Append the first bytes of a file to `out`: the length, and the header with `n` tensors whose data
  * follow one another in this order. Of a tensor, the offset is not looked at. "format" is "pt"
- * where `m` (may be NULL) has none that loaders know. The whole is a multiple of 8 bytes, and
- * `reserve` bytes, if that is not 0: a multiple of 8; ERR_LIMIT when it is too small. ERR_FORMAT,
- * ERR_LIMIT as the reader has them. */
+ * where `m` (may be NULL) has none that loaders know. The whole is `reserve` bytes, or if that is
+ * 0, the least multiple of 8. ERR_LIMIT when `reserve` is too small; ERR_FORMAT, ERR_LIMIT as the
+ * reader has them. */
 int safetensors_write_header(const struct tensor *t, size_t n, const struct safetensors_metadata *m,
                              uint64_t reserve, struct buf *out, struct err *err);
 

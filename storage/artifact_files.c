@@ -202,9 +202,9 @@ int artifact_copy(int from, int to, uint64_t in, uint64_t out, uint64_t len, str
     return move(from, to, (off_t)in, (off_t)out, len, false, err);
 }
 
-int artifact_put(int memfd, int to, uint64_t offset, uint64_t len, struct err *err)
+int artifact_put(int memfd, uint64_t in, int to, uint64_t offset, uint64_t len, struct err *err)
 {
-    int r = move(memfd, to, 0, (off_t)offset, len, true, err);
+    int r = move(memfd, to, (off_t)in, (off_t)offset, len, true, err);
 
     /* The disk begins now, so that the sync at the end is short. */
     if (r == 0)
@@ -228,6 +228,11 @@ int artifact_put_bytes(int to, const void *bytes, size_t len, uint64_t offset, s
         offset += (uint64_t)n;
     }
     return 0;
+}
+
+int artifact_file_cut(int fd, uint64_t size, struct err *err)
+{
+    return ftruncate(fd, (off_t)size) < 0 ? err_set_errno(err, errno, "cannot cut an artifact") : 0;
 }
 
 /* fsync, then the name: nobody finds a file that is not whole. */

@@ -40,11 +40,14 @@ int artifact_file_create(const struct artifact_writer *w, const char *name, uint
 /* Copy `len` bytes at `in` of another file to `out`. */
 int artifact_copy(int from, int to, uint64_t in, uint64_t out, uint64_t len, struct err *err);
 
-/* Write the whole of a memory file of `len` bytes at `offset`. */
-int artifact_put(int memfd, int to, uint64_t offset, uint64_t len, struct err *err);
+/* Write `len` bytes at `in` of a memory file at `offset`. */
+int artifact_put(int memfd, uint64_t in, int to, uint64_t offset, uint64_t len, struct err *err);
 
 /* Write bytes at `offset`. */
 int artifact_put_bytes(int to, const void *bytes, size_t len, uint64_t offset, struct err *err);
+
+/* The file turned out to have `size` bytes, fewer than it was created with. */
+int artifact_file_cut(int fd, uint64_t size, struct err *err);
 
 /* The file is complete: sync it, give it its name and remember `note` for `key`. */
 int artifact_file_finish(const struct artifact_writer *w, const char *name, int fd,

@@ -118,7 +118,17 @@ def calibration():
         b"".join(map(text, "cadb")) + struct.pack("<Q", len(t)) + t
 
 
+def bitmasks():
+    """[[0, 0, 0], [1, 1, 1]] in four sizes of elements, and nine columns with an empty row."""
+    for k in range(4):
+        yield bytes([2, 3, k, 0, 7]) + struct.pack("<2q", 0, 0) + bytes([1] + [0] * (2 ** k - 1)) * 3
+    yield bytes([3, 9, 0, 1, 1, 0, 0, 0x80, 0]) + struct.pack("<3q", 0, 2, 2) + b"abc"
+
+
 def seeds():
+    if target == "bitmask":
+        yield from bitmasks()
+        return
     if target == "calibration":
         yield from calibration()
         return

@@ -42,7 +42,7 @@ static void write_one(const struct artifact_writer *w, const char *name, const s
     assert_int_equal(artifact_file_create(w, name, 10, &to, &err), 0);
     assert_int_equal(artifact_copy(from, to, 0, 0, 3, &err), 0);
     assert_int_equal(artifact_copy(from, to, 7, 7, 3, &err), 0);
-    assert_int_equal(artifact_put(memory, to, 3, 4, &err), 0);
+    assert_int_equal(artifact_put(memory, 0, to, 3, 4, &err), 0);
     assert_int_equal(artifact_file_finish(w, name, to, key, "a note", &err), 0);
 }
 

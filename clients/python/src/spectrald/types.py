@@ -301,11 +301,17 @@ class PruneParamsNOfM(TypedDict):
     of: int
 
 
-class PruneParamsOutput(TypedDict):
-    """Where the copy is written: a directory that does not exist, in one that does, below the
-    output root. Without it, the server keeps the copy and it can be downloaded.
-    """
+class PruneParamsOutput(TypedDict, total=False):
+    """What is written, and where to."""
+    # A directory that does not exist, in one that does, below the output root. Without it, the
+    # server keeps the output and it can be downloaded.
     path: str
+    # `dense`: the model's files, with zeros. `masks`: for each pruned tensor `P.weight` a tensor
+    # `P.bitmask`, one bit for each weight, 1 where it is not zero. `tensors`: the pruned tensors
+    # alone, to be put into a running model. `sparse-bitmask`: the model as compressed-tensors
+    # 0.9.0 to 0.14.0.1 reads it; a legacy format that newer releases and vLLM refuse. Not for a
+    # model with a `quantization_config`.
+    format: Literal["dense", "masks", "tensors", "sparse-bitmask"]
 
 
 class PruneParamsTrim(TypedDict, total=False):
@@ -329,10 +335,10 @@ class _PruneParams(TypedDict):
 
 
 class PruneParams(_PruneParams, total=False):
-    """Parameters of a job of kind prune. The output has the same files, names, shapes and
-    dtypes; only weights of the tensors that the plan names are changed. But `expert_drop`
-    and `width` leave out whole experts or neurons: a smaller model, whose config.json says
-    so.
+    """Parameters of a job of kind prune. Only weights of the tensors that the plan names are
+    changed; files, names, shapes and dtypes stay, unless `output.format` says otherwise.
+    But `expert_drop` and `width` leave out whole experts or neurons: a smaller model, whose
+    config.json says so.
     """
     # The id of a plan, or a request for one without `analysis`, `metrics` and `source`, which is
     # made first, with the spectra that it needs.
@@ -362,8 +368,7 @@ class PruneParams(_PruneParams, total=False):
     # runs it and collects the next one's statistics. The plan is still that of the whole model,
     # and `stats` need hold no other blocks. Default: all that the plan names.
     blocks: Optional[List[str]]
-    # Where the copy is written: a directory that does not exist, in one that does, below the
-    # output root. Without it, the server keeps the copy and it can be downloaded.
+    # What is written, and where to.
     output: Optional[PruneParamsOutput]
     # Of the norms of inputs, in `ria`.
     ria_power: float
