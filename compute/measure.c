@@ -2,99 +2,14 @@
 #include "compute/measure.h"
 
 #include "compute/erg.h"
+#include "compute/phase.h"
 #include "compute/randomize.h"
 #include "compute/spectrum_snr.h"
+#include "compute/vector_metrics.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- columns --------------------------------------------------------------------------------- */
-
-static const char *const mp_methods[] = {"robust", "upstream", NULL};
-
-static const struct measure_column mp_columns[] = {
-    {"W_scale", MEASURE_REAL, NULL, "factor that gives the weights a mean eigenvalue of 1"},
-    {"sigma_mp", MEASURE_REAL, NULL, "deviation of the noise over that of all weights"},
-    {"bulk_min", MEASURE_REAL, NULL, "lower edge of the bulk of noise"},
-    {"bulk_max", MEASURE_REAL, NULL, "upper edge of the bulk of noise"},
-    {"mp_softrank", MEASURE_REAL, NULL, "bulk_max / lambda_max"},
-    {"num_spikes", MEASURE_INTEGER, NULL, "eigenvalues above mp_edge"},
-    {"mp_edge", MEASURE_REAL, NULL, "what the largest eigenvalue of noise stays below"},
-    {"num_far_spikes", MEASURE_INTEGER, NULL, "eigenvalues clearly above mp_edge"},
-    {"mp_distance", MEASURE_REAL, NULL, "Kolmogorov-Smirnov distance of the bulk to the law"},
-    {"mp_method", MEASURE_WORD, mp_methods, "how the law was fitted"},
-};
-
-static const struct measure_column erg_columns[] = {
-    {"detX_num", MEASURE_INTEGER, NULL, "largest eigenvalues whose product is 1, at mean 1"},
-    {"detX_val", MEASURE_REAL, NULL, "the smallest of them"},
-    {"detX_val_unrescaled", MEASURE_REAL, NULL, "the same at mean 1 (upstream names them so)"},
-    {"ERG_gap", MEASURE_INTEGER, NULL, "detX_num - num_pl_spikes"},
-    {"ERG_log_det", MEASURE_REAL, NULL, "sum of ln eigenvalue over the power-law tail, at mean 1"},
-    {"delta_lambda_min", MEASURE_REAL, NULL, "xmin - detX_val"},
-};
-
-static const struct measure_column snr_columns[] = {
-    {"spectrum_snr", MEASURE_REAL, NULL, "signal-to-noise ratio as Spectrum has it"},
-    {"spectrum_score", MEASURE_REAL, NULL, "spectrum_snr / sv_max"},
-    {"spectrum_threshold", MEASURE_REAL, NULL, "singular values above it are Spectrum's signal"},
-    {"spectrum_snr_noise", MEASURE_REAL, NULL, "spectrum_snr of pure noise of this shape"},
-    {"snr_mp", MEASURE_REAL, NULL, "signal-to-noise ratio above the edge that noise has"},
-    {"snr_mp_threshold", MEASURE_REAL, NULL, "singular values above it are signal"},
-    {"num_signal_mp", MEASURE_INTEGER, NULL, "how many there are"},
-};
-
-static const struct measure_column random_columns[] = {
-    {"max_rand_eval", MEASURE_REAL, NULL, "largest eigenvalue of the shuffled weights"},
-    {"rand_distance", MEASURE_REAL, NULL, "Jensen-Shannon distance from the shuffled spectrum"},
-    {"ww_softrank", MEASURE_REAL, NULL, "largest eigenvalue when shuffled, over lambda_max"},
-    {"ww_maxdist", MEASURE_REAL, NULL, "lambda_max less the largest eigenvalue when shuffled"},
-    {"rand_W_scale", MEASURE_REAL, NULL, "W_scale of the shuffled weights"},
-    {"rand_sigma_mp", MEASURE_REAL, NULL, "sigma_mp of the shuffled weights"},
-    {"rand_bulk_min", MEASURE_REAL, NULL, "bulk_min of the shuffled weights"},
-    {"rand_bulk_max", MEASURE_REAL, NULL, "bulk_max of the shuffled weights"},
-    {"rand_mp_softrank", MEASURE_REAL, NULL, "mp_softrank of the shuffled weights"},
-    {"rand_num_spikes", MEASURE_INTEGER, NULL, "num_spikes of the shuffled weights"},
-    {"num_traps", MEASURE_INTEGER, NULL, "the same for one order of the weights"},
-    {"rand_replicas", MEASURE_INTEGER, NULL, "how often they were shuffled"},
-    {"rand_distance_sd", MEASURE_REAL, NULL, "deviation of rand_distance over the orders"},
-    {"max_rand_eval_sd", MEASURE_REAL, NULL, "deviation of the largest eigenvalue over them"},
-};
-
-#define COLUMNS(list) list, ARRAY_LEN(list)
-static const struct measure_info infos[] = {
-    [MEASURE_MP] = {"mp_fit", MP_FIT_VERSION, false, COLUMNS(mp_columns)},
-    [MEASURE_ERG] = {"erg", ERG_VERSION, false, COLUMNS(erg_columns)},
-    [MEASURE_SNR] = {"snr", SPECTRUM_SNR_VERSION, false, COLUMNS(snr_columns)},
-    [MEASURE_RANDOM] = {"randomize", RANDOMIZE_VERSION, true, COLUMNS(random_columns)},
-};
-_Static_assert(ARRAY_LEN(infos) == MEASURE_COUNT, "one for each measure");
-_Static_assert(ARRAY_LEN(mp_columns) <= MEASURE_COLUMNS_MAX &&
-                   ARRAY_LEN(random_columns) <= MEASURE_COLUMNS_MAX,
-               "room for all columns");
-
-const struct measure_info *measure_info(enum measure m)
-{
-    return &infos[m];
-}
-
-const struct measure_column *measure_column_find(const char *name)
-{
-    for (unsigned m = 0; m < MEASURE_COUNT; m++)
-        for (size_t i = 0; i < infos[m].n_columns; i++)
-            if (strcmp(infos[m].column[i].name, name) == 0)
-                return &infos[m].column[i];
-    return NULL;
-}
-
-const char *measure_reason_name(enum measure_reason r)
-{
-    static const char *const names[] = {"", "no_spectrum", "no_fit", "not_converged"};
-
-    _Static_assert(ARRAY_LEN(names) == MEASURE_REASON_COUNT, "a name for each");
-    return (size_t)r < ARRAY_LEN(names) ? names[r] : NULL;
-}
 
 /* --- the spectrum ---------------------------------------------------------------------------- */
 
@@ -138,7 +53,7 @@ static int measure_mp(const struct measure_input *in, struct measure_result *out
         f.w_scale, f.sigma,           f.bulk_min, f.bulk_max, f.softrank, (double)f.num_spikes,
         f.edge,    (double)f.num_far, f.distance, f.method};
 
-    _Static_assert(ARRAY_LEN(v) == ARRAY_LEN(mp_columns), "a value for each column");
+    _Static_assert(ARRAY_LEN(v) == MEASURE_MP_COLUMNS, "a value for each column");
     memcpy(out->v, v, sizeof v);
     return 0;
 }
@@ -169,7 +84,7 @@ static int measure_erg(const struct measure_input *in, struct measure_result *ou
                         fitted ? erg_tail_log(in->lambda, in->n, (size_t)tail) : NAN,
                         fitted ? xmin - e.lambda : NAN};
 
-    _Static_assert(ARRAY_LEN(v) == ARRAY_LEN(erg_columns), "a value for each column");
+    _Static_assert(ARRAY_LEN(v) == MEASURE_ERG_COLUMNS, "a value for each column");
     memcpy(out->v, v, sizeof v);
     if (!fitted)
         out->reason = MEASURE_NO_FIT;
@@ -196,8 +111,68 @@ static int measure_snr(const struct measure_input *in, struct measure_result *ou
                         s.eps_mp,
                         isnan(s.snr_mp) ? NAN : (double)s.num_signal_mp};
 
-    _Static_assert(ARRAY_LEN(v) == ARRAY_LEN(snr_columns), "a value for each column");
+    _Static_assert(ARRAY_LEN(v) == MEASURE_SNR_COLUMNS, "a value for each column");
     memcpy(out->v, v, sizeof v);
+    return 0;
+}
+
+static void phase_values(const struct phase *p, const struct phase_confidence *c,
+                         struct measure_result *out)
+{
+    bool next = isfinite(p->next_distance);
+    const double v[] = {p->kind,
+                        next ? (double)p->next_kind : NAN,
+                        next ? (double)p->next_quantity : NAN,
+                        next ? p->next_threshold : NAN,
+                        next ? p->next_distance : NAN,
+                        c->confidence,
+                        c->size,
+                        c->fit,
+                        c->signal,
+                        p->evidence[PHASE_ZERO_SHARE],
+                        p->evidence[PHASE_EXCESS],
+                        p->evidence[PHASE_MISFIT],
+                        p->evidence[PHASE_NULL_RATIO],
+                        p->evidence[PHASE_SPIKE_SHARE],
+                        p->evidence[PHASE_FAR_SHARE],
+                        p->evidence[PHASE_REACH],
+                        p->evidence[PHASE_NOISE_SHARE]};
+
+    _Static_assert(ARRAY_LEN(v) == MEASURE_PHASE_COLUMNS, "a value for each column");
+    for (size_t i = 0; i < ARRAY_LEN(v); i++)
+        out->v[i] = isfinite(v[i]) ? v[i] : NAN;
+}
+
+static int measure_phase(const struct measure_input *in, struct measure_result *out,
+                         struct err *err)
+{
+    const struct mp_fit_options opt = {.method = MP_FIT_ROBUST};
+    bool fitted = in->fit->reason == LAYER_OK;
+    double *work = malloc(in->n * sizeof *work);
+    struct mp_fit mp;
+    struct phase_input pi = {.n = in->n,
+                             .n_matrices = in->n / in->n_short,
+                             .largest = in->lambda[in->n - 1],
+                             .alpha = fitted ? in->fit->v[COL_ALPHA] : NAN,
+                             .D = fitted ? in->fit->v[COL_D] : NAN,
+                             .n_tail = fitted ? (size_t)in->fit->v[COL_NUM_PL_SPIKES] : 0,
+                             .null_largest = in->null_largest};
+    struct phase_confidence confidence;
+    struct phase p;
+    int r;
+
+    if (!work)
+        return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", in->n);
+    r = mp_fit(in->lambda, in->n, in->n_long, in->n_short, &opt, work, &mp, err);
+    free(work);
+    pi.mp = r == 0 ? &mp : NULL;
+    if (r < 0 && r != ERR_NUMERIC)
+        return r;
+    r = phase_classify(&pi, NULL, &p, err);
+    if (r < 0)
+        return r;
+    confidence = phase_confidence(&pi);
+    phase_values(&p, &confidence, out);
     return 0;
 }
 
@@ -211,13 +186,15 @@ static void clear(struct measure_result *out)
 int measure_spectrum(enum measure m, const struct measure_input *in, struct measure_result *out,
                      struct err *err)
 {
-    ASSERT(!infos[m].weights);
+    ASSERT(!measure_info(m)->weights);
     clear(out);
     switch (m) {
     case MEASURE_MP:
         return measure_mp(in, out, err);
     case MEASURE_ERG:
         return measure_erg(in, out, err);
+    case MEASURE_PHASE:
+        return measure_phase(in, out, err);
     default:
         return measure_snr(in, out, err);
     }
@@ -249,7 +226,7 @@ static void random_values(const struct randomize_values *r, struct measure_resul
                         r->distance_sd,
                         r->max_sd};
 
-    _Static_assert(ARRAY_LEN(v) == ARRAY_LEN(random_columns), "a value for each column");
+    _Static_assert(ARRAY_LEN(v) == MEASURE_RANDOM_COLUMNS, "a value for each column");
     memcpy(out->v, v, sizeof v);
 }
 
@@ -286,13 +263,45 @@ static int measure_random(const struct measure_input *in, const struct measure_w
     return r;
 }
 
+static void group_values(const struct vector_group *g, double *v)
+{
+    v[0] = g->mean_vec_entropy;
+    v[1] = g->var_vec_entropy;
+    v[2] = g->mean_loc_ratio;
+    v[3] = g->var_loc_ratio;
+    v[4] = g->mean_part_ratio;
+    v[5] = g->var_part_ratio;
+}
+
+static int measure_vectors(const struct measure_input *in, const struct measure_weights *w,
+                           struct measure_result *out, struct err *err)
+{
+    struct layer_vectors v;
+    int r;
+
+    out->reason = w->n_slices > 1                     ? MEASURE_NOT_A_MATRIX
+                  : is_zero(in)                       ? MEASURE_NO_SPECTRUM
+                  : in->fit->reason != LAYER_OK       ? MEASURE_NO_FIT
+                  : in->n_short > LAYER_VECTORS_N_MAX ? MEASURE_TOO_LARGE
+                                                      : MEASURED;
+    if (out->reason != MEASURED)
+        return 0;
+    r = layer_vectors(w->slice, (size_t)in->fit->v[COL_NUM_PL_SPIKES], &v, err);
+    if (r < 0)
+        return r;
+    group_values(&v.bulk, out->v);
+    group_values(&v.tail, out->v + 6);
+    return 0;
+}
+
 int measure_weights(enum measure m, const struct measure_input *in, const struct measure_weights *w,
                     double *null, struct measure_result *out, struct err *err)
 {
-    ASSERT(infos[m].weights);
+    ASSERT(measure_info(m)->weights);
     clear(out);
     memset(null, 0, in->n * sizeof *null);
-    return measure_random(in, w, null, out, err);
+    return m == MEASURE_RANDOM ? measure_random(in, w, null, out, err)
+                               : measure_vectors(in, w, out, err);
 }
 
 /* --- costs ----------------------------------------------------------------------------------- */
@@ -306,6 +315,10 @@ struct measure_cost measure_cost(enum measure m, const struct measure_options *o
 
     if (m == MEASURE_ERG && opt->compat)
         c.flops += n * n;
+    if (m == MEASURE_VECTORS && n_slices == 1 && n_short <= LAYER_VECTORS_N_MAX) {
+        c.flops += 8 * n * n * n + elements * n;
+        c.bytes += 16 * n * n + 64e6;
+    }
     if (m != MEASURE_RANDOM)
         return c;
     replicas = (double)replicas_of(opt, n_short * n_slices);

@@ -11,10 +11,12 @@
 #include "compute/spectrum.h"
 
 enum measure {
-    MEASURE_MP = 0, /* mp_fit.h */
-    MEASURE_ERG,    /* erg.h */
-    MEASURE_SNR,    /* spectrum_snr.h */
-    MEASURE_RANDOM, /* randomize.h; needs the weights */
+    MEASURE_MP = 0,  /* mp_fit.h */
+    MEASURE_ERG,     /* erg.h */
+    MEASURE_SNR,     /* spectrum_snr.h */
+    MEASURE_RANDOM,  /* randomize.h; needs the weights */
+    MEASURE_VECTORS, /* vector_metrics.h; needs the weights */
+    MEASURE_PHASE,   /* phase.h */
     MEASURE_COUNT
 };
 
@@ -28,7 +30,17 @@ struct measure_column {
     const char *meaning;     /* one line, with unit */
 };
 
-#define MEASURE_COLUMNS_MAX 16
+#define MEASURE_COLUMNS_MAX 24
+
+/* How many each has. */
+enum {
+    MEASURE_MP_COLUMNS = 10,
+    MEASURE_ERG_COLUMNS = 6,
+    MEASURE_SNR_COLUMNS = 7,
+    MEASURE_RANDOM_COLUMNS = 14,
+    MEASURE_VECTORS_COLUMNS = 12,
+    MEASURE_PHASE_COLUMNS = 17,
+};
 
 struct measure_info {
     const char *name; /* the parameter that asks for it */
@@ -37,6 +49,9 @@ struct measure_info {
     const struct measure_column *column;
     size_t n_columns;
 };
+
+/* The column ww_softrank of MEASURE_RANDOM. */
+#define MEASURE_RANDOM_SOFTRANK 2
 
 /* Borrowed, static. */
 const struct measure_info *measure_info(enum measure m);
@@ -50,9 +65,11 @@ enum measure_reason {
     MEASURE_NO_SPECTRUM, /* too few eigenvalues, or all are zero */
     MEASURE_NO_FIT,      /* it describes the fitted tail, and there is none */
     MEASURE_NOT_CONVERGED,
+    MEASURE_NOT_A_MATRIX, /* several, as of a convolution */
+    MEASURE_TOO_LARGE,    /* for this measure */
     MEASURE_REASON_COUNT
 };
-/* "", "no_spectrum", "no_fit", "not_converged"; NULL if unknown. */
+/* "", "no_spectrum", "no_fit", "not_converged", "not_a_matrix", "too_large"; NULL if unknown. */
 const char *measure_reason_name(enum measure_reason r);
 
 struct measure_result {
@@ -71,6 +88,8 @@ struct measure_input {
     size_t n;
     size_t n_long, n_short; /* N >= M of one slice */
     const struct layer_values *fit;
+    double null_largest; /* mean largest eigenvalue of shuffled weights, as MEASURE_RANDOM has it;
+                          * NaN: not known */
     struct measure_options opt;
 };
 

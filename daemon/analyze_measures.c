@@ -1,15 +1,12 @@
 /* analyze_measures.c: what is measured of rows besides their default columns, if asked for.
  *
- *   key = H(version, measure, fit key, its options)
- *
  * What the cache does not have comes from workers, which get the cached spectrum: a few spectra are
  * in memory at a time.
  */
-#include "daemon/analyze.h"
+#include "daemon/analyze_measures.h"
 
 #include "common/fdio.h"
 #include "daemon/log.h"
-#include "daemon/measure_task.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,23 +15,6 @@
 
 /* Spectra that are in memory at a time, for each worker. */
 #define SPECTRA_LOADED 2
-
-struct row_measures {
-    struct measure_result *result; /* of those that are wanted, in order; NULL: none */
-    uint32_t missing;              /* not in the cache */
-    uint32_t failed;               /* and cannot be had */
-    const char *reason;            /* of that; a literal */
-    size_t left;                   /* tasks under way */
-    int fd;                        /* the spectrum, on its way to workers */
-    int null_fd;                   /* eigenvalues of shuffled weights, on their way to the cache */
-};
-
-struct measuring {
-    uint32_t wanted;
-    size_t n_wanted;
-    struct row_measures *row; /* one for each layer */
-    size_t next, n_loaded;
-};
 
 void analyze_measures_free(struct analyze *a)
 {
@@ -50,8 +30,7 @@ void analyze_measures_free(struct analyze *a)
     free(w);
 }
 
-/* Where the result of a measure that is wanted lies. */
-static struct measure_result *result_at(const struct measuring *w, size_t row, enum measure m)
+struct measure_result *measure_result_at(const struct measuring *w, size_t row, enum measure m)
 {
     unsigned below = w->wanted & ((1u << m) - 1);
 
@@ -67,70 +46,10 @@ const struct measure_result *analyze_measured(const struct analyze *a, size_t ro
     if (!w || !w->row[row].result)
         return NULL;
     *failed = w->row[row].failed & 1u << m ? w->row[row].reason : NULL;
-    return *failed ? NULL : result_at(w, row, m);
-}
-
-/* --- the cache ----------------------------------------------------------------------------- */
-
-static void make_key(struct hasher *h, const struct analyze *a, size_t row, enum measure m,
-                     struct digest *out)
-{
-    hasher_add_str(h, "spectrald-measure");
-    hasher_add_str(h, measure_info(m)->name);
-    hasher_add_u64(h, measure_info(m)->version);
-    hasher_add(h, a->lw[row].fit_key.b, DIGEST_LEN);
-    if (m == MEASURE_MP || m == MEASURE_RANDOM)
-        hasher_add_u64(h, a->params.measure.mp);
-    if (m == MEASURE_RANDOM)
-        hasher_add_u64(h, a->params.measure.replicas);
-    hasher_finish(h, out);
-}
-
-static bool find_result(struct store *st, const struct digest *key, enum measure m,
-                        struct measure_result *out)
-{
-    AUTO(buf_done) struct buf b = BUF_INIT;
-    struct reader r;
-
-    if (store_cache_find(st, CACHE_FIT, key, &b, NULL) < 0)
-        return false;
-    reader_init(&r, b.data, b.len);
-    return measure_result_get(&r, m, out) && reader_ok(&r);
-}
-
-static void lookup_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct measuring *w = a->measuring;
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-    struct digest key;
-
-    for (size_t i = 0; i < a->layers.count; i++)
-        for (unsigned m = 0; w->row[i].result && m < MEASURE_COUNT; m++) {
-            if (!(w->wanted & 1u << m))
-                continue;
-            make_key(h, a, i, (enum measure)m, &key);
-            if (!find_result(job_store(state), &key, (enum measure)m,
-                             result_at(w, i, (enum measure)m)))
-                w->row[i].missing |= 1u << m;
-        }
+    return *failed ? NULL : measure_result_at(w, row, m);
 }
 
 /* --- one row ------------------------------------------------------------------------------- */
-
-struct row_message {
-    struct analyze *a;
-    size_t row;
-};
-
-static void call_store(struct analyze *a, size_t row, void (*run)(void *arg, void *state),
-                       actor_done *done)
-{
-    struct row_message *k = xmalloc(sizeof *k);
-
-    *k = (struct row_message){a, row};
-    job_call_store(a->job, run, done, k);
-}
 
 static void load_more(struct analyze *a);
 
@@ -174,51 +93,9 @@ static void note_failure(struct analyze *a, size_t row, uint32_t wanted, const s
              err->text);
 }
 
-static void keep_null(const struct analyze *a, size_t row, struct store *st)
+void analyze_measures_kept(struct analyze *a, size_t row)
 {
-    const int fd = a->measuring->row[row].null_fd;
-    const struct layer_work *w = &a->lw[row];
-    const void *map = NULL;
-    struct digest key;
-    size_t len;
-
-    if (fd < 0 || memfd_sealed_size(fd, &len, NULL) < 0 ||
-        memfd_map_sealed(fd, len, &map, NULL) < 0)
-        return;
-    measure_null_key(&w->spectrum_key, analyze_scale(&a->layers.l[row]), &key);
-    (void)store_cache_put(st, CACHE_SPECTRUM, &key, map, len, NULL);
-    (void)munmap((void *)(uintptr_t)map, len);
-}
-
-static void keep_run(void *arg, void *state)
-{
-    const struct row_message *k = arg;
-    const struct measuring *w = k->a->measuring;
-    const struct row_measures *f = &w->row[k->row];
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
-
-    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
-        AUTO(buf_done) struct buf b = BUF_INIT;
-        struct digest key;
-
-        if (!((f->missing & ~f->failed) >> m & 1))
-            continue;
-        make_key(h, k->a, k->row, (enum measure)m, &key);
-        measure_result_put(&b, (enum measure)m, result_at(w, k->row, (enum measure)m));
-        (void)store_cache_put(job_store(state), CACHE_FIT, &key, b.data, b.len, NULL);
-    }
-    keep_null(k->a, k->row, job_store(state));
-}
-
-static void keep_done(void *arg, const struct err *group_err)
-{
-    struct row_message *k = arg;
-
-    if (group_err)
-        log_warn("results could not be cached: %s", group_err->text);
-    if (!k->a->job->ended)
-        row_over(k->a, k->row);
-    free(k);
+    row_over(a, row);
 }
 
 /* Eigenvalues that a worker sent: as many as the layer has, in order. */
@@ -250,16 +127,22 @@ static int take_results(struct analyze *a, size_t row, uint32_t wanted, struct w
 {
     struct measuring *w = a->measuring;
     struct reader r;
-    bool good = true, weights = measure_info((enum measure)__builtin_ctz(wanted))->weights;
+    bool good = true;
 
     reader_init(&r, m->body.data, m->body.len);
     for (unsigned i = 0; good && i < MEASURE_COUNT; i++)
         if (wanted & 1u << i)
-            good = measure_result_get(&r, (enum measure)i, result_at(w, row, (enum measure)i));
+            good =
+                measure_result_get(&r, (enum measure)i, measure_result_at(w, row, (enum measure)i));
     if (!good || !reader_ok(&r))
         return err_set(err, ERR_CRASHED, "a worker sent malformed measures");
-    return weights ? take_null(a, row, m, err) : 0;
+    return wanted == 1u << MEASURE_RANDOM &&
+                   measure_result_at(w, row, MEASURE_RANDOM)->reason == MEASURED
+               ? take_null(a, row, m, err)
+               : 0;
 }
+
+static void add_task(struct analyze *a, size_t row, uint32_t wanted);
 
 static void task_over(struct analyze *a, size_t row)
 {
@@ -267,8 +150,14 @@ static void task_over(struct analyze *a, size_t row)
 
     if (--f->left > 0)
         return;
+    if (f->phase_next) {
+        f->phase_next = false;
+        f->left = 1;
+        add_task(a, row, 1u << MEASURE_PHASE);
+        return;
+    }
     if (f->missing & ~f->failed)
-        call_store(a, row, keep_run, keep_done);
+        analyze_measures_keep(a, row);
     else
         row_over(a, row);
 }
@@ -296,6 +185,17 @@ static uint64_t seed_of(const struct layer_work *w)
     return seed;
 }
 
+/* The largest eigenvalue of shuffled weights, where it was asked for. */
+static double null_largest(const struct analyze *a, size_t row)
+{
+    const struct measuring *w = a->measuring;
+
+    if (!(w->wanted & 1u << MEASURE_RANDOM) || w->row[row].failed & 1u << MEASURE_RANDOM)
+        return NAN;
+    return measure_result_at(w, row, MEASURE_RANDOM)->v[MEASURE_RANDOM_SOFTRANK] *
+           a->lw[row].values.v[COL_LAMBDA_MAX];
+}
+
 static void add_task(struct analyze *a, size_t row, uint32_t wanted)
 {
     const struct layer *l = &a->layers.l[row];
@@ -303,6 +203,7 @@ static void add_task(struct analyze *a, size_t row, uint32_t wanted)
     struct measure_task mt = {.wanted = wanted,
                               .opt = a->params.measure,
                               .scale = analyze_scale(l),
+                              .null_largest = null_largest(a, row),
                               .weights = weights,
                               .m = analyze_matrix_of(l),
                               .seed = seed_of(&a->lw[row]),
@@ -323,7 +224,8 @@ static void add_task(struct analyze *a, size_t row, uint32_t wanted)
     sched_add(a->job->lane, t);
 }
 
-/* One task for all that the spectrum tells, one for each that takes the weights. */
+/* One task for all that the spectrum tells, one for each that takes the weights; the phase last,
+ * where shuffled weights are evidence. */
 static void start_row(struct analyze *a, size_t row)
 {
     struct row_measures *f = &a->measuring->row[row];
@@ -347,6 +249,10 @@ static void start_row(struct analyze *a, size_t row)
             add_task(a, row, bit);
         }
     }
+    f->phase_next = f->missing & cheap & 1u << MEASURE_PHASE && f->left > 1 &&
+                    f->missing & 1u << MEASURE_RANDOM;
+    if (f->phase_next)
+        cheap &= ~(1u << MEASURE_PHASE);
     if (cheap) {
         f->left++;
         add_task(a, row, cheap);
@@ -356,45 +262,18 @@ static void start_row(struct analyze *a, size_t row)
 
 /* --- spectra --------------------------------------------------------------------------------- */
 
-static int to_memfd(const struct buf *b, int *out)
+void analyze_measures_loaded(struct analyze *a, size_t row)
 {
-    void *map = NULL;
-    int r = memfd_new("spectrum", b->len, out, &map, NULL);
-
-    if (r < 0)
-        return r;
-    memcpy(map, b->data, b->len);
-    (void)munmap(map, b->len);
-    return memfd_seal(*out, NULL);
-}
-
-static void load_run(void *arg, void *state)
-{
-    const struct row_message *k = arg;
-    AUTO(buf_done) struct buf b = BUF_INIT;
-    int *fd = &k->a->measuring->row[k->row].fd;
-
-    if (store_cache_find(job_store(state), CACHE_SPECTRUM, &k->a->lw[k->row].spectrum_key, &b,
-                         NULL) == 0 &&
-        to_memfd(&b, fd) < 0)
-        fd_close(fd);
-}
-
-static void load_done(void *arg, const struct err *group_err)
-{
-    struct row_message *k = arg;
-    struct measuring *w = k->a->measuring;
+    const struct row_measures *f = &a->measuring->row[row];
     struct err gone;
 
-    (void)group_err;
-    if (!k->a->job->ended && w->row[k->row].fd >= 0) {
-        start_row(k->a, k->row);
-    } else if (!k->a->job->ended) {
-        (void)err_set(&gone, ERR_GONE, "its spectrum is not in the cache any more");
-        note_failure(k->a, k->row, w->row[k->row].missing, &gone);
-        row_over(k->a, k->row);
+    if (f->fd >= 0) {
+        start_row(a, row);
+        return;
     }
-    free(k);
+    (void)err_set(&gone, ERR_GONE, "its spectrum is not in the cache any more");
+    note_failure(a, row, f->missing, &gone);
+    row_over(a, row);
 }
 
 static void load_more(struct analyze *a)
@@ -405,20 +284,16 @@ static void load_more(struct analyze *a)
     for (; w->next < a->layers.count && w->n_loaded < most; w->next++)
         if (w->row[w->next].missing) {
             w->n_loaded++;
-            call_store(a, w->next, load_run, load_done);
+            analyze_measures_load(a, w->next);
         }
 }
 
 /* --- the stage ----------------------------------------------------------------------------- */
 
-static void lookup_done(void *arg, const struct err *group_err)
+void analyze_measures_looked_up(struct analyze *a)
 {
-    struct analyze *a = arg;
     const struct measuring *w = a->measuring;
 
-    (void)group_err; /* a full cache costs time, not results */
-    if (a->job->ended)
-        return;
     a->waiting = 1; /* keeps the stage open until every row has been looked at */
     for (size_t i = 0; i < a->layers.count; i++) {
         bool hit = w->row[i].result && !w->row[i].missing;
@@ -454,5 +329,5 @@ void analyze_measures(struct analyze *a)
         if (a->lw[i].leader < 0 && a->lw[i].outcome == OUT_DONE)
             w->row[i].result = xcalloc(w->n_wanted, sizeof *w->row[i].result);
     }
-    job_call_store(a->job, lookup_run, lookup_done, a);
+    analyze_measures_lookup(a);
 }

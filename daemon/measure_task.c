@@ -13,6 +13,7 @@ void measure_task_put(struct buf *b, const struct measure_task *t)
     buf_put_u8(b, (uint8_t)t->opt.mp);
     buf_put_u32(b, t->opt.replicas);
     buf_put_f64(b, t->scale);
+    buf_put_f64(b, t->null_largest);
     buf_put_u8(b, t->weights);
     if (t->weights) {
         wire_put_matrix(b, &t->m);
@@ -44,6 +45,7 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
     t.opt.mp = (enum mp_fit_method)reader_u8(r);
     t.opt.replicas = reader_u32(r);
     t.scale = reader_f64(r);
+    t.null_largest = reader_f64(r);
     t.weights = reader_u8(r) != 0;
     if (t.weights) {
         rc = wire_get_matrix(r, &t.m, err);

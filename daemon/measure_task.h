@@ -2,7 +2,7 @@
  *
  *   measure  task                     fd: the spectrum record, and the file where it needs weights
  *     reply  a result record for each that is wanted, in order
- *                                     fd: with weights: eigenvalues, as many as the spectrum's
+ *                                     fd: of shuffled weights: eigenvalues, as many as there are
  */
 #ifndef SPECTRALD_MEASURE_TASK_H
 #define SPECTRALD_MEASURE_TASK_H
@@ -14,8 +14,9 @@
 struct measure_task {
     uint32_t wanted; /* bit set of 1 << enum measure */
     struct measure_options opt;
-    double scale; /* on eigenvalues */
-    bool weights; /* then these count, and one measure is wanted: */
+    double scale;        /* on eigenvalues */
+    double null_largest; /* of shuffled weights, NaN: not known */
+    bool weights;        /* then these count, and one measure is wanted: */
     struct wire_matrix m;
     uint64_t seed;
     enum precision precision;

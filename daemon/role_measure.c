@@ -97,8 +97,10 @@ static int from_weights(const struct measure_task *t, const struct measure_input
     if (r < 0)
         return r;
     measure_result_put(&reply->body, (enum measure)__builtin_ctz(t->wanted), &v);
-    reply->fd[reply->n_fds++] = fd;
-    fd = -1;
+    if (t->wanted == 1u << MEASURE_RANDOM) {
+        reply->fd[reply->n_fds++] = fd;
+        fd = -1;
+    }
     return 0;
 }
 
@@ -120,6 +122,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
                                .n_long = rec->n_long,
                                .n_short = rec->n_per_slice,
                                .fit = &t->fit,
+                               .null_largest = t->null_largest,
                                .opt = t->opt};
 
     if (!pool)

@@ -181,6 +181,44 @@ def test_compat_compares_with_another_order(server):
                for r in done)
 
 
+def test_eigenvectors(server):
+    _, rows = measure(server, "known.safetensors", vectors=True)
+    w = np.random.default_rng(7).standard_normal((300, 200)).astype("<f4").astype(float)
+    r = rows["noise"]
+    v = np.linalg.eigh(w.T @ w)[1]
+    tail = v[:, 200 - r["num_pl_spikes"]:]
+    for group, vectors in (("tail", tail), ("bulk", v[:, :200 - r["num_pl_spikes"]])):
+        a = np.abs(vectors)
+        loc = a.sum(0) / a.max(0)
+        part = 1 / (a ** 4).sum(0) ** 0.25
+        assert r[f"{group}_mean_loc_ratio"] == pytest.approx(loc.mean(), rel=1e-6)
+        assert r[f"{group}_var_part_ratio"] == pytest.approx(part.var(), rel=1e-5)
+        assert 3 < r[f"{group}_mean_vec_entropy"] < 5
+    assert rows["conv"]["not_measured"] == ["vectors: not_a_matrix"]
+    assert rows["zero"]["not_measured"] == ["vectors: no_spectrum"]
+
+
+def test_phases(server):
+    _, rows = measure(server, "known.safetensors", phase=True)
+    assert rows["noise"]["phase"] in ("random_like", "bleeding_out")
+    assert rows["spiked"]["phase"] == "bulk_spikes" and rows["zero"]["phase"] == "degenerate"
+    assert rows["trap"]["phase"] == "bulk_spikes"  # without shuffling, nothing tells it
+    assert rows["noise"]["phase_null_ratio"] is None and rows["noise"]["confidence"] < 0.2
+    assert rows["norm"]["phase"] is None
+    for name in ("noise", "spiked"):
+        r = rows[name]
+        assert r["phase_next"] != r["phase"] and r["phase_distance"] > 0
+        assert r["confidence"] == pytest.approx(
+            r["confidence_size"] * r["confidence_fit"] * r["confidence_signal"], rel=1e-12)
+    _, shuffled = measure(server, "known.safetensors", phase=True, randomize=True)
+    assert shuffled["trap"]["phase"] == "element_trap"
+    assert shuffled["trap"]["phase_null_ratio"] == shuffled["trap"]["ww_softrank"]
+    job, again = measure(server, "known.safetensors", phase=True, randomize=True)
+    assert again == shuffled or all(again[n]["phase"] == shuffled[n]["phase"] for n in again)
+    _, without = measure(server, "known.safetensors", phase=True)
+    assert without["trap"]["phase"] == "bulk_spikes"
+
+
 def counter(server, name, kind):
     for line in server.get("/metrics").body.decode().splitlines():
         if line.startswith(f"spectrald_cache_{name}_total") and f'"{kind}"' in line:
@@ -214,7 +252,7 @@ def test_tables_and_series(server):
 
 
 @pytest.mark.parametrize("name,value", [
-    ("mp_fit", 7), ("mp_fit", "kde"), ("mp_fit", None), ("mp_fit", {}), ("erg", "yes"), ("snr", 1),
+    ("mp_fit", 7), ("mp_fit", "kde"), ("mp_fit", None), ("mp_fit", {}), ("erg", "yes"), ("snr", 1), ("phase", 1), ("vectors", []),
     ("randomize", 0), ("randomize", 101), ("randomize", 1.5), ("randomize", "often")])
 def test_refused(server, name, value):
     r = server.submit("manlm.safetensors", {name: value})

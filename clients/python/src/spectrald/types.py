@@ -182,6 +182,13 @@ class AnalyzeParams(TypedDict, total=False):
     # else one (with compat, another one to compare with). The generator is seeded by the content
     # of the layer: the same weights give the same numbers.
     randomize: Union[bool, int]
+    # How localised the eigenvectors are: columns `bulk_mean_vec_entropy` to
+    # `tail_var_part_ratio`. Several times the cost of the spectrum; 16 n² bytes of memory for a
+    # short side n of at most 16384. Not of convolutions.
+    vectors: bool
+    # The phase of training, its evidence, and a confidence in alpha: columns `phase` to
+    # `phase_noise_share`. With `randomize`, shuffled weights are evidence, too.
+    phase: bool
 
 
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
@@ -789,6 +796,65 @@ class Layer(TypedDict, total=False):
     rand_distance_sd: Optional[float]
     # Standard deviation of the largest eigenvalue over the replicas.
     max_rand_eval_sd: Optional[float]
+    # With `vectors`: Mean entropy of the elements of the eigenvectors below xmin.
+    bulk_mean_vec_entropy: Optional[float]
+    # Its variance.
+    bulk_var_vec_entropy: Optional[float]
+    # Mean localization ratio |v|_1 / |v|_inf of the eigenvectors below xmin.
+    bulk_mean_loc_ratio: Optional[float]
+    # Its variance.
+    bulk_var_loc_ratio: Optional[float]
+    # Mean participation ratio |v|_2 / |v|_4 of the eigenvectors below xmin.
+    bulk_mean_part_ratio: Optional[float]
+    # Its variance.
+    bulk_var_part_ratio: Optional[float]
+    # Mean entropy of the elements of the eigenvectors from xmin on.
+    tail_mean_vec_entropy: Optional[float]
+    # Its variance.
+    tail_var_vec_entropy: Optional[float]
+    # Mean localization ratio |v|_1 / |v|_inf of the eigenvectors from xmin on.
+    tail_mean_loc_ratio: Optional[float]
+    # Its variance.
+    tail_var_loc_ratio: Optional[float]
+    # Mean participation ratio |v|_2 / |v|_4 of the eigenvectors from xmin on.
+    tail_mean_part_ratio: Optional[float]
+    # Its variance.
+    tail_var_part_ratio: Optional[float]
+    # With `phase`: the phase of training that the spectrum shows.
+    phase: Optional[str]
+    # The phase that is nearest.
+    phase_next: Optional[str]
+    # Which piece of evidence would have to change for that.
+    phase_next_by: Optional[str]
+    # To which value.
+    phase_next_at: Optional[float]
+    # By which share of that value: small where the phase is a close call.
+    phase_distance: Optional[float]
+    # How far to believe that alpha says something about correlations, 0 to 1: the product of the
+    # next three.
+    confidence: Optional[float]
+    # The size of the tail: n / (n + 20).
+    confidence_size: Optional[float]
+    # 1 for D up to 0.05, 0 from 0.15 on, linear between.
+    confidence_fit: Optional[float]
+    # Eigenvalues above the edge of noise over those in the tail, at most 1.
+    confidence_signal: Optional[float]
+    # Evidence: share of eigenvalues that are 0.
+    phase_zero_share: Optional[float]
+    # Evidence: lambda_max over the edge of noise.
+    phase_excess: Optional[float]
+    # Evidence: distance between the bulk and its law, in eigenvalues; 2 to 4 for noise.
+    phase_misfit: Optional[float]
+    # Evidence, with `randomize`: largest eigenvalue of the shuffled weights over lambda_max.
+    phase_null_ratio: Optional[float]
+    # Evidence: share of eigenvalues above the edge of noise.
+    phase_spike_share: Optional[float]
+    # Evidence: share of those that are clearly above.
+    phase_far_share: Optional[float]
+    # Evidence: how far beyond the edge the spectrum reaches for so many eigenvalues.
+    phase_reach: Optional[float]
+    # Evidence: variance of the noise over the mean eigenvalue.
+    phase_noise_share: Optional[float]
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
