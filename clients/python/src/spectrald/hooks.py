@@ -333,7 +333,7 @@ class Collector:
         """Write all as safetensors, whole or not at all. metadata: more of it, such as model,
         dataset and tokenizer. Raises what tensors() and safetensors.write() raise."""
         safetensors.write(path, {
-            name: safetensors.Tensor(_DTYPES[value.dtype], tuple(value.shape), _bytes(value))
+            name: to_safetensors(value)
             for name, value in self.tensors().items()}, {**self.metadata(), **(metadata or {})})
 
 
@@ -451,6 +451,11 @@ def _bytes(value: Any) -> Callable[[], memoryview]:
         setattr(memory, "owner", plain)  # it lives as long as the view
         return memoryview(memory)
     return view
+
+
+def to_safetensors(value: Any) -> safetensors.Tensor:
+    """A tensor of torch, to be written."""
+    return safetensors.Tensor(_DTYPES[value.dtype], tuple(value.shape), _bytes(value))
 
 
 def from_safetensors(tensor: safetensors.Tensor) -> Any:
