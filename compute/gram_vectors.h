@@ -20,7 +20,8 @@ struct gram_vectors {
 };
 
 /* Eigenpairs [first, first + count) of W'W in ascending order; the k largest are {n - k, k}.
- * 4/3 n^3 + n^2 n_long flops and 2 n^2 count more; n = 4096: 6 s for a few, 20 s for all. Memory: 8
+ * 4/3 n^3 + n^2 n_long flops and 2 n^2 count more; in time about two spectra (spectrum.h) of the
+ * same matrix for a few vectors, four for all. Memory: 8
  * n (n + count) bytes and blocks of lines. ERR_INVALID: not 0 < count <= n - first. ERR_LIMIT,
  * ERR_NOMEM as spectrum_gram_part(). ERR_NUMERIC: elements not finite, or no convergence.
  * gram_vectors_free() what is in *out. */

@@ -50,9 +50,10 @@ struct mp_fit {
     double noise_share; /* sigma^2: share of the noise in the mean eigenvalue; above 1 where there
                          * are zeros. Small where a heavy tail leaves no bulk worth the name */
     double distance; /* between the bulk (zero < x <= edge) and the law: greatest difference of the
-                      * distribution functions. 0.5/n to 3/n for noise, as eigenvalues repel each
-                      * other. 1 when the bulk is empty. What a heavy tail leaves below the edge
-                      * may be near the law too: see noise_share and num_spikes */
+                      * distribution functions. Eigenvalues of noise repel each other, so it is
+                      * 1.5 / num_bulk to 3 / num_bulk for noise and hardly ever more than 6 /
+                      * num_bulk; 1 when the bulk is empty. What a heavy tail leaves below the
+                      * edge may be near the law too: see noise_share and num_spikes */
     size_t num_spikes; /* num_spikes: eigenvalues above edge */
     size_t num_far;    /* eigenvalues above far_edge */
     size_t num_zero;   /* left out as zeros; 0 for MP_FIT_UPSTREAM */

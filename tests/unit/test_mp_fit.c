@@ -191,6 +191,46 @@ static void pooled_slices(void **state)
     free(m.w);
 }
 
+/* Whatever the spectrum, numbers are finite and the counts add up: heavy tails, zeros, ties. */
+static void any_spectrum(void **state)
+{
+    double lambda[64];
+
+    (void)state;
+    for (uint64_t t = 0; t < 3000; t++) {
+        struct random r;
+        size_t n, n_short, n_long;
+        double power;
+
+        random_init(&r, 31, t);
+        n = 2 + random_below(&r, 62);
+        n_short = 1 + random_below(&r, n);
+        n_long = n_short + random_below(&r, 3) * random_below(&r, 100);
+        power = 1 + 30 * random_uniform(&r) * random_uniform(&r);
+        for (size_t i = 0; i < n; i++) {
+            double x = pow(random_uniform_positive(&r), -power);
+
+            lambda[i] = t % 3 == 0 && random_below(&r, 2) ? 0 : t % 5 == 0 ? floor(2 * x) : x;
+        }
+        lambda[0] = lambda[1] = 3;
+        qsort(lambda, n, sizeof *lambda, compare_doubles);
+        for (int m = 0; m < MP_FIT_METHOD_COUNT; m++) {
+            struct mp_fit_options opt = {.method = (enum mp_fit_method)m};
+            double work[64];
+            struct mp_fit f;
+            int rc = mp_fit(lambda, n, n_long, n_short, &opt, work, &f, NULL);
+
+            assert_true(rc == 0 || rc == ERR_NUMERIC);
+            if (rc < 0)
+                continue;
+            assert_true(isfinite(f.sigma) && f.sigma > 0 && isfinite(f.edge) &&
+                        isfinite(f.far_edge) && f.bulk_min >= 0 && f.bulk_max > f.bulk_min);
+            assert_true(f.edge >= f.bulk_max && f.far_edge > f.edge && f.distance <= 1);
+            assert_int_equal(f.num_zero + f.num_bulk + f.num_spikes, n);
+        }
+    }
+}
+
 static void refused(void **state)
 {
     const double zero[] = {0, 0, 0}, one[] = {0, 0, 5}, order[] = {2, 1, 3}, nan[] = {1, 2, NAN};
@@ -216,13 +256,10 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(published_fits),
-        cmocka_unit_test(robust_finds_noise_and_spikes),
-        cmocka_unit_test(noise_has_no_spikes),
-        cmocka_unit_test(heavy_tails_and_scale),
-        cmocka_unit_test(pooled_slices),
-        cmocka_unit_test(rounds),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(published_fits),      cmocka_unit_test(robust_finds_noise_and_spikes),
+        cmocka_unit_test(noise_has_no_spikes), cmocka_unit_test(heavy_tails_and_scale),
+        cmocka_unit_test(pooled_slices),       cmocka_unit_test(rounds),
+        cmocka_unit_test(any_spectrum),        cmocka_unit_test(refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
