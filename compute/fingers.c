@@ -64,3 +64,21 @@ int fingers_peak_range(const double *x, size_t m, double xmin_max, bool compat, 
     *high = xmin_max > 0 ? xmin_max : 1.5 * peak;
     return 0;
 }
+
+int fingers_drop_top(const double *x, size_t m, size_t n_all, size_t k, bool compat, size_t *keep,
+                     struct err *err)
+{
+    size_t nearest = 0;
+
+    if (k <= n_all / 2) {
+        *keep = m > k ? m - k : 0;
+        return 0;
+    }
+    if (!compat || m == 0)
+        return err_set(err, ERR_INVALID, "%zu of %zu eigenvalues is more than half", k, n_all);
+    for (size_t i = 1; i < m; i++)
+        if (fabs(x[i] - (double)k) < fabs(x[nearest] - (double)k))
+            nearest = i;
+    *keep = nearest + 1;
+    return 0;
+}

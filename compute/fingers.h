@@ -38,4 +38,10 @@ int fingers_clip(const double *x, size_t m, const struct fingers_options *opt, d
 int fingers_peak_range(const double *x, size_t m, double xmin_max, bool compat, double *low,
                        double *high, struct err *err);
 
+/* An integer xmax: how many of the m ascending values are kept when the k largest of all n_all
+ * eigenvalues are left out. ERR_INVALID for more than half of them; compat: upstream then takes k
+ * for a value, and cuts behind the value nearest to it. */
+int fingers_drop_top(const double *x, size_t m, size_t n_all, size_t k, bool compat, size_t *keep,
+                     struct err *err);
+
 #endif

@@ -223,6 +223,24 @@ static void test_peak_range(void **state)
     assert_int_equal(fingers_peak_range(x + 2, 1, 0, false, &low, &high, NULL), ERR_NUMERIC);
 }
 
+static void test_drop_top(void **state)
+{
+    double x[] = {1, 2, 3, 4, 7};
+    struct err err;
+    size_t keep;
+
+    (void)state;
+    assert_int_equal(fingers_drop_top(x, 5, 6, 3, false, &keep, &err), 0);
+    assert_int_equal(keep, 2);
+    assert_int_equal(fingers_drop_top(x, 5, 20, 10, false, &keep, &err), 0);
+    assert_int_equal(keep, 0);
+    assert_int_equal(fingers_drop_top(x, 5, 6, 4, false, &keep, &err), ERR_INVALID);
+    assert_int_equal(fingers_drop_top(x, 5, 6, 6, true, &keep, &err), 0); /* 6 as a value */
+    assert_int_equal(keep, 5);
+    assert_int_equal(fingers_drop_top(x, 5, 6, 5, true, &keep, &err), 0);
+    assert_int_equal(keep, 4);
+}
+
 static void test_hostile(void **state)
 {
     double two[] = {1, 2}, same[] = {3, 3}, wide[] = {1e-300, 1e-200, 1, 1e150, 1e300};
@@ -259,7 +277,8 @@ int main(void)
         cmocka_unit_test(test_powerlaw15), cmocka_unit_test(test_same_as_powerlaw),
         cmocka_unit_test(test_truncated),  cmocka_unit_test(test_truncated_equation),
         cmocka_unit_test(test_fingers),    cmocka_unit_test(test_one_finger),
-        cmocka_unit_test(test_peak_range), cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_peak_range), cmocka_unit_test(test_drop_top),
+        cmocka_unit_test(test_hostile),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
