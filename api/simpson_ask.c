@@ -32,7 +32,7 @@ static int check_expected(const json_t *body, struct err *err)
     const char *name;
     int r = 0, word;
 
-    if (!expected || json_is_null(expected))
+    if (!expected)
         return 0;
     if (!json_is_object(expected) || json_object_size(expected) > SIMPSON_METRICS_MAX)
         return err_set_at(err, ERR_INVALID, "/expected",
@@ -47,15 +47,33 @@ static int check_expected(const json_t *body, struct err *err)
     return r;
 }
 
+/* A member that is null would pass for one that is missing. */
+static int check_null(const json_t *body, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)body, name, value)
+    {
+        if (json_is_null(value)) {
+            err_pointer(pointer, "", name);
+            return err_set_at(err, ERR_INVALID, pointer, "null is no value: leave it out");
+        }
+    }
+    return 0;
+}
+
 int simpson_ask_read(const json_t *body, struct simpson_ask *out, struct err *err)
 {
     static const char *const members[] = {"rows",       "better", "expected",
                                           "replicates", "seed",   "contest"};
     struct simpson_ask q = {.quality = 1, .replicates = SIMPSON_REPLICATES};
     int better = 1;
-    const json_t *replicates = json_object_get(body, "replicates");
     int r = member_check(body, members, ARRAY_LEN(members), err);
 
+    if (r == 0)
+        r = check_null(body, err);
     if (r == 0)
         r = check_rows(body, err);
     if (r == 0)
@@ -69,7 +87,7 @@ int simpson_ask_read(const json_t *body, struct simpson_ask *out, struct err *er
     if (r == 0)
         r = member_flag(body, "", "contest", &q.contest, err);
     q.quality = direction_of[better];
-    q.replicates_given = replicates && !json_is_null(replicates);
+    q.replicates_given = json_object_get(body, "replicates") != NULL;
     if (r == 0)
         *out = q;
     return r;
