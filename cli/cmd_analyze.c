@@ -56,7 +56,8 @@ static const struct arg_option options[] = {
     {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
      "fast solves a sample of the windows and states the error\n(exact)"},
     {"measure", ARG_LIST, AT(measure), "NAME",
-     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, phase; where\nthere is a "
+     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, phase, alternatives, "
+     "bootstrap; where\nthere is a "
      "choice NAME=VALUE: "
      "mp_fit=upstream,\nrandomize=5; may be repeated"},
 };

@@ -2,6 +2,7 @@
 #include "compute/measure.h"
 
 #include "compute/erg.h"
+#include "compute/measure_tail.h"
 #include "compute/phase.h"
 #include "compute/randomize.h"
 #include "compute/spectrum_snr.h"
@@ -195,6 +196,10 @@ int measure_spectrum(enum measure m, const struct measure_input *in, struct meas
         return measure_erg(in, out, err);
     case MEASURE_PHASE:
         return measure_phase(in, out, err);
+    case MEASURE_ALTERNATIVES:
+        return measure_alternatives(in, out, err);
+    case MEASURE_BOOTSTRAP:
+        return measure_bootstrap(in, out, err);
     default:
         return measure_snr(in, out, err);
     }
@@ -235,7 +240,7 @@ static int measure_random(const struct measure_input *in, const struct measure_w
 {
     const struct mp_fit_options mp = {.method = in->opt.mp};
     size_t replicas = replicas_of(&in->opt, in->n);
-    const struct randomize_options opt = {.seed = w->seed,
+    const struct randomize_options opt = {.seed = in->seed,
                                           .replicas = replicas,
                                           .scale = w->scale,
                                           .keep = w->wide ? PRECISION_DOUBLE : PRECISION_SINGLE,
@@ -315,6 +320,10 @@ struct measure_cost measure_cost(enum measure m, const struct measure_options *o
 
     if (m == MEASURE_ERG && opt->compat)
         c.flops += n * n;
+    if (m == MEASURE_ALTERNATIVES)
+        c.flops += 1e5 * n;
+    if (m == MEASURE_BOOTSTRAP) /* two fits each, which look at about a tenth of all pairs */
+        c.flops += 2 * (double)bootstrap_count(opt) * (500 * n + 2 * n * n);
     if (m == MEASURE_VECTORS && n_slices == 1 && n_short <= LAYER_VECTORS_N_MAX) {
         c.flops += 8 * n * n * n + elements * n;
         c.bytes += 16 * n * n + 64e6;

@@ -11,12 +11,14 @@
 #include "compute/spectrum.h"
 
 enum measure {
-    MEASURE_MP = 0,  /* mp_fit.h */
-    MEASURE_ERG,     /* erg.h */
-    MEASURE_SNR,     /* spectrum_snr.h */
-    MEASURE_RANDOM,  /* randomize.h; needs the weights */
-    MEASURE_VECTORS, /* vector_metrics.h; needs the weights */
-    MEASURE_PHASE,   /* phase.h */
+    MEASURE_MP = 0,       /* mp_fit.h */
+    MEASURE_ERG,          /* erg.h */
+    MEASURE_SNR,          /* spectrum_snr.h */
+    MEASURE_RANDOM,       /* randomize.h; needs the weights */
+    MEASURE_VECTORS,      /* vector_metrics.h; needs the weights */
+    MEASURE_PHASE,        /* phase.h */
+    MEASURE_ALTERNATIVES, /* vuong.h: other distributions than the power law */
+    MEASURE_BOOTSTRAP,    /* bootstrap.h: is the power law plausible, and how sure is alpha */
     MEASURE_COUNT
 };
 
@@ -40,6 +42,8 @@ enum {
     MEASURE_RANDOM_COLUMNS = 14,
     MEASURE_VECTORS_COLUMNS = 12,
     MEASURE_PHASE_COLUMNS = 17,
+    MEASURE_ALTERNATIVES_COLUMNS = 11,
+    MEASURE_BOOTSTRAP_COLUMNS = 6,
 };
 
 struct measure_info {
@@ -80,7 +84,8 @@ struct measure_result {
 struct measure_options {
     bool compat; /* WeightWatcher's values where the default differs */
     enum mp_fit_method mp;
-    uint32_t replicas; /* of MEASURE_RANDOM; 0 = as upstream */
+    uint32_t replicas;  /* of MEASURE_RANDOM; 0 = as upstream */
+    uint32_t bootstrap; /* replicates of MEASURE_BOOTSTRAP; 0 = BOOTSTRAP_REPLICATES */
 };
 
 struct measure_input {
@@ -90,6 +95,7 @@ struct measure_input {
     const struct layer_values *fit;
     double null_largest; /* mean largest eigenvalue of shuffled weights, as MEASURE_RANDOM has it;
                           * NaN: not known */
+    uint64_t seed;       /* of random steps: from the content of the weights */
     struct measure_options opt;
 };
 
@@ -105,9 +111,8 @@ int measure_spectrum(enum measure m, const struct measure_input *in, struct meas
 struct measure_weights {
     const struct matrix_source *slice; /* n_slices of one shape */
     size_t n_slices;
-    double scale;  /* on eigenvalues */
-    uint64_t seed; /* of random steps: from the content of the weights */
-    bool wide;     /* more than 32 bits each */
+    double scale; /* on eigenvalues */
+    bool wide;    /* more than 32 bits each */
     struct spectrum_options spectrum;
 };
 

@@ -6,6 +6,7 @@
 #include "compute/randomize.h"
 #include "compute/spectrum_snr.h"
 #include "compute/vector_metrics.h"
+#include "compute/vuong.h"
 
 #include <string.h>
 
@@ -104,12 +105,41 @@ static const struct measure_column phase_columns[] = {
     {"phase_noise_share", MEASURE_REAL, NULL, "evidence: noise in the mean eigenvalue"},
 };
 
+static const char *const laws[] = {
+    "power_law", "truncated_power_law", "exponential", "stretched_exponential", "lognormal", NULL};
+_Static_assert(ARRAY_LEN(laws) == TAIL_LAW_COUNT + 1, "every law");
+
+static const struct measure_column alternatives_columns[] = {
+    {"best_fit", MEASURE_WORD, laws, "the distribution that describes the tail best"},
+    {"TPL_R", MEASURE_REAL, NULL, "power law against the truncated one: below 0 for the latter"},
+    {"TPL_p", MEASURE_REAL, NULL, "its significance"},
+    {"EXP_R", MEASURE_REAL, NULL, "power law against the exponential distribution"},
+    {"EXP_p", MEASURE_REAL, NULL, "its significance"},
+    {"S_EXP_R", MEASURE_REAL, NULL, "power law against the stretched exponential one"},
+    {"S_EXP_p", MEASURE_REAL, NULL, "its significance"},
+    {"LOG_N_R", MEASURE_REAL, NULL, "power law against the lognormal distribution"},
+    {"LOG_N_p", MEASURE_REAL, NULL, "its significance"},
+    {"TPL_alpha", MEASURE_REAL, NULL, "exponent of the truncated power law at xmin"},
+    {"TPL_Lambda", MEASURE_REAL, NULL, "its exponential rate"},
+};
+
+static const struct measure_column bootstrap_columns[] = {
+    {"pl_p_value", MEASURE_REAL, NULL, "share of true power laws that fit no better"},
+    {"pl_p_error", MEASURE_REAL, NULL, "its standard error"},
+    {"alpha_low", MEASURE_REAL, NULL, "lower end of the 95 % interval of alpha"},
+    {"alpha_high", MEASURE_REAL, NULL, "upper end"},
+    {"alpha_sd", MEASURE_REAL, NULL, "standard deviation of alpha over the replicates"},
+    {"bootstrap_replicates", MEASURE_INTEGER, NULL, "how many there were of each kind"},
+};
+
 _Static_assert(ARRAY_LEN(mp_columns) == MEASURE_MP_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(erg_columns) == MEASURE_ERG_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(snr_columns) == MEASURE_SNR_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(random_columns) == MEASURE_RANDOM_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(vectors_columns) == MEASURE_VECTORS_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(phase_columns) == MEASURE_PHASE_COLUMNS, "as many as measure.c fills");
+_Static_assert(ARRAY_LEN(alternatives_columns) == MEASURE_ALTERNATIVES_COLUMNS, "likewise");
+_Static_assert(ARRAY_LEN(bootstrap_columns) == MEASURE_BOOTSTRAP_COLUMNS, "likewise");
 
 #define COLUMNS(list) list, ARRAY_LEN(list)
 static const struct measure_info infos[] = {
@@ -119,6 +149,8 @@ static const struct measure_info infos[] = {
     [MEASURE_RANDOM] = {"randomize", RANDOMIZE_VERSION, true, COLUMNS(random_columns)},
     [MEASURE_VECTORS] = {"vectors", VECTOR_METRICS_VERSION, true, COLUMNS(vectors_columns)},
     [MEASURE_PHASE] = {"phase", PHASE_VERSION, false, COLUMNS(phase_columns)},
+    [MEASURE_ALTERNATIVES] = {"alternatives", 1, false, COLUMNS(alternatives_columns)},
+    [MEASURE_BOOTSTRAP] = {"bootstrap", 1, false, COLUMNS(bootstrap_columns)},
 };
 _Static_assert(ARRAY_LEN(infos) == MEASURE_COUNT, "one for each measure");
 

@@ -24,6 +24,8 @@ static void make_key(struct hasher *h, const struct analyze *a, size_t row, enum
         hasher_add_u64(h, a->params.measure.mp);
     if (m == MEASURE_RANDOM)
         hasher_add_u64(h, a->params.measure.replicas);
+    if (m == MEASURE_BOOTSTRAP)
+        hasher_add_u64(h, a->params.measure.bootstrap);
     if (m == MEASURE_PHASE && a->params.measures & 1u << MEASURE_RANDOM) {
         hasher_add_str(h, "shuffled");
         hasher_add_u64(h, measure_info(MEASURE_RANDOM)->version);

@@ -245,13 +245,33 @@ static int get_mp(const json_t *v, struct analyze_params *p, bool *on, struct er
     return wrong(err, "mp_fit", "true, false, \"robust\" or \"upstream\"");
 }
 
-static int get_replicas(const json_t *v, struct analyze_params *p, bool *on, struct err *err)
+/* How often. */
+static int get_times(const char *key, const json_t *v, int64_t least, int64_t most, uint32_t *out,
+                     bool *on, struct err *err)
 {
+    char want[80];
+
     *on = true;
-    if (whole(v) < 1 || whole(v) > ANALYZE_REPLICAS_MAX)
-        return wrong(err, "randomize", "true, false or a number of replicas from 1 to 100");
-    p->measure.replicas = (uint32_t)whole(v);
+    snprintf(want, sizeof want, "true, false or a number from %d to %d", (int)least, (int)most);
+    if (whole(v) < least || whole(v) > most)
+        return wrong(err, key, want);
+    *out = (uint32_t)whole(v);
     return 0;
+}
+
+static int get_measure_value(enum measure m, const json_t *v, struct analyze_params *p, bool *on,
+                             struct err *err)
+{
+    const char *key = measure_info(m)->name;
+
+    if (m == MEASURE_MP && json_is_string(v))
+        return get_mp(v, p, on, err);
+    if (m == MEASURE_RANDOM && json_is_number(v))
+        return get_times(key, v, 1, ANALYZE_REPLICAS_MAX, &p->measure.replicas, on, err);
+    if (m == MEASURE_BOOTSTRAP && json_is_number(v))
+        return get_times(key, v, ANALYZE_BOOTSTRAP_MIN, ANALYZE_BOOTSTRAP_MAX,
+                         &p->measure.bootstrap, on, err);
+    return get_bool(v, key, on, err);
 }
 
 /* True when `key` asks for a measure. */
@@ -262,9 +282,7 @@ static bool get_measure(const char *key, const json_t *v, struct analyze_params 
         if (strcmp(key, measure_info((enum measure)m)->name) == 0) {
             bool on = false;
 
-            *r = m == MEASURE_MP && json_is_string(v)       ? get_mp(v, p, &on, err)
-                 : m == MEASURE_RANDOM && json_is_number(v) ? get_replicas(v, p, &on, err)
-                                                            : get_bool(v, key, &on, err);
+            *r = get_measure_value((enum measure)m, v, p, &on, err);
             p->measures |= (uint32_t)on << m;
             return true;
         }
@@ -390,6 +408,8 @@ static json_t *measure_json(const struct analyze_params *p, enum measure m)
         return json_string(mp_fit_method_name(p->measure.mp));
     if (on && m == MEASURE_RANDOM && p->measure.replicas)
         return json_integer(p->measure.replicas);
+    if (on && m == MEASURE_BOOTSTRAP && p->measure.bootstrap)
+        return json_integer(p->measure.bootstrap);
     return json_boolean(on);
 }
 

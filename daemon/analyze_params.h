@@ -8,10 +8,12 @@
 #include "compute/measure.h"
 #include "models/layers.h"
 
-#define ANALYZE_COMPAT_NAME  "weightwatcher-0.7.5.5"
-#define ANALYZE_LIST_MAX     10000 /* entries of params.layers */
-#define ANALYZE_REPLICAS_MAX 100   /* of shuffled weights */
-#define ANALYZE_NAME_MAX     4096  /* bytes of one of them that is a name */
+#define ANALYZE_COMPAT_NAME   "weightwatcher-0.7.5.5"
+#define ANALYZE_LIST_MAX      10000 /* entries of params.layers */
+#define ANALYZE_REPLICAS_MAX  100   /* of shuffled weights */
+#define ANALYZE_BOOTSTRAP_MIN 50    /* replicates */
+#define ANALYZE_BOOTSTRAP_MAX 10000
+#define ANALYZE_NAME_MAX      4096 /* bytes of one of them that is a name */
 
 struct analyze_params {
     struct layer_filter filter;

@@ -1,6 +1,7 @@
 /* measure_task.c: see measure_task.h. */
 #include "daemon/measure_task.h"
 
+#include "compute/bootstrap.h"
 #include "compute/randomize.h"
 #include "daemon/records.h"
 
@@ -12,12 +13,13 @@ void measure_task_put(struct buf *b, const struct measure_task *t)
     buf_put_u8(b, t->opt.compat);
     buf_put_u8(b, (uint8_t)t->opt.mp);
     buf_put_u32(b, t->opt.replicas);
+    buf_put_u32(b, t->opt.bootstrap);
     buf_put_f64(b, t->scale);
     buf_put_f64(b, t->null_largest);
+    buf_put_u64(b, t->seed);
     buf_put_u8(b, t->weights);
     if (t->weights) {
         wire_put_matrix(b, &t->m);
-        buf_put_u64(b, t->seed);
         buf_put_u8(b, (uint8_t)t->precision);
     }
     values_record_write(&t->fit, b);
@@ -44,18 +46,20 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
     t.opt.compat = reader_u8(r) != 0;
     t.opt.mp = (enum mp_fit_method)reader_u8(r);
     t.opt.replicas = reader_u32(r);
+    t.opt.bootstrap = reader_u32(r);
     t.scale = reader_f64(r);
     t.null_largest = reader_f64(r);
+    t.seed = reader_u64(r);
     t.weights = reader_u8(r) != 0;
     if (t.weights) {
         rc = wire_get_matrix(r, &t.m, err);
-        t.seed = reader_u64(r);
         t.precision = (enum precision)reader_u8(r);
     }
     if (rc < 0)
         return rc;
     if (r->fault || !wanted_ok(&t) || t.opt.mp >= MP_FIT_METHOD_COUNT || !(t.scale > 0) ||
-        t.opt.replicas >= RANDOMIZE_REPLICAS_MAX || t.precision > PRECISION_SINGLE ||
+        t.opt.replicas >= RANDOMIZE_REPLICAS_MAX || t.opt.bootstrap > BOOTSTRAP_REPLICATES_MAX ||
+        t.precision > PRECISION_SINGLE ||
         values_record_parse(r->p, (size_t)(r->end - r->p), &t.fit, NULL) < 0)
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     *out = t;

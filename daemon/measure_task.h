@@ -14,11 +14,11 @@
 struct measure_task {
     uint32_t wanted; /* bit set of 1 << enum measure */
     struct measure_options opt;
+    uint64_t seed;       /* of random steps */
     double scale;        /* on eigenvalues */
     double null_largest; /* of shuffled weights, NaN: not known */
     bool weights;        /* then these count, and one measure is wanted: */
     struct wire_matrix m;
-    uint64_t seed;
     enum precision precision;
     struct layer_values fit;
 };

@@ -59,7 +59,6 @@ static int measure(const struct measure_task *t, const struct measure_input *in,
     const struct measure_weights w = {.slice = sources,
                                       .n_slices = n,
                                       .scale = t->scale,
-                                      .seed = t->seed,
                                       .wide = dtype_bits((enum dtype)t->m.dtype) > 32,
                                       .spectrum = {.precision = t->precision}};
 
@@ -123,6 +122,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
                                .n_short = rec->n_per_slice,
                                .fit = &t->fit,
                                .null_largest = t->null_largest,
+                               .seed = t->seed,
                                .opt = t->opt};
 
     if (!pool)

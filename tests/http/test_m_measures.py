@@ -219,6 +219,32 @@ def test_phases(server):
     assert without["trap"]["phase"] == "bulk_spikes"
 
 
+def test_other_distributions(server):
+    _, rows = measure(server, "manlm.safetensors", alternatives=True)
+    done = [r for r in rows.values() if r["status"] == "success"]
+    assert {r["best_fit"] for r in done} <= {"power_law", "truncated_power_law", "exponential",
+                                             "stretched_exponential", "lognormal"}
+    for r in done:
+        assert r["not_measured"] == [] and all(0 <= r[k + "_p"] <= 1 for k in
+                                               ("TPL", "EXP", "S_EXP", "LOG_N"))
+        assert r["TPL_R"] <= 1e-9  # it contains the power law
+        if r["best_fit"] == "power_law":
+            assert r["TPL_p"] > 0.05 or r["TPL_R"] == 0
+    _, rows = measure(server, "known.safetensors", alternatives=True)
+    assert rows["zero"]["not_measured"] == ["alternatives: no_fit"]
+
+
+def test_replicates(server):
+    _, rows = measure(server, "manlm.safetensors", bootstrap=60)
+    done = [r for r in rows.values() if r["status"] == "success"]
+    for r in done:
+        assert r["bootstrap_replicates"] == 60 and 0 <= r["pl_p_value"] <= 1
+        assert r["alpha_low"] <= r["alpha_high"] and r["alpha_sd"] > 0
+    assert sum(r["alpha_low"] <= r["alpha"] <= r["alpha_high"] for r in done) >= 25
+    _, again = measure(server, "manlm.safetensors", bootstrap=61)
+    assert any(again[n]["alpha_low"] != r["alpha_low"] for n, r in rows.items())
+
+
 def counter(server, name, kind):
     for line in server.get("/metrics").body.decode().splitlines():
         if line.startswith(f"spectrald_cache_{name}_total") and f'"{kind}"' in line:
@@ -253,6 +279,7 @@ def test_tables_and_series(server):
 
 @pytest.mark.parametrize("name,value", [
     ("mp_fit", 7), ("mp_fit", "kde"), ("mp_fit", None), ("mp_fit", {}), ("erg", "yes"), ("snr", 1), ("phase", 1), ("vectors", []),
+    ("bootstrap", 49), ("bootstrap", 10001), ("alternatives", "all"),
     ("randomize", 0), ("randomize", 101), ("randomize", 1.5), ("randomize", "often")])
 def test_refused(server, name, value):
     r = server.submit("manlm.safetensors", {name: value})

@@ -189,6 +189,13 @@ class AnalyzeParams(TypedDict, total=False):
     # The phase of training, its evidence, and a confidence in alpha: columns `phase` to
     # `phase_noise_share`. With `randomize`, shuffled weights are evidence, too.
     phase: bool
+    # Hold the tail against other distributions than the power law: columns `best_fit` to
+    # `TPL_Lambda`.
+    alternatives: bool
+    # Is the power law plausible, and how sure is alpha: columns `pl_p_value` to
+    # `bootstrap_replicates`, from so many replicates of either kind (true: 200), each fitted
+    # anew. Seeded by the content of the layer.
+    bootstrap: Union[bool, int]
 
 
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
@@ -855,6 +862,42 @@ class Layer(TypedDict, total=False):
     phase_reach: Optional[float]
     # Evidence: variance of the noise over the mean eigenvalue.
     phase_noise_share: Optional[float]
+    # With `alternatives`: the distribution that describes the tail best.
+    best_fit: Optional[str]
+    # Vuong's ratio, normalised, of the power law against the truncated power law: below 0 for the
+    # latter.
+    TPL_R: Optional[float]
+    # Its significance: how often it is as large by chance.
+    TPL_p: Optional[float]
+    # The same against the exponential distribution.
+    EXP_R: Optional[float]
+    # Its significance.
+    EXP_p: Optional[float]
+    # The same against the stretched exponential distribution.
+    S_EXP_R: Optional[float]
+    # Its significance.
+    S_EXP_p: Optional[float]
+    # The same against the lognormal distribution.
+    LOG_N_R: Optional[float]
+    # Its significance.
+    LOG_N_p: Optional[float]
+    # Exponent of the truncated power law x^-alpha e^(-Lambda x) at the same xmin.
+    TPL_alpha: Optional[float]
+    # Its exponential rate.
+    TPL_Lambda: Optional[float]
+    # With `bootstrap`: the share of samples from the fitted power law that fit one no better.
+    # Below 0.1 the power law is doubtful.
+    pl_p_value: Optional[float]
+    # Its standard error.
+    pl_p_error: Optional[float]
+    # Lower end of the 95 % confidence interval of alpha, the choice of xmin included.
+    alpha_low: Optional[float]
+    # Upper end; null where it is not finite.
+    alpha_high: Optional[float]
+    # Standard deviation of alpha over the replicates.
+    alpha_sd: Optional[float]
+    # How many replicates there were of each kind.
+    bootstrap_replicates: Optional[int]
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
