@@ -15,7 +15,7 @@ struct pruning {
     const struct prune_input *in;
     const struct prune_options *opt;
     size_t block;       /* rows */
-    float *w, *score;   /* of a block; of the whole matrix for TRIM */
+    float *w, *score;   /* of a block */
     double *column_sum; /* RIA */
     float *column;
     uint32_t *scratch; /* 3 * cols */
@@ -33,8 +33,7 @@ static size_t block_rows(const struct prune_input *in)
 
 double prune_bytes(const struct prune_input *in, const struct prune_options *opt)
 {
-    double weights = (double)in->rows * (double)in->cols;
-    double block = in->trim ? weights : (double)(block_rows(in) * in->cols);
+    double block = (double)(block_rows(in) * in->cols);
 
     (void)opt;
     return block * 8 + (double)in->cols * 32 + 600e3 +
@@ -73,7 +72,7 @@ static void score_row(struct pruning *p, const float *w, float *score)
         prune_score_share(score, n, p->scratch);
 }
 
-/* Weights and scores of rows [first, first + count). */
+/* Weights of rows [first, first + count) and, unless NULL, scores. */
 static int read_block(struct pruning *p, size_t first, size_t count, float *w, float *score,
                       struct err *err)
 {
@@ -82,14 +81,14 @@ static int read_block(struct pruning *p, size_t first, size_t count, float *w, f
     int r;
 
     if (p->opt->method == PRUNE_EXTERNAL) {
-        r = in->scores(in->arg, first, count, score, err);
-        for (size_t i = 0; r == 0 && i < n; i++)
+        r = score ? in->scores(in->arg, first, count, score, err) : 0;
+        for (size_t i = 0; score && r == 0 && i < n; i++)
             if (!(score[i] >= 0 && score[i] <= INFINITY))
                 r = bad_score(err);
         return r < 0 || !in->trim ? r : in->weights(in->arg, first, count, w, err);
     }
     r = in->weights(in->arg, first, count, w, err);
-    for (size_t i = 0; r == 0 && i < count; i++)
+    for (size_t i = 0; score && r == 0 && i < count; i++)
         score_row(p, w + i * in->cols, score + i * in->cols);
     return r;
 }
@@ -224,6 +223,18 @@ static void trim_counts(const struct pruning *p, const float *sparsity, size_t *
     }
 }
 
+static int read_rows(void *arg, size_t first, size_t count, float *w, float *score, struct err *err)
+{
+    return read_block(arg, first, count, w, score, err);
+}
+
+static int pick(void *arg, size_t row, const uint32_t *col, size_t count, float *w, struct err *err)
+{
+    const struct pruning *p = arg;
+
+    return p->in->pick(p->in->arg, row, col, count, w, err);
+}
+
 static int by_trim(struct pruning *p, struct prune_result *out, struct err *err)
 {
     const struct prune_input *in = p->in;
@@ -235,21 +246,24 @@ static int by_trim(struct pruning *p, struct prune_result *out, struct err *err)
 
     if (!sparsity || !count)
         return err_set(err, ERR_NOMEM, "no memory for %zu rows", in->rows);
-    r = read_block(p, 0, in->rows, p->w, p->score, err);
-    if (r < 0)
-        return r;
     ti.rows = in->rows;
     ti.cols = in->cols;
-    ti.w = p->w;
-    ti.score = p->score;
+    ti.read = read_rows;
+    ti.pick = pick;
+    ti.arg = p;
     opt.target = p->opt->sparsity;
     r = trim(&ti, &opt, sparsity, &out->trim, err);
     if (r < 0)
         return r;
     trim_counts(p, sparsity, count);
-    for (size_t i = 0; i < in->rows; i++)
-        lowest(p, p->score + i * in->cols, i, count[i]);
-    return 0;
+    for (size_t first = 0; r == 0 && first < in->rows; first += p->block) {
+        size_t n = in->rows - first < p->block ? in->rows - first : p->block;
+
+        r = read_block(p, first, n, p->w, p->score, err);
+        for (size_t i = 0; r == 0 && i < n; i++)
+            lowest(p, p->score + i * in->cols, first + i, count[first + i]);
+    }
+    return r;
 }
 
 /* --- one matrix ------------------------------------------------------------------------------ */
@@ -302,7 +316,7 @@ int prune_mask(const struct prune_input *in, const struct prune_options *opt, ui
     if (r < 0)
         return r;
     *out = (struct prune_result){0};
-    p.block = in->trim ? in->rows : block_rows(in);
+    p.block = block_rows(in);
     if (!allocate_scratch(&p))
         r = err_set(err, ERR_NOMEM, "no memory for rows of %zu weights", in->cols);
     if (r == 0 && opt->method == PRUNE_RIA)

@@ -35,10 +35,13 @@ typedef int prune_read(void *arg, size_t first, size_t count, float *out, struct
 
 struct prune_input {
     size_t rows, cols;
-    prune_read *weights, *scores;    /* scores: PRUNE_EXTERNAL only; larger = keep */
-    void *arg;                       /* of both; borrowed */
+    prune_read *weights, *scores; /* scores: PRUNE_EXTERNAL only; larger = keep */
+    /* With TRIM: the weights of a row in so many columns. */
+    int (*pick)(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
+                struct err *err);
+    void *arg;                       /* of all; borrowed */
     const float *activity;           /* cols: Wanda's sqrt(q), RIA's q^(a/2); NULL for the others */
-    const struct trim_input *trim;   /* rows, cols, w and score are filled in here; or NULL */
+    const struct trim_input *trim;   /* rows, cols and what reads are filled in here; or NULL */
     const struct dsnot_input *dsnot; /* not with PRUNE_PER_TENSOR; or NULL */
 };
 

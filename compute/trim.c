@@ -2,7 +2,7 @@
  * product with the number of columns, which is cut off. */
 #include "compute/trim.h"
 
-#include "compute/trim_table.h"
+#include "compute/trim_walk.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static const double down[] = {-0.01, -0.02, -0.04};
 
 struct search {
     const struct trim_options *opt;
-    const struct trim_table *table;
+    struct trim_walk *walk;
     size_t rows, cols, tokens; /* tokens: 1 with a Gram matrix */
     float *x, *best_x;         /* rows: of one learning rate */
     double *row;               /* rows: the row metric */
@@ -46,7 +46,7 @@ static double row_metric(const struct search *s, size_t i, double a, double b, d
     case TRIM_ROW_MSE:
         return -error;
     case TRIM_ROW_PSNR:
-        return decibel(trim_table_peak(s->table, i), error);
+        return decibel(trim_walk_peak(s->walk, i), error);
     default:
         return cosine(a, b, c);
     }
@@ -78,13 +78,13 @@ static double layer_metric(const struct search *s, const struct sums *t)
     }
 }
 
-static size_t count_of(const struct search *s, float sparsity)
+static size_t count_of(size_t cols, float sparsity)
 {
-    float k = (float)s->cols * sparsity;
+    float k = (float)cols * sparsity;
 
     if (k < 1)
         return 0;
-    return k >= (float)s->cols ? s->cols : (size_t)k;
+    return k >= (float)cols ? cols : (size_t)k;
 }
 
 /* The layer's metric, and every row's into s->row. */
@@ -93,9 +93,9 @@ static double measure(const struct search *s, const float *sparsity)
     struct sums t = {0};
 
     for (size_t i = 0; i < s->rows; i++) {
-        double a = trim_table_power(s->table, i), b, c;
+        double a = trim_walk_power(s->walk, i), b, c;
 
-        trim_table_at(s->table, i, count_of(s, sparsity[i]), &b, &c);
+        trim_walk_to(s->walk, i, count_of(s->cols, sparsity[i]), &b, &c);
         s->row[i] = row_metric(s, i, a, b, c);
         t.a += a;
         t.b += b;
@@ -103,7 +103,7 @@ static double measure(const struct search *s, const float *sparsity)
         t.cosines += cosine(a, b, c);
         if (s->opt->metric == TRIM_PSNR_ROWS)
             t.psnr +=
-                decibel(trim_table_peak(s->table, i), fmax(a - 2 * b + c, 0) / (double)s->tokens);
+                decibel(trim_walk_peak(s->walk, i), fmax(a - 2 * b + c, 0) / (double)s->tokens);
     }
     return layer_metric(s, &t);
 }
@@ -230,24 +230,24 @@ static int check(const struct trim_input *in, const struct trim_options *opt, st
 int trim(const struct trim_input *in, const struct trim_options *opt, float *sparsity,
          struct trim_result *out, struct err *err)
 {
-    AUTO(trim_table_freep) struct trim_table *table = NULL;
+    AUTO(trim_walk_freep) struct trim_walk *walk = NULL;
     AUTO(freep) float *x = NULL;
     AUTO(freep) double *row = NULL;
     struct search s;
     int r = check(in, opt, err);
 
     if (r == 0)
-        r = trim_table_new(in, &table, err);
+        r = trim_walk_new(in, count_of(in->cols, (float)opt->target), &walk, err);
     if (r < 0)
         return r;
     x = malloc(2 * in->rows * sizeof *x);
     row = malloc(in->rows * sizeof *row);
     if (!x || !row)
         return err_set(err, ERR_NOMEM, "no memory for %zu rows", in->rows);
-    s = (struct search){opt, table,        in->rows, in->cols, in->x ? in->tokens : 1,
+    s = (struct search){opt, walk,         in->rows, in->cols, in->x ? in->tokens : 1,
                         x,   x + in->rows, row,      0};
     for (size_t i = 0; i < in->rows; i++)
-        s.peak = fmax(s.peak, trim_table_peak(table, i));
+        s.peak = fmax(s.peak, trim_walk_peak(walk, i));
     run(&s, sparsity, out);
-    return 0;
+    return trim_walk_failed(walk, err);
 }

@@ -9,8 +9,8 @@
  *
  * Upstream multiplies the masked matrix with the tokens for each step. But its measures need only
  * three numbers for each row, |y|^2, y.y~ and |y~|^2, y = W x the outputs and y~ those of the
- * pruned row. Removing the weights of a row one by one in their order gives these for every count
- * once; then a step costs a look-up for each row.
+ * pruned row. And a step changes a row by a few weights: its output is kept and changed by their
+ * columns alone.
  */
 #ifndef SPECTRALD_TRIM_H
 #define SPECTRALD_TRIM_H
@@ -34,8 +34,14 @@ enum trim_row_metric { TRIM_ROW_COSINE = 0, TRIM_ROW_MSE, TRIM_ROW_PSNR, TRIM_RO
 
 struct trim_input {
     size_t rows, cols;
-    const float *w;     /* rows x cols, row-major, finite */
-    const float *score; /* rows x cols, finite, >= 0: low ones go first, equal ones in order */
+    /* Rows [first, first + count): the weights, row-major, finite, and, unless NULL, their scores,
+     * finite, >= 0: low ones go first, equal ones in order. 0, or an error that ends it. Called for
+     * all rows, then for one at a time; always the same answer. */
+    int (*read)(void *arg, size_t first, size_t count, float *w, float *score, struct err *err);
+    /* The weights of a row in so many columns. */
+    int (*pick)(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
+                struct err *err);
+    void *arg;
     /* What the outputs are measured on: one of the two, the other NULL. */
     const float *x;    /* cols x tokens, row-major: the inputs of each column */
     size_t tokens;     /* >= 1 */
@@ -63,8 +69,9 @@ struct trim_result {
 double trim_bytes(size_t rows, size_t cols, size_t tokens);
 
 /* Fill sparsity[rows], whose mean is the target. Upstream prunes trunc(cols * sparsity) weights of
- * a row. O(rows cols (tokens + log cols)) with tokens, O(rows cols^2) with a Gram matrix.
- * ERR_INVALID: the target, or a metric that needs tokens. ERR_NOMEM. */
+ * a row. O(rows cols (tokens + log cols)) with tokens, O(rows cols^2) with a Gram matrix,
+ * and as much again only where rows move by all their weights. ERR_INVALID: the target, or a metric
+ * that needs tokens. ERR_NOMEM. */
 int trim(const struct trim_input *in, const struct trim_options *opt, float *sparsity,
          struct trim_result *out, struct err *err);
 

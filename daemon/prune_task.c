@@ -41,6 +41,16 @@ static double sparsegpt_bytes(const struct prune_task *t)
     return 6e6 + 2 * n * n + fmax(2 * n * n, weights);
 }
 
+/* With a Gram matrix, that twice before anything else is there: as doubles, packed, and floats. */
+static double trim_memory(const struct prune_task *t)
+{
+    double n = (double)t->m.cols;
+    bool known = t->stat[STAT_XLAST].present;
+    double walk = trim_bytes(t->m.rows, t->m.cols, known ? (size_t)tokens_of(t) : 0);
+
+    return known ? walk + tokens_of(t) * n * 4 : n * n * 4 + fmax(walk, n * n * 4);
+}
+
 double prune_task_bytes(const struct prune_task *t)
 {
     double n = (double)t->m.cols, bytes = (double)t->m.nbytes + 4e6;
@@ -50,8 +60,7 @@ double prune_task_bytes(const struct prune_task *t)
         return sparsegpt_bytes(t) + form;
     bytes += form + weights_of(t) / 8 + 40 * n;
     if (t->use_trim)
-        bytes += weights_of(t) * 8 + trim_bytes(t->m.rows, t->m.cols, (size_t)tokens_of(t)) +
-                 (t->stat[STAT_XLAST].present ? tokens_of(t) : n) * n * 4;
+        bytes += trim_memory(t);
     return bytes;
 }
 

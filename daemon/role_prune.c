@@ -61,6 +61,25 @@ static int read_weights(void *arg, size_t first, size_t count, float *out, struc
     return w->out->n_nonfinite ? err_set(err, ERR_INVALID, "weights are NaN or infinite") : 0;
 }
 
+/* A few of one row: those that were finite a while ago. */
+static int pick_weights(void *arg, size_t row, const uint32_t *col, size_t count, float *out,
+                        struct err *err)
+{
+    const struct work *w = arg;
+    size_t size = w->element;
+    uint8_t bytes[64 * 8];
+
+    for (size_t at = 0; at < count; at += 64) {
+        size_t n = count - at < 64 ? count - at : 64;
+
+        for (size_t i = 0; i < n; i++)
+            memcpy(bytes + i * size, element_at(w, row, col[at + i]), size);
+        if (dtype_decode_f32((enum dtype)w->t->m.dtype, bytes, n, 1, out + at))
+            return err_set(err, ERR_INVALID, "weights are NaN or infinite");
+    }
+    return 0;
+}
+
 static int read_scores(void *arg, size_t first, size_t count, float *out, struct err *err)
 {
     struct work *w = arg;
@@ -206,6 +225,22 @@ static int with_mask(struct work *w, const struct prune_input *in, struct err *e
     return 0;
 }
 
+/* The Gram matrix as floats, from doubles that need as much memory. */
+static int gram_floats(const struct work *w, float *x, struct err *err)
+{
+    size_t n = (size_t)w->t->m.cols;
+    AUTO(freep) double *gram = malloc(sparsegpt_packed(n) * sizeof *gram);
+    int r;
+
+    if (!gram)
+        return no_memory(err, (double)n * (double)n * 4);
+    r = prune_stats_gram_packed(&w->stats, gram, err);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        for (size_t j = i; j < n; j++)
+            x[i * n + j] = x[j * n + i] = (float)gram[sparsegpt_place(n, i, j)];
+    return r;
+}
+
 /* The inputs of tokens where they are known, else the Gram matrix. */
 static int with_trim(struct work *w, struct prune_input *in, struct err *err)
 {
@@ -215,18 +250,14 @@ static int with_trim(struct work *w, struct prune_input *in, struct err *err)
     size_t tokens = known ? (size_t)(t->stat[STAT_XLAST].count / n) : 0;
     size_t count = known ? n * tokens : n * n;
     AUTO(freep) float *x = malloc(count * sizeof *x);
-    AUTO(freep) double *gram = known ? NULL : malloc(count * sizeof *gram);
     struct trim_input ti = {.tokens = tokens};
     int r;
 
-    if (!x || (!known && !gram))
-        return no_memory(err, (double)count * 8);
-    r = known ? prune_stats_tokens(&w->stats, tokens, x, err)
-              : prune_stats_gram(&w->stats, gram, err);
+    if (!x)
+        return no_memory(err, (double)count * sizeof *x);
+    r = known ? prune_stats_tokens(&w->stats, tokens, x, err) : gram_floats(w, x, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; !known && i < count; i++)
-        x[i] = (float)gram[i];
     *(known ? &ti.x : &ti.gram) = x;
     in->trim = &ti;
     return with_mask(w, in, err);
@@ -254,6 +285,7 @@ static int by_scores(struct work *w, struct err *err)
     struct prune_input in = {.rows = (size_t)t->m.rows,
                              .cols = n,
                              .weights = read_weights,
+                             .pick = pick_weights,
                              .scores = t->opt.method == PRUNE_EXTERNAL ? read_scores : NULL,
                              .arg = w};
     bool active = prune_is_active(t->opt.method);

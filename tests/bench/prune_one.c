@@ -43,6 +43,35 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* For trim_input: a matrix and its scores in memory. */
+struct scored {
+    const float *w, *score;
+    size_t cols;
+};
+
+static int read_scored(void *arg, size_t first, size_t count, float *w, float *score,
+                       struct err *err)
+{
+    const struct scored *s = arg;
+
+    (void)err;
+    memcpy(w, s->w + first * s->cols, count * s->cols * sizeof *w);
+    if (score)
+        memcpy(score, s->score + first * s->cols, count * s->cols * sizeof *score);
+    return 0;
+}
+
+static int pick_weights(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
+                        struct err *err)
+{
+    const struct scored *s = arg;
+
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        w[i] = s->w[row * s->cols + col[i]];
+    return 0;
+}
+
 static int one_trim(char **arg)
 {
     size_t rows = strtoul(arg[0], NULL, 10), cols = strtoul(arg[1], NULL, 10);
@@ -52,8 +81,14 @@ static int one_trim(char **arg)
     AUTO(freep) float *score = load(arg[5], rows * cols * sizeof *score);
     AUTO(freep) float *x = load(arg[6], cols * tokens * sizeof *x);
     AUTO(freep) float *sparsity = xcalloc(rows, sizeof *sparsity);
-    struct trim_input in = {
-        .rows = rows, .cols = cols, .w = w, .score = score, .x = x, .tokens = tokens};
+    struct scored scored = {w, score, cols};
+    struct trim_input in = {.rows = rows,
+                            .cols = cols,
+                            .read = read_scored,
+                            .pick = pick_weights,
+                            .arg = &scored,
+                            .x = x,
+                            .tokens = tokens};
     struct trim_result result;
     struct err err;
     double start = now();

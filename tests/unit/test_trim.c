@@ -5,6 +5,35 @@
 #include "golden.h"
 #include "manlm_fixture.h"
 
+/* For trim_input: a matrix and its scores in memory. */
+struct scored {
+    const float *w, *score;
+    size_t cols;
+};
+
+static int read_scored(void *arg, size_t first, size_t count, float *w, float *score,
+                       struct err *err)
+{
+    const struct scored *s = arg;
+
+    (void)err;
+    memcpy(w, s->w + first * s->cols, count * s->cols * sizeof *w);
+    if (score)
+        memcpy(score, s->score + first * s->cols, count * s->cols * sizeof *score);
+    return 0;
+}
+
+static int pick_weights(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
+                        struct err *err)
+{
+    const struct scored *s = arg;
+
+    (void)err;
+    for (size_t i = 0; i < count; i++)
+        w[i] = s->w[row * s->cols + col[i]];
+    return 0;
+}
+
 /* cols x tokens of what is stored tokens x cols. */
 static float *transposed(const float *x, size_t rows, size_t cols)
 {
@@ -51,8 +80,14 @@ static void against_the_original(void **state)
     for (size_t i = 0; i < ARRAY_LEN(manlm_layers); i++) {
         struct manlm_layer l = manlm_layer(i);
         float *score = manlm_wanda(&l), *x = transposed(l.xlast, l.tokens, l.cols);
-        struct trim_input in = {
-            .rows = l.rows, .cols = l.cols, .w = l.w, .score = score, .x = x, .tokens = l.tokens};
+        struct scored scored = {l.w, score, l.cols};
+        struct trim_input in = {.rows = l.rows,
+                                .cols = l.cols,
+                                .read = read_scored,
+                                .pick = pick_weights,
+                                .arg = &scored,
+                                .x = x,
+                                .tokens = l.tokens};
 
         for (size_t k = 0; k < ARRAY_LEN(targets); k++) {
             char name[32];
@@ -72,11 +107,12 @@ static void against_the_original(void **state)
 struct layer {
     size_t rows, cols, tokens;
     float *w, *score, *x, *gram;
+    struct scored scored;
 };
 
 static struct layer random_layer(uint64_t seed, size_t rows, size_t cols, size_t tokens)
 {
-    struct layer l = {rows, cols, tokens, NULL, NULL, NULL, NULL};
+    struct layer l = {.rows = rows, .cols = cols, .tokens = tokens};
     struct rng rng = {seed};
 
     l.w = malloc(rows * cols * sizeof *l.w);
@@ -149,12 +185,14 @@ static double flat_cosine(const struct layer *l, const float *sparsity)
     return sum_b / sqrt(sum_a * sum_c);
 }
 
-static struct trim_input with_tokens(const struct layer *l)
+static struct trim_input with_tokens(struct layer *l)
 {
+    l->scored = (struct scored){l->w, l->score, l->cols};
     return (struct trim_input){.rows = l->rows,
                                .cols = l->cols,
-                               .w = l->w,
-                               .score = l->score,
+                               .read = read_scored,
+                               .pick = pick_weights,
+                               .arg = &l->scored,
                                .x = l->x,
                                .tokens = l->tokens};
 }
