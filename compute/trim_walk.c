@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW_BLOCK 32  /* rows whose outputs are formed together, whole and pruned */
+#define ROW_BLOCK 48  /* rows whose outputs are formed together, whole and pruned */
 #define PANEL     256 /* columns of them, at a time */
 #define AT_ONCE   4   /* columns in one step */
 #define SOME      64  /* weights asked for at a time; a multiple of that */
@@ -358,7 +358,8 @@ static int begin(struct trim_walk *t, const struct block *s, size_t start, struc
 
         if (r < 0)
             return r;
-        memset(s->wd, 0, 2 * ROW_BLOCK * n * sizeof *s->wd);
+        if (count < ROW_BLOCK)
+            memset(s->wd, 0, 2 * ROW_BLOCK * n * sizeof *s->wd);
         for (size_t i = 0; i < count; i++) {
             double *w = s->wd + i * n, *rest = w + ROW_BLOCK * n;
 

@@ -218,7 +218,7 @@ static void make_key(const struct analyze *a, size_t file, struct prune_shard *s
     const struct file_identity *id = &a->source->file[file].id;
     AUTO(hasher_freep) struct hasher *h = hasher_new();
 
-    hasher_add_str(h, "spectrald-prune-2");
+    hasher_add_str(h, "spectrald-prune-3");
     hasher_add(h, id, sizeof *id);
     hasher_add_str(h, prune_format_name(w->params.format));
     if (w->stats.source)

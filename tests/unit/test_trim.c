@@ -279,6 +279,54 @@ static void never_worse_than_uniform(void **state)
     }
 }
 
+/* More columns than 16 bits number. One token: the similarity is that of two numbers. */
+static void many_columns(void **state)
+{
+    enum { COLS = 65600 };
+    float *w = malloc(2 * COLS * sizeof *w), *score = malloc(2 * COLS * sizeof *score);
+    float *x = malloc(COLS * sizeof *x), sparsity[2];
+    struct scored scored = {w, score, COLS};
+    struct trim_input in = {.rows = 2,
+                            .cols = COLS,
+                            .read = read_scored,
+                            .pick = pick_weights,
+                            .arg = &scored,
+                            .x = x,
+                            .tokens = 1};
+    struct trim_options opt = {.target = 0.6};
+    struct trim_result r;
+    double y[2] = {0}, left[2] = {0}, found[2] = {0};
+    struct err err;
+
+    (void)state;
+    for (size_t j = 0; j < COLS; j++) {
+        x[j] = 1 - 2 * (float)(j % 3 == 0);
+        w[j] = score[j] = (float)(j + 1);
+        w[COLS + j] = score[COLS + j] = (float)(COLS - j) * (j % 5 == 0 ? 2 : 1);
+        if (j % 5 == 0)
+            score[COLS + j] /= 2;
+    }
+    assert_int_equal(trim(&in, &opt, sparsity, &r, &err), 0);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < COLS; j++) {
+            size_t before = i == 0 ? j : COLS - 1 - j;
+            double term = (double)w[i * COLS + j] * (double)x[j];
+
+            y[i] += term;
+            left[i] += before >= (size_t)((float)COLS * 0.6F) ? term : 0;
+            found[i] += before >= (size_t)((float)COLS * sparsity[i]) ? term : 0;
+        }
+    assert_true(close_to(
+        r.uniform, (y[0] * left[0] + y[1] * left[1]) / hypot(y[0], y[1]) / hypot(left[0], left[1]),
+        1e-9));
+    assert_true(close_to(
+        r.best, (y[0] * found[0] + y[1] * found[1]) / hypot(y[0], y[1]) / hypot(found[0], found[1]),
+        1e-4));
+    free(w);
+    free(score);
+    free(x);
+}
+
 static void what_is_refused(void **state)
 {
     struct layer l = random_layer(1, 2, 8, 3);
@@ -301,7 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_the_original),  cmocka_unit_test(metrics_are_those_of_products),
         cmocka_unit_test(tokens_and_gram_agree), cmocka_unit_test(never_worse_than_uniform),
-        cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(many_columns),          cmocka_unit_test(what_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
