@@ -23,7 +23,8 @@ struct gram_vectors {
  * 4/3 n^3 + n^2 n_long flops and 2 n^2 count more; in time about two spectra (spectrum.h) of the
  * same matrix for a few vectors, four for all. Memory: 8
  * n (n + count) bytes and blocks of lines. ERR_INVALID: not 0 < count <= n - first. ERR_LIMIT,
- * ERR_NOMEM as spectrum_gram_part(). ERR_NUMERIC: elements not finite, or no convergence.
+ * ERR_NOMEM as spectrum_gram_part(). ERR_NUMERIC: elements, or their squares, not finite,
+ * or no convergence; squares that vanish (elements below 1e-140) lose digits.
  * gram_vectors_free() what is in *out. */
 int gram_vectors(const struct matrix_source *src, size_t first, size_t count,
                  struct gram_vectors *out, struct err *err);

@@ -24,6 +24,10 @@ struct product_options {
     double scale;   /* alpha / r of an adapter; else 1. 0 is fine: all is zero */
     bool normalise; /* divide by the Frobenius norms of both, as WeightWatcher's intra-layer
                      * products (0.7.5.5, sparsify = False) */
+    bool sparsify;  /* L S R' / (|L| |R| + sqrt |S|), S of fair zeros and ones, shared x shared: as
+                     * there by default, but from `seed`. Includes normalise. Keeps all of the right
+                     * factor in memory, and takes 2 shared^2 n_short flops */
+    uint64_t seed;
 };
 
 struct product_info {

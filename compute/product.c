@@ -7,10 +7,12 @@
 #include "compute/lapack.h"
 #include "compute/lines.h"
 #include "compute/low_rank.h"
+#include "compute/random.h"
 #include "compute/tsqr.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static size_t shared_size(const struct product_factor *f)
 {
@@ -128,6 +130,74 @@ static int multiply(struct ready *left, struct ready *right, size_t step, double
     return 0;
 }
 
+/* --- with zeros and ones between ------------------------------------------------------------- */
+
+/* All of a factor: p x K. */
+static int whole_of(struct ready *f, size_t step, double *out, struct err *err)
+{
+    for (size_t i = 0; i < f->shared; i += step) {
+        size_t k = f->shared - i < step ? f->shared - i : step;
+        const double *columns = NULL;
+        int r = columns_of(f, i, k, &columns, err);
+
+        if (r < 0)
+            return r;
+        memcpy(out + i * f->p, columns, k * f->p * sizeof *out);
+    }
+    return 0;
+}
+
+/* Rows [first, first + count) of S, each from its own stream, as columns of `out` (n x count).
+ * Returns the number of ones. */
+static double fill_sparse(uint64_t seed, size_t first, size_t count, size_t n, double *out)
+{
+    double ones = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct random r;
+        uint64_t bits = 0;
+
+        random_init(&r, seed, first + i);
+        for (size_t j = 0; j < n; j++) {
+            bits = j % 64 == 0 ? random_u64(&r) : bits >> 1;
+            out[i * n + j] = (double)(bits & 1);
+            ones += out[i * n + j];
+        }
+    }
+    return ones;
+}
+
+/* x = left S right', *ones = sum of S. */
+static int multiply_sparse(struct ready *left, struct ready *right, size_t step, uint64_t seed,
+                           double *x, double *ones, struct err *err)
+{
+    size_t n = left->shared;
+    AUTO(freep) double *whole = malloc(n * right->p * sizeof *whole);
+    AUTO(freep) double *s = malloc(n * step * sizeof *s);
+    AUTO(freep) double *y = malloc(right->p * step * sizeof *y); /* right S', a block */
+    int r;
+
+    if (!whole || !s || !y)
+        return err_set(err, ERR_NOMEM, "no memory for a factor of %zu x %zu", n, right->p);
+    r = whole_of(right, step, whole, err);
+    for (size_t i = 0; r == 0 && i < n; i += step) {
+        size_t k = n - i < step ? n - i : step;
+        const double *a = NULL;
+
+        *ones += fill_sparse(seed, i, k, n, s);
+        r = columns_of(left, i, k, &a, err);
+        if (r < 0)
+            return r;
+        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, lapack_size(right->p),
+                    lapack_size(k), lapack_size(n), 1, whole, lapack_size(right->p), s,
+                    lapack_size(n), 0, y, lapack_size(right->p));
+        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, lapack_size(left->p),
+                    lapack_size(right->p), lapack_size(k), 1, a, lapack_size(left->p), y,
+                    lapack_size(right->p), i > 0, x, lapack_size(left->p));
+    }
+    return r;
+}
+
 /* --- the small matrix ------------------------------------------------------------------------ */
 
 struct small {
@@ -180,8 +250,10 @@ static int solve(struct small *s, double factor, double *lambda, struct product_
 }
 
 static int product_of(const struct product_factor *left, const struct product_factor *right,
-                      double factor, double *lambda, struct product_info *info, struct err *err)
+                      const struct product_options *opt, double *lambda, struct product_info *info,
+                      struct err *err)
 {
+    double norms = info->norm_left * info->norm_right, ones = 0;
     AUTO(ready_free) struct ready l = {0};
     AUTO(ready_free) struct ready r = {0};
     AUTO(freep) double *x = NULL;
@@ -195,10 +267,15 @@ static int product_of(const struct product_factor *left, const struct product_fa
     x = malloc(l.p * r.p * sizeof *x);
     if (!x)
         return err_set(err, ERR_NOMEM, "no memory for a product of %zu x %zu", l.p, r.p);
-    rc = multiply(&l, &r, step, x, err);
+    rc = opt->sparsify ? multiply_sparse(&l, &r, step, opt->seed, x, &ones, err)
+                       : multiply(&l, &r, step, x, err);
     if (rc < 0)
         return rc;
-    return solve(&(struct small){x, l.p, r.p}, factor, lambda, info, err);
+    if (opt->sparsify) /* |S|_F = sqrt(ones) */
+        norms += sqrt(sqrt(ones));
+    else if (!opt->normalise)
+        norms = 1;
+    return solve(&(struct small){x, l.p, r.p}, opt->scale / norms, lambda, info, err);
 }
 
 int product_spectrum(const struct product_factor *left, const struct product_factor *right,
@@ -206,10 +283,9 @@ int product_spectrum(const struct product_factor *left, const struct product_fac
                      struct err *err)
 {
     struct product_info i = {0};
-    double factor = opt->scale;
     int r;
 
-    if (product_count(left, right) == 0 || !isfinite(factor))
+    if (product_count(left, right) == 0 || !isfinite(opt->scale))
         return err_set(err, ERR_INVALID, "factors that share %zu and %zu dimensions",
                        shared_size(left), shared_size(right));
     if (product_max(left, right) > SPECTRUM_N_MAX)
@@ -220,12 +296,9 @@ int product_spectrum(const struct product_factor *left, const struct product_fac
         r = norm_of(right->src, &i.norm_right, err);
     if (r < 0)
         return r;
-    if (opt->normalise) {
-        if (!(i.norm_left > 0 && i.norm_right > 0))
-            return err_set(err, ERR_NUMERIC, "a factor is zero");
-        factor /= i.norm_left * i.norm_right;
-    }
-    r = product_of(left, right, factor, lambda, &i, err);
+    if ((opt->normalise || opt->sparsify) && !(i.norm_left > 0 && i.norm_right > 0))
+        return err_set(err, ERR_NUMERIC, "a factor is zero");
+    r = product_of(left, right, opt, lambda, &i, err);
     if (r == 0)
         *info = i;
     return r;

@@ -1,5 +1,6 @@
 /* test_low_rank.c: products and sums against the same matrices formed whole. */
 #include "compute/low_rank.h"
+#include "compute/random.h"
 
 #include "golden.h"
 
@@ -81,6 +82,56 @@ static void products(void **state)
         assert_true(fabs(info.norm_right / norm(b, k * cols) - 1) < 1e-12);
         free(a);
         free(b);
+        free(x);
+        free(want);
+        free(got);
+    }
+}
+
+/* With zeros and ones between, row i of them from stream i of the seed. */
+static void sparsified(void **state)
+{
+    static const size_t shape[][3] = {{90, 20, 40}, {15, 70, 12}, {60, 33, 14}, {9, 80, 200}};
+
+    (void)state;
+    for (size_t t = 0; t < ARRAY_LEN(shape); t++) {
+        size_t rows = shape[t][0], k = shape[t][1], cols = shape[t][2];
+        size_t n = rows < cols ? rows : cols, ones = 0;
+        double *a = gauss_matrix(40 + t, rows, k), *b = gauss_matrix(60 + t, k, cols),
+               *s = malloc(k * k * sizeof *s), *as, *x, *want = malloc(200 * sizeof *want),
+               *got = malloc(200 * sizeof *got), factor;
+        struct memory_matrix ma = {a, rows, k}, mb = {b, k, cols};
+        struct matrix_source sa = memory_source(&ma), sb = memory_source(&mb);
+        struct product_factor left = {&sa, rows >= k}, right = {&sb, k < cols};
+        struct product_options opt = {.scale = 1, .sparsify = true, .seed = 7};
+        struct product_info info;
+
+        for (size_t i = 0; i < k; i++) {
+            struct random r;
+            uint64_t bits = 0;
+
+            random_init(&r, 7, i);
+            for (size_t j = 0; j < k; j++) {
+                bits = j % 64 == 0 ? random_u64(&r) : bits >> 1;
+                s[i * k + j] = (double)(bits & 1);
+                ones += bits & 1;
+            }
+        }
+        assert_true(fabs((double)ones - (double)(k * k) / 2) < 2.5 * (double)k);
+        as = multiplied(a, s, rows, k, k);
+        x = multiplied(as, b, rows, k, cols);
+        factor = 1 / (norm(a, rows * k) * norm(b, k * cols) + sqrt(sqrt((double)ones)));
+        whole(x, rows, cols, want);
+        assert_int_equal(product_spectrum(&left, &right, &opt, got, &info, NULL), 0);
+        for (size_t i = 0; i < product_count(&left, &right); i++) {
+            double w = want[n - product_count(&left, &right) + i] * factor * factor;
+
+            assert_true(fabs(got[i] - w) < 1e-11 * want[n - 1] * factor * factor);
+        }
+        free(a);
+        free(b);
+        free(s);
+        free(as);
         free(x);
         free(want);
         free(got);
@@ -190,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products),
+        cmocka_unit_test(sparsified),
         cmocka_unit_test(small_values_survive),
         cmocka_unit_test(sums),
         cmocka_unit_test(refused),
