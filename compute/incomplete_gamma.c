@@ -33,7 +33,7 @@ static double log_gamma_ratio(double d)
     double sum = 0;
 
     if (fabs(d) > 0.5)
-        return lgamma(1 - d) / d;
+        return log(tgamma(1 - d)) / d; /* lgamma() writes a global */
     for (size_t i = ARRAY_LEN(zeta_minus_1); i-- > 0;)
         sum = sum * d + zeta_minus_1[i] / (double)(i + 2);
     return (d == 0 ? 1 : -log1p(-d) / d) - ONE_MINUS_EULER + sum * d;
