@@ -1,10 +1,12 @@
 /* mp_fit_upstream.c: kernel density, residuals, brute search and simplex, as RMT_Util.py and
  * scipy.optimize.brute(finish=fmin) have them. The density does not depend on sigma and is computed
- * once. Where residuals jump the simplex' path decides, so its steps are scipy's exactly.
+ * once. Where residuals jump the simplex' path decides, so its steps are scipy's exactly
+ * (simplex.h).
  */
 #include "compute/mp_fit_upstream.h"
 
 #include "compute/marchenko_pastur.h"
+#include "compute/simplex.h"
 
 #include <math.h>
 
@@ -94,57 +96,16 @@ static double grid_search(double s0, const struct kde *k)
     return best;
 }
 
-struct vertex {
-    double x, f;
-};
-
-static struct vertex vertex_at(double x, const struct kde *k, int *calls)
+static double residual_at(const double *sigma, void *arg)
 {
-    ++*calls;
-    return (struct vertex){x, residual(x, k)};
-}
-
-/* One step of the simplex in one dimension: replaces the worse vertex. */
-static void simplex_step(const struct vertex *good, struct vertex *bad, const struct kde *k,
-                         int *calls)
-{
-    struct vertex r = vertex_at(2 * good->x - bad->x, k, calls), e;
-
-    if (r.f < good->f) {
-        e = vertex_at(3 * good->x - 2 * bad->x, k, calls);
-        *bad = e.f < r.f ? e : r;
-    } else if (r.f < bad->f) {
-        e = vertex_at(1.5 * good->x - 0.5 * bad->x, k, calls);
-        *bad = e.f <= r.f ? e : vertex_at(good->x + 0.5 * (bad->x - good->x), k, calls);
-    } else {
-        e = vertex_at(0.5 * good->x + 0.5 * bad->x, k, calls);
-        *bad = e.f < bad->f ? e : vertex_at(good->x + 0.5 * (bad->x - good->x), k, calls);
-    }
-}
-
-static double simplex(double x0, const struct kde *k)
-{
-    int calls = 0;
-    struct vertex good = vertex_at(x0, k, &calls), bad = vertex_at(1.05 * x0, k, &calls);
-
-    for (int i = 0; calls < 200 && i < 200; i++) {
-        if (bad.f < good.f) {
-            struct vertex t = good;
-
-            good = bad;
-            bad = t;
-        }
-        if (fabs(bad.x - good.x) <= 1e-4 && fabs(bad.f - good.f) <= 1e-4)
-            break;
-        simplex_step(&good, &bad, k, &calls);
-    }
-    return bad.f < good.f ? bad.x : good.x;
+    return residual(*sigma, arg);
 }
 
 int mp_fit_upstream(const double *lambda, size_t n, size_t n_long, size_t n_short, double *work,
                     struct mp_fit *f, struct err *err)
 {
     double q = (double)n_long / (double)n_short, sum = 0, max, m = (double)n_short, tw, scale2;
+    const struct simplex_options fmin = {.xtol = 1e-4, .ftol = 1e-4};
     struct kde k = {.q = q};
 
     for (size_t i = 0; i < n; i++)
@@ -155,7 +116,8 @@ int mp_fit_upstream(const double *lambda, size_t n, size_t n_long, size_t n_shor
         work[i] = q == 1 ? sqrt(scale2 * lambda[i]) : scale2 * lambda[i];
     estimate(work, n, &k);
     max = scale2 * lambda[n - 1];
-    f->sigma = simplex(grid_search(sqrt(max) / (1 + 1 / sqrt(q)), &k), &k);
+    f->sigma = grid_search(sqrt(max) / (1 + 1 / sqrt(q)), &k);
+    (void)simplex_minimise(residual_at, &k, 1, &f->sigma, &fmin);
     if (!(isfinite(f->sigma) && f->sigma > 0))
         return err_set(err, ERR_NUMERIC, "no least residual");
     tw = pow(q, -0.5) * pow(mp_upper(q, f->sigma), 2. / 3) * pow(m, -2. / 3);
