@@ -7,7 +7,7 @@ import pytest
 
 from daemon import write_safetensors
 from perplexity import load
-from test_t_prune import STATS, d, fails, made, prune, tensors, with_metadata  # noqa: F401
+from test_t_prune import STATS, d, fails, made, prune, submit, tensors, with_metadata  # noqa: F401
 
 MANLM = "manlm.safetensors"
 
@@ -58,6 +58,31 @@ def test_turns_make_the_whole(d, dense, plan, method):  # noqa: F811
         assert report["tensors"] == [t for t in want["tensors"] if t["block"] in names]
         seen |= mine
     assert len(seen) == 28
+
+
+def test_a_turn_returns_little(d, dense):  # noqa: F811
+    """Pruned tensors or masks of the block, and nothing else."""
+    params = {"sparsity": 0.5, "method": "wanda", "stats": STATS}
+    whole, _ = prune(d, MANLM, params)
+    whole = tensors(os.path.join(whole, MANLM))[0]
+    mine = {n for n in dense if n.startswith(block(2) + ".") and "_proj" in n}
+    for form in ("tensors", "masks"):
+        r = submit(d, MANLM, {**params, "blocks": [block(2)], "output": {"format": form}})
+        artifact = d.wait_final(r.json["id"])["result"]["artifact"]
+        manifest = d.get(f"/v1/artifacts/{artifact}").json
+        assert {f["name"] for f in manifest["files"]} == {MANLM, "sparsity_plan.json"}
+        path = os.path.join(d.out, f"{form}.safetensors")
+        with open(path, "wb") as f:
+            f.write(d.get(f"/v1/artifacts/{artifact}/files/{MANLM}").body)
+        got = tensors(path)[0]
+        if form == "tensors":
+            assert got == {n: whole[n] for n in mine}
+            continue
+        assert set(got) == {n.replace(".weight", ".bitmask") for n in mine}
+        for n in mine:
+            kept = np.frombuffer(whole[n][2], np.uint16).reshape(whole[n][1]) != 0
+            assert got[n.replace(".weight", ".bitmask")][2] == np.packbits(
+                kept, axis=1, bitorder="little").tobytes()
 
 
 def test_statistics_of_the_block_suffice(d, dense):  # noqa: F811

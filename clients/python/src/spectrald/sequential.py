@@ -31,7 +31,7 @@ from .errors import Conflict
 _KINDS: Dict[str, Tuple[str, ...]] = {
     "magnitude": (), "wanda": ("sumsq", "count"), "wanda_variant": ("sumsq", "count"),
     "ria": ("sumsq", "count"), "trim": ("sumsq", "count", "xlast"),
-    "sparsegpt": ("sumsq", "count", "gram")}
+    "dsnot": ("sumsq", "sum", "count"), "sparsegpt": ("sumsq", "count", "gram")}
 # What a block remembers of one run must not meet it in the next.
 _STATE: Dict[str, Any] = {"use_cache": False, "past_key_value": None, "past_key_values": None,
                           "layer_past": None}
@@ -193,7 +193,8 @@ class _Turn:
 
     def take(self, block: Any, full: str, calls: List[_Call]) -> Dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            params: Dict[str, Any] = {**self.params, "blocks": [full]}
+            params: Dict[str, Any] = {**self.params, "blocks": [full],
+                                      "output": {"format": "tensors"}}
             if self.kinds:
                 path = os.path.join(folder, "stats.safetensors")
                 self._collect(block, full, calls).save(path)
