@@ -19,7 +19,7 @@ from daemon import Daemon  # noqa: E402
 from spectrald import Client, hooks, sequential  # noqa: E402
 
 MODEL = os.path.join(TOP, "examples/manlm.safetensors")
-METHODS = ["wanda", "ria", "trim", "sparsegpt"]
+METHODS = ["wanda", "ria", "sparsegpt"]
 LENGTH, EVALUATED, CALIBRATION = 256, 64, 384  # tokens; sequences
 
 
