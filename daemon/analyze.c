@@ -287,9 +287,10 @@ void analyze_start(struct job *j, struct source *src)
     j->work = a;
     a->layers = (struct layer_list)LAYER_LIST_INIT;
     a->source = src;
-    r = strcmp(j->rec.kind, "plan") == 0    ? analyze_plan_start(a, params, &err)
-        : strcmp(j->rec.kind, "prune") == 0 ? analyze_prune_start(a, params, &err)
-                                            : analyze_params_parse(params, &a->params, &err);
+    r = strcmp(j->rec.kind, "plan") == 0     ? analyze_plan_start(a, params, &err)
+        : strcmp(j->rec.kind, "prune") == 0  ? analyze_prune_start(a, params, &err)
+        : strcmp(j->rec.kind, "decode") == 0 ? analyze_decode_start(a, params, &err)
+                                             : analyze_params_parse(params, &a->params, &err);
     json_decref(params);
     if (r < 0) { /* stored by another version of the program */
         job_fail_err(j, &err);

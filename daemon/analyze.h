@@ -203,6 +203,8 @@ int analyze_plan_put(struct analyze *a, struct store *st);
 
 /* Read the job's parameters, and those of the plan it makes first, if any. */
 int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err);
+/* The same of a job of kind decode. */
+int analyze_decode_start(struct analyze *a, const json_t *params, struct err *err);
 void analyze_prune_free(struct analyze *a);
 /* "art_…" */
 const char *analyze_prune_id(const struct analyze *a);

@@ -110,6 +110,7 @@ void analyze_prune_free(struct analyze *a)
         fd_close(&w->row[i].fd);
     free(w->shard);
     free(w->row);
+    free(w->decode);
     for (size_t i = 0; i < w->n_side; i++)
         free(w->side[i].name);
     free(w->side);
@@ -126,7 +127,7 @@ static int check_quota(const struct analyze *a, struct err *err)
     uint64_t quota = a->job->svc->config->artifact_quota, nbytes = 0;
 
     for (size_t i = 0; i < a->source->n_files; i++)
-        nbytes += a->source->file[i].id.size;
+        nbytes += a->prune->decode ? a->prune->shard[i].nbytes : a->source->file[i].id.size;
     if (quota == 0 || nbytes <= quota)
         return 0;
     return err_set_at(err, ERR_QUOTA, "/params/output",
@@ -156,7 +157,9 @@ static void rows_run(void *arg, void *state)
 
     (void)state;
     a->err.code = 0;
-    r = w->reshape ? analyze_reshape_find(a, &a->err) : analyze_prune_rows(a, &a->err);
+    r = w->reshape         ? analyze_reshape_find(a, &a->err)
+        : w->params.decode ? analyze_decode_rows(a, &a->err)
+                           : analyze_prune_rows(a, &a->err);
     if (r == 0)
         r = analyze_prune_config_check(a, &a->err);
     if (r == 0 && set_path(a, &a->err) == 0 &&

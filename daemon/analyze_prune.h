@@ -7,6 +7,7 @@
  *   analyze_prune_write.c   tasks -> files
  *   analyze_prune_config.c  index and configuration beside them
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
+ *   analyze_decode.c        sparse-bitmask -> rows and tasks, instead of a plan
  *   analyze_reshape*.c      where whole experts or neurons go: instead of rows and tasks
  *
  * Matrices are pruned by compute workers, a few at a time, and written by a thread of their own
@@ -18,6 +19,7 @@
 
 #include "daemon/analyze.h"
 #include "daemon/analyze_stats.h"
+#include "daemon/decode_task.h"
 #include "daemon/plan.h"
 #include "daemon/plan_weights.h"
 #include "daemon/prune_form.h"
@@ -79,11 +81,18 @@ struct prune_shard {
     bool sealed;        /* sizes are known, the header is written */
 };
 
+/* A matrix that a decode job makes dense, beside its row. */
+struct decode_row {
+    struct decode_task task;
+    size_t file[DECODE_PARTS];
+};
+
 struct reshape; /* analyze_reshape.h */
 
 struct prune_work {
     struct prune_params params;
-    struct reshape *reshape; /* where whole parts go; NULL: single weights */
+    struct reshape *reshape;   /* where whole parts go; NULL: single weights */
+    struct decode_row *decode; /* one for each row of a decode job, else NULL */
     /* the plan */
     struct buf plan_text;
     struct plan_ask ask; /* while its rows are read */
@@ -128,6 +137,11 @@ int analyze_prune_rows(struct analyze *a, struct err *err);
 
 /* What each file will hold, and where rows go as far as that is known. ERR_LIMIT, ERR_FORMAT. */
 int analyze_prune_layout(struct analyze *a, struct err *err);
+/* A file of tensors that the caller adds, with sizes that are known: one that a row fills, which
+ * the caller sets (`name` is taken), or a copy; then where they go. */
+struct prune_tensor *analyze_prune_add(struct prune_shard *s, char *name, enum dtype dtype);
+void analyze_prune_add_copy(struct prune_shard *s, const struct tensor *t);
+int analyze_prune_layout_known(struct prune_work *w, struct prune_shard *s, struct err *err);
 void analyze_prune_layout_free(struct prune_shard *s);
 /* What is known of a new file before rows come. */
 int analyze_prune_fill(const struct analyze *a, struct prune_shard *s, struct err *err);
@@ -136,6 +150,13 @@ void analyze_prune_place(struct prune_work *w, struct prune_shard *s);
 /* All rows are placed: sizes and places of all tensors; and the header. */
 void analyze_prune_sizes(struct prune_shard *s);
 int analyze_prune_seal(const struct analyze *a, struct prune_shard *s, struct err *err);
+
+/* --- analyze_decode.c ------------------------------------------------------------------------ */
+
+/* The same for a decode job: rows and files; a row's task; what the artifact says of itself. */
+int analyze_decode_rows(struct analyze *a, struct err *err);
+void analyze_decode_task(const struct analyze *a, size_t row, struct task *t);
+void analyze_decode_report(const struct analyze *a, struct buf *out);
 
 /* --- analyze_prune_config.c ------------------------------------------------------------------ */
 

@@ -18,7 +18,31 @@
 
 bool analyze_prune_edits(const struct analyze *a, const char *name)
 {
-    return a->prune->params.format == FORMAT_SPARSE_BITMASK && strcmp(name, "config.json") == 0;
+    return (a->prune->params.decode || a->prune->params.format == FORMAT_SPARSE_BITMASK) &&
+           strcmp(name, "config.json") == 0;
+}
+
+/* Nothing but how zeros are left out: weights that are quantised, too, would not be read. */
+static int check_removable(const json_t *q, struct err *err)
+{
+    static const char *const known[] = {"quant_method", "version", "sparsity_config",
+                                        "transform_config"};
+    const json_t *v;
+    const char *key;
+
+    json_object_foreach((json_t *)(uintptr_t)q, key, v)
+    {
+        size_t i = 0;
+
+        while (i < ARRAY_LEN(known) && strcmp(key, known[i]) != 0)
+            i++;
+        if (i == ARRAY_LEN(known))
+            return err_set_at(err, ERR_UNSUPPORTED, "/source",
+                              "config.json has \"" MEMBER "\" with \"%.100s\": more than zeros "
+                              "were compressed",
+                              key);
+    }
+    return 0;
 }
 
 int analyze_prune_config_check(const struct analyze *a, struct err *err)
@@ -28,7 +52,9 @@ int analyze_prune_config_check(const struct analyze *a, struct err *err)
     json_auto_t *config = NULL;
     int r;
 
-    if (a->prune->params.format != FORMAT_SPARSE_BITMASK || f->fd < 0)
+    bool decode = a->prune->params.decode;
+
+    if ((!decode && a->prune->params.format != FORMAT_SPARSE_BITMASK) || f->fd < 0)
         return 0;
     if (f->id.size > HF_CONFIG_BYTES_MAX)
         return err_set_at(err, ERR_LIMIT, "/source", "config.json has more than %u bytes",
@@ -40,6 +66,8 @@ int analyze_prune_config_check(const struct analyze *a, struct err *err)
     config = json_loadb(text, (size_t)f->id.size, JSON_REJECT_DUPLICATES, NULL);
     if (!json_is_object(config))
         return err_set_at(err, ERR_FORMAT, "/source", "config.json is not a JSON object");
+    if (decode)
+        return check_removable(json_object_get(config, MEMBER), err);
     if (json_object_get(config, MEMBER) || json_object_get(config, "compression_config"))
         return err_set_at(err, ERR_UNSUPPORTED, "/params/output/format",
                           "config.json has a \"%s\" already: a model is compressed once",
@@ -81,12 +109,27 @@ static void write_ignored(const struct analyze *a, struct buf *b)
     buf_put_u8(b, ']');
 }
 
+/* It may be gone already: the matrices are what they are. */
+static int remove_member(const char *text, size_t len, const char *const *path, struct buf *out,
+                         struct err *err)
+{
+    int r = json_edit_remove(text, len, path, 1, out, err);
+
+    if (r == ERR_NOT_FOUND) {
+        buf_put(out, text, len);
+        r = 0;
+    }
+    return r;
+}
+
 int analyze_prune_edit(const struct analyze *a, const struct buf *text, struct buf *out,
                        struct err *err)
 {
     static const char *const path[] = {MEMBER};
     AUTO(buf_done) struct buf b = BUF_INIT;
 
+    if (a->prune->params.decode)
+        return remove_member((const char *)text->data, text->len, path, out, err);
     buf_printf(&b, "{\n  \"quant_method\": \"compressed-tensors\",\n  \"version\": \"0.14.0\",\n"
                    "  \"sparsity_config\": {\n    \"format\": \"sparse-bitmask\",\n"
                    "    \"global_sparsity\": ");
@@ -106,7 +149,9 @@ int analyze_prune_edit(const struct analyze *a, const struct buf *text, struct b
 
 const char *analyze_prune_index_name(const struct analyze *a)
 {
-    return a->prune->params.format == FORMAT_DENSE || a->source->index.fd < 0
+    const struct prune_params *p = &a->prune->params;
+
+    return (p->format == FORMAT_DENSE && !p->decode) || a->source->index.fd < 0
                ? NULL
                : a->source->index.name;
 }

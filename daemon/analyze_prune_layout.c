@@ -256,6 +256,37 @@ static void add_tensors(const struct analyze *a, struct prune_shard *s)
     ASSERT(i == end_of(s));
 }
 
+struct prune_tensor *analyze_prune_add(struct prune_shard *s, char *name, enum dtype dtype)
+{
+    return add(s, name, dtype, FILL_ROWS);
+}
+
+void analyze_prune_add_copy(struct prune_shard *s, const struct tensor *t)
+{
+    add_copy(s, t, 0, 0);
+}
+
+int analyze_prune_layout_known(struct prune_work *w, struct prune_shard *s, struct err *err)
+{
+    AUTO(buf_done) struct buf b = BUF_INIT;
+    int r;
+
+    s->absent = s->complete = s->n_tensors == 0;
+    s->sealed = true;
+    if (s->absent)
+        return 0;
+    r = header(s, 0, &b, err);
+    if (r < 0)
+        return r;
+    s->reserve = b.len;
+    s->nbytes = lay_out(s);
+    for (size_t i = 0; i < s->n_tensors; i++)
+        if (s->tensor[i].n_rows)
+            w->row[s->tensor[i].row].at[0] = w->row[s->tensor[i].row].task.m.offset =
+                s->tensor[i].t.offset;
+    return 0;
+}
+
 static int layout_file(const struct analyze *a, struct prune_shard *s, struct err *err)
 {
     enum prune_format f = a->prune->params.format;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REPORT     "sparsity_plan.json"
 #define CHUNK      (1u << 18)
 #define HASH_LEAST (4u << 20) /* bytes, in one message to a hashing thread */
 #define HASH_MOST  (64u << 20)
@@ -162,6 +163,12 @@ static int put_side_file(const struct analyze *a, const struct source_file *f, s
     return analyze_prune_edits(a, f->name) ? edit_side_file(a, f, err) : copy_side_file(w, f, err);
 }
 
+/* Files that the job writes itself, whatever the model has of their names. */
+static bool is_made(const struct prune_work *w, const char *name, const char *index)
+{
+    return (index && strcmp(name, index) == 0) || (!w->decode && strcmp(name, REPORT) == 0);
+}
+
 /* Files beside the weights: those of the model go with a whole model only. */
 static int copy_side_files(const struct analyze *a, struct err *err)
 {
@@ -173,7 +180,7 @@ static int copy_side_files(const struct analyze *a, struct err *err)
     int r = whole ? source_side_files(a->source, &side, err) : 0;
 
     for (size_t i = 0; r == 0 && i < side.count; i++)
-        if (!index || strcmp(side.file[i].name, index) != 0)
+        if (!is_made(w, side.file[i].name, index))
             r = put_side_file(a, &side.file[i], err);
     source_side_files_done(&side);
     if (r < 0 || !index)
@@ -190,9 +197,11 @@ static int write_report(const struct analyze *a, struct err *err)
 
     if (w->reshape)
         analyze_reshape_report(a, &report);
+    else if (w->decode)
+        analyze_decode_report(a, &report);
     else
         analyze_prune_report(a, &report);
-    r = write_side_file(w, "sparsity_plan.json", &report, err);
+    r = w->decode ? 0 : write_side_file(w, REPORT, &report, err);
     buf_reset(&w->manifest);
     analyze_prune_manifest(a, &report, &w->manifest);
     buf_put_u8(&w->manifest, '\0');
@@ -434,22 +443,30 @@ static void pruned(void *arg, struct task *t, struct wire_message *m, const stru
     put_placed(a, shard_of(w, a, row), row);
 }
 
+static void put_task(const struct analyze *a, const struct prune_row *row, struct task *t)
+{
+    t->bytes = prune_task_bytes(&row->task);
+    t->fd[t->n_fds++] = a->source->file[a->layers.l[row->layer].file].fd;
+    for (int k = 0; k < STAT_COUNT && t->n_fds == 1; k++)
+        if (row->task.stat[k].present)
+            t->fd[t->n_fds++] = a->prune->stats.source->file[0].fd;
+    prune_task_put(&t->body, &row->task);
+}
+
 static void add_task(struct analyze *a, size_t i)
 {
     struct prune_work *w = a->prune;
     const struct prune_row *row = &w->row[i];
     const struct layer *l = &a->layers.l[row->layer];
-    struct task *t = task_new(WORKER_COMPUTE, WIRE_PRUNE, pruned, a);
+    struct task *t = task_new(WORKER_COMPUTE, w->decode ? WIRE_DECODE : WIRE_PRUNE, pruned, a);
 
     t->tag[0] = i;
     t->label = l->longname;
     t->flops = prune_task_flops(&row->task);
-    t->bytes = prune_task_bytes(&row->task);
-    t->fd[t->n_fds++] = a->source->file[l->file].fd;
-    for (int k = 0; k < STAT_COUNT && t->n_fds == 1; k++)
-        if (row->task.stat[k].present)
-            t->fd[t->n_fds++] = w->stats.source->file[0].fd;
-    prune_task_put(&t->body, &row->task);
+    if (w->decode)
+        analyze_decode_task(a, i, t);
+    else
+        put_task(a, row, t);
     w->under_way++;
     sched_add(a->job->lane, t);
 }

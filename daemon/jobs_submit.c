@@ -211,7 +211,9 @@ static int plan_params(struct submit *q)
 static int prune_params(struct submit *q)
 {
     struct prune_params params;
-    int r = prune_params_parse(q->json_params, &params, &q->err);
+    int r = strcmp(q->rec.kind, "decode") == 0
+                ? prune_params_parse_decode(q->json_params, &params, &q->err)
+                : prune_params_parse(q->json_params, &params, &q->err);
 
     if (r < 0)
         return r;
@@ -226,9 +228,10 @@ static int fill_record(struct submit *q)
     int r = source_ref_parse(q->json_source, &q->ref, &q->err);
 
     if (r == 0)
-        r = strcmp(q->rec.kind, "plan") == 0    ? plan_params(q)
-            : strcmp(q->rec.kind, "prune") == 0 ? prune_params(q)
-                                                : analyze_params(q);
+        r = strcmp(q->rec.kind, "plan") == 0 ? plan_params(q)
+            : strcmp(q->rec.kind, "prune") == 0 || strcmp(q->rec.kind, "decode") == 0
+                ? prune_params(q)
+                : analyze_params(q);
     if (r < 0)
         return r;
     q->rec.source = dumps(q->json_source);
@@ -275,9 +278,10 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
     if (!s->health.disk_ok)
         return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
-    if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0 && strcmp(kind, "prune") != 0)
+    if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0 && strcmp(kind, "prune") != 0 &&
+        strcmp(kind, "decode") != 0)
         return err_set_at(err, ERR_INVALID, "/kind",
-                          "kind must be \"analyze\", \"plan\" or \"prune\"");
+                          "kind must be \"analyze\", \"plan\", \"prune\" or \"decode\"");
     return 0;
 }
 

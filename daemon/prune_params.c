@@ -379,6 +379,33 @@ int prune_params_parse(const json_t *params, struct prune_params *out, struct er
     return 0;
 }
 
+int prune_params_parse_decode(const json_t *params, struct prune_params *out, struct err *err)
+{
+    static const char *const names[] = {"output"};
+    struct prune_params p = {.decode = true};
+    char at[ERR_POINTER_MAX];
+    int r = 0;
+
+    if (params && !json_is_null(params) && !json_is_object(params))
+        return err_set_at(err, ERR_INVALID, PARENT, "expected an object");
+    if (json_is_object(params) && member_check(params, names, ARRAY_LEN(names), err) < 0) {
+        snprintf(at, sizeof at, PARENT "%.100s", err->pointer);
+        memcpy(err->pointer, at, sizeof at);
+        return err->code;
+    }
+    if (json_is_object(params))
+        r = parse_output(params, &p, err);
+    if (r == 0 && json_object_get(json_object_get(params, "output"), "format"))
+        r = wrong(err, "output/format", "a job of kind decode writes dense files");
+    if (r < 0) {
+        free(p.output);
+        return r;
+    }
+    p.body = json_is_object(params) ? json_deep_copy(params) : json_object();
+    *out = p;
+    return 0;
+}
+
 void prune_params_done(struct prune_params *p)
 {
     if (p->has_job)

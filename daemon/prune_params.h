@@ -29,6 +29,7 @@ struct prune_params {
     bool has_stats;
     char *output; /* path as sent, or NULL: the state directory */
     enum prune_format format;
+    bool decode;                /* a job of kind decode: an output, and nothing else */
     struct prune_blocks blocks; /* of the plan's, those that are pruned */
     json_t *body;               /* canonical */
 };
@@ -37,6 +38,8 @@ struct prune_params {
  * field.
  */
 int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err);
+/* The same for a job of kind decode. */
+int prune_params_parse_decode(const json_t *params, struct prune_params *out, struct err *err);
 void prune_params_done(struct prune_params *p);
 
 /* What takes time: regular expressions, the place for the output, and that of the statistics, which

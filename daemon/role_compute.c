@@ -17,6 +17,7 @@
 #include "compute/layer_metrics.h"
 #include "compute/spectrum.h"
 #include "daemon/activity_task.h"
+#include "daemon/decode_task.h"
 #include "daemon/farms_task.h"
 #include "daemon/file_matrix.h"
 #include "daemon/magnitude_task.h"
@@ -316,6 +317,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_farms_fit(m, &r, reply, err);
     case WIRE_PRUNE:
         return role_prune(m, &r, reply, err);
+    case WIRE_DECODE:
+        return role_decode(m, &r, reply, err);
     case WIRE_MEASURE:
         return role_measure(m, &r, reply, err);
     case WIRE_ACTIVITY:

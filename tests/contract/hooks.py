@@ -155,6 +155,8 @@ def before_call(context, case, kwargs):
         elif params and {"sparsity", "bits"} & set(params):
             case.body["kind"] = "plan"
             plan_job(params)
+        elif params and "output" in params:  # its place, which no invented path is
+            case.body.update(kind="decode", params=None)
         else:
             case.body["kind"] = "analyze"
     if isinstance(case.body, dict) and "rows" in case.body:

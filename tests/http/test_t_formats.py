@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from daemon import TOP, Daemon, write_safetensors
+from test_c_cli import run_ctl
 from test_t_prune import big_model, fails, prune, settles, submit, tensors
 
 EXAMPLES = os.path.join(TOP, "examples")
@@ -26,6 +27,7 @@ def d(tmp_path_factory):
     with Daemon(tmp, "--output-root", os.path.join(tmp, "out")) as daemon:
         daemon.out = os.path.join(tmp, "out")
         shutil.copy(os.path.join(EXAMPLES, "manlm.safetensors"), daemon.root)
+        _, daemon.parts = odd_model(daemon.root, "odd")
         yield daemon
 
 
@@ -149,12 +151,11 @@ def test_masks_of_a_real_model(d):
 
 
 def test_masks_of_stacks_and_convolutions(d):
-    _, parts = odd_model(d.root, "odd")
     dense, path, _ = formed(d, "odd", {"plan": plan_of(d, ODD, 0.4), "method": "magnitude"},
                             "masks")
-    first, second = (read(os.path.join(path, s)) for s in parts)
+    first, second = (read(os.path.join(path, s)) for s in d.parts)
     index = json.load(open(os.path.join(path, "model.safetensors.index.json")))
-    assert index["weight_map"] == {k: s for s, p in zip(parts, (first, second)) for k in p}
+    assert index["weight_map"] == {k: s for s, p in zip(d.parts, (first, second)) for k in p}
     assert index["metadata"]["total_size"] == sum(m.size for p in (first, second)
                                                   for m in p.values())
     stack = "model.layers.0.mlp.experts.gate_up_proj"
@@ -367,3 +368,175 @@ def test_cancel_leaves_nothing(tmp_path):
         d.request("POST", f"/v1/jobs/{job}:cancel")
         assert d.wait_final(job)["state"] in ("cancelled", "succeeded")
         settles(out, [x for x in os.listdir(out) if x == "p"])
+
+
+# --- decode --------------------------------------------------------------------------------------
+
+
+def decode(d, source, wait=60, **output):
+    body = {"kind": "decode", "source": {"path": source}}
+    if output:
+        body["params"] = {"output": output}
+    r = d.request("POST", "/v1/jobs", body, {"Prefer": f"wait={wait}"} if wait else {})
+    assert r.status in (200, 202), r.body
+    return r.json
+
+
+def decoded(d, source):
+    name = f"d{len(os.listdir(d.out))}"
+    job = d.wait_final(decode(d, source, path=name)["id"])
+    assert job["state"] == "succeeded", job["error"]
+    return os.path.join(d.out, name), d.get(f"/v1/artifacts/{job['result']['artifact']}").json
+
+
+def test_there_and_back_again(d):
+    params = {"plan": plan_of(d, ODD, 0.4), "method": "magnitude"}
+    dense, path, _ = formed(d, "odd", params, "sparse-bitmask")
+    shutil.copytree(path, os.path.join(d.root, "packed"))
+    back, art = decoded(d, "packed")
+    got = read_all(back)
+    assert got.keys() == dense.keys()
+    for name, w in dense.items():
+        assert got[name].dtype == w.dtype and (got[name] == w).all(), name
+        if "_proj.weight" in name:
+            assert not np.signbit(got[name][w == 0]).any()
+    index = json.load(open(os.path.join(back, "model.safetensors.index.json")))
+    assert index["weight_map"].keys() == dense.keys()
+    assert open(os.path.join(back, "config.json")).read() == CONFIG
+    assert sorted(f["name"] for f in art["files"]) == sorted(os.listdir(back))
+    assert (art["format"], art["decoded_from"]) == ("dense", "sparse-bitmask")
+    assert {t["tensor"] for t in art["tensors"]} == {
+        f"model.layers.0.self_attn.{x}_proj.weight" for x in "qk"}
+
+
+def test_a_real_model_there_and_back_again(d):
+    dense, path, _ = formed(d, "manlm.safetensors", HALF, "sparse-bitmask")
+    shutil.copy(os.path.join(path, "manlm.safetensors"), os.path.join(d.root, "packed.safetensors"))
+    got = read_all(decoded(d, "packed.safetensors")[0])
+    assert got.keys() == dense.keys()
+    for name, w in dense.items():
+        assert (got[name] == (zeroless(w) if "_proj" in name else w)).all(), name
+
+
+def pack(w):
+    """As compressed-tensors writes it."""
+    keep = w != 0
+    return {"compressed": w[keep], "bitmask": np.packbits(keep, axis=1, bitorder="little"),
+            "row_offsets": (np.cumsum(keep.sum(1)) - keep.sum(1)).astype(np.int64),
+            "shape": np.array(w.shape, np.int64)}
+
+
+def test_parts_in_different_files(d):
+    r = np.random.default_rng(9)
+    ws = {f"model.layers.{i}.mlp.up_proj": np.where(r.random((7, 19)) < 0.3, 0,
+                                                    r.standard_normal((7, 19))).astype(t)
+          for i, t in enumerate((np.float32, np.float64, np.float16))}
+    os.makedirs(os.path.join(d.root, "strewn"))
+    files = [{}, {}, {}]
+    for i, (name, w) in enumerate(ws.items()):
+        for k, (part, t) in enumerate(pack(w).items()):
+            files[(i + k) % 3][f"{name}.{part}"] = t
+    files[1]["model.norm.weight"] = np.ones(7, np.float32)
+    names = [f"model-{i + 1:05}-of-00003.safetensors" for i in range(3)]
+    for name, part in zip(names, files):
+        write_safetensors(os.path.join(d.root, "strewn", name), part)
+    with open(os.path.join(d.root, "strewn/model.safetensors.index.json"), "w") as f:
+        json.dump({"weight_map": {k: n for n, part in zip(names, files) for k in part}}, f)
+    got = read_all(decoded(d, "strewn")[0])
+    assert got.keys() == {f"{n}.weight" for n in ws} | {"model.norm.weight"}
+    for name, w in ws.items():
+        assert (got[name + ".weight"] == w).all()
+
+
+def broken(what):
+    w = np.array([[0, 1, 2, 0, 3], [4, 0, 0, 0, 5]], np.float32)
+    p = pack(w)
+    if what == "offsets":
+        p["row_offsets"][1] = 1
+    elif what == "pad":
+        p["bitmask"][0, 0] |= 0x80
+    elif what == "values":
+        p["compressed"] = p["compressed"][:-1]
+    elif what == "too many values":
+        p["compressed"] = np.ones(11, np.float32)
+    elif what == "shape":
+        p["shape"][1] = 9
+    elif what == "negative shape":
+        p["shape"][0] = -1
+    elif what == "mask dtype":
+        p["bitmask"] = p["bitmask"].astype(np.int32)
+    elif what == "no offsets":
+        del p["row_offsets"]
+    return {"a." + k: t for k, t in p.items()}
+
+
+@pytest.mark.parametrize("what", ["offsets", "pad", "values", "too many values", "shape",
+                                  "negative shape", "mask dtype", "no offsets"])
+def test_what_does_not_agree_is_refused(d, what):
+    name = what.replace(" ", "_") + ".safetensors"
+    write_safetensors(os.path.join(d.root, name), broken(what))
+    job = d.wait_final(decode(d, name)["id"])
+    assert job["state"] == "failed", job
+    assert '"a.' in job["error"]["detail"] or '"a"' in job["error"]["detail"], job["error"]
+
+
+def test_nothing_to_decode(d):
+    job = d.wait_final(decode(d, "manlm.safetensors")["id"])
+    assert job["state"] == "failed" and "sparse-bitmask" in job["error"]["detail"]
+    for params, pointer in (({"output": {"format": "masks", "path": "x"}}, "/params/output/format"),
+                            ({"method": "magnitude"}, "/params/method"),
+                            ({"output": {"path": ".."}}, "/params/output/path")):
+        r = d.request("POST", "/v1/jobs", {"kind": "decode", "source": {"path": "odd"},
+                                           "params": params})
+        assert r.status == 400 and r.json["errors"][0]["pointer"] == "#" + pointer, r.body
+    os.makedirs(os.path.join(d.root, "quantised_too"))
+    write_safetensors(os.path.join(d.root, "quantised_too/model.safetensors"), broken("nothing"))
+    with open(os.path.join(d.root, "quantised_too/config.json"), "w") as f:
+        f.write('{"quantization_config": {"quant_method": "compressed-tensors", "config_groups": {}}}')
+    job = d.wait_final(decode(d, "quantised_too")["id"])
+    assert job["state"] == "failed" and "config_groups" in job["error"]["detail"]
+
+
+def test_decode_goes_on_after_a_kill(tmp_path):
+    out = os.path.join(str(tmp_path), "out")
+    os.makedirs(out)
+    d = Daemon(str(tmp_path), "--output-root", out, workers=1).start()
+    big_model(d.root)
+    r = submit(d, "big", {**HALF, "output": {"path": "p", "format": "sparse-bitmask"}})
+    assert d.wait_final(r.json["id"])["state"] == "succeeded"
+    shutil.copytree(os.path.join(out, "p"), os.path.join(d.root, "p"))
+    shutil.rmtree(os.path.join(out, "p"))
+    job = decode(d, "p", wait=0, path="back")["id"]
+    done = os.path.join(out, f".back.{job}.done")
+    for _ in range(4000):
+        if os.path.exists(done) and any(x.endswith(".done") for x in os.listdir(done)):
+            break
+        time.sleep(0.001)
+    d.kill()
+    d.start()
+    assert d.wait_final(job)["state"] == "succeeded"
+    dense, _ = tensors(os.path.join(d.root, "big", "model-00001-of-00006.safetensors"))
+    back, _ = tensors(os.path.join(out, "back", "model-00001-of-00006.safetensors"))
+    for name, (dtype, shape, raw) in dense.items():
+        a, b = np.frombuffer(raw, np.float32), np.frombuffer(back[name][2], np.float32)
+        assert back[name][:2] == (dtype, shape) and ((a == b) | (b == 0)).all() and (
+            (b == 0).sum() == b.size // 2)
+    d.stop()
+
+
+def test_ctl_prunes_and_decodes(d):
+    run = lambda *args: run_ctl(f"127.0.0.1:{d.port}", *args)
+    r = run("prune", "manlm.safetensors", "--method", "magnitude", "--sparsity", "0.5", "--format",
+            "sparse-bitmask", "--out", "ctl")
+    assert r.returncode == 0 and "0.14.0.1" in r.stdout + r.stderr, r.stderr
+    packed = os.path.join(d.out, "ctl", "manlm.safetensors")
+    shutil.copy(packed, os.path.join(d.root, "ctl.safetensors"))
+    r = run("decode", "ctl.safetensors", "--out", "ctl-dense", "--label", "a=b")
+    assert r.returncode == 0, r.stderr
+    assert r.stdout.startswith("28 matrices were made dense\nart_") and "ctl-dense" in r.stdout
+    assert len(read(os.path.join(d.out, "ctl-dense", "ctl.safetensors"))) == len(
+        read(os.path.join(d.root, "manlm.safetensors"), False))
+    r = run("decode", "manlm.safetensors")
+    assert r.returncode == 3 and "sparse-bitmask" in r.stderr
+    r = run("decode", packed, "--quiet")  # the server cannot see it: uploaded
+    assert r.returncode == 0 and r.stdout.startswith("art_"), r.stderr

@@ -400,17 +400,32 @@ class PruneParams(_PruneParams, total=False):
     trim: PruneParamsTrim
 
 
+class DecodeParamsOutput(TypedDict):
+    """Where to; without params, the server keeps the copy."""
+    path: str
+
+
+class DecodeParams(TypedDict):
+    """Parameters of a job of kind decode. Matrices come back as `P.weight`, in the dtype of
+    their values, bit for bit but for −0.0, which the format has not; everything else is
+    copied, and config.json loses its `quantization_config`.
+    """
+    # Where to; without params, the server keeps the copy.
+    output: DecodeParamsOutput
+
+
 class _JobRequest(TypedDict):
     # `analyze`: spectra and their metrics. `plan`: as `POST /v1/plans` with a source; the metric
     # decides how much of an analysis it needs, and `params` are required. `prune`: a pruned copy
-    # of the model; `params` are required.
-    kind: Literal["analyze", "plan", "prune"]
+    # of the model; `params` are required. `decode`: a dense copy of a model that is stored as
+    # sparse-bitmask, ours or that of compressed-tensors 0.9.0 to 0.14.0.1.
+    kind: Literal["analyze", "plan", "prune", "decode"]
     source: Source
 
 
 class JobRequest(_JobRequest, total=False):
     # Of the kind of job.
-    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams]]
+    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams, DecodeParams]]
     labels: Optional[Labels]
 
 

@@ -1,0 +1,117 @@
+/* cmd_decode.c: spectralctl decode MODEL: a sparse-bitmask checkpoint made dense */
+#include "cli/body.h"
+#include "cli/commands.h"
+#include "cli/field.h"
+#include "cli/submit.h"
+#include "cli/text.h"
+
+struct decode_settings {
+    bool detach;
+    struct output_form form;
+    const char *out;
+    struct arg_list labels;
+    struct submit_settings submit;
+};
+
+#define AT(field) offsetof(struct decode_settings, field)
+static const struct arg_option options[] = {
+    {"out", ARG_TEXT, AT(out), "DIR",
+     "where the copy goes: a new directory under the server's\noutput root (without: kept for "
+     "artifact get)"},
+    {"label", ARG_LIST, AT(labels), "KEY=VALUE", "a label of the job; may be repeated"},
+    {"detach", ARG_FLAG, AT(detach), NULL, "print the job's id and leave"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print the report as JSON"},
+    {"quiet", ARG_FLAG, AT(form.quiet), NULL,
+     "print only the artifact's id (the job's with\n--detach), and no progress"},
+    SUBMIT_OPTIONS(AT(submit)),
+};
+#undef AT
+
+static const struct arg_command args = {
+    .name = "decode",
+    .operands = "PATH",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Make a sparse-bitmask model dense.",
+    .notes = "PATH is taken as by analyze: where the server can see it, else uploaded. Made by\n"
+             "prune --format sparse-bitmask, or by compressed-tensors 0.9.0 to 0.14.0.1.\n",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+};
+
+static json_t *body_of(const struct decode_settings *s)
+{
+    json_t *body = json_pack("{s:s}", "kind", "decode");
+
+    if (s->out)
+        (void)json_object_set_new(body, "params", json_pack("{s:{s:s}}", "output", "path", s->out));
+    if (body_labels(body, &s->labels))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+static void print_report(const json_t *report)
+{
+    AUTO(freep) char *id = text_clean(field_text(report, "id"));
+    AUTO(freep) char *path = text_clean(field_text(report, "path"));
+
+    printf("%zu matrices were made dense\n", json_array_size(json_object_get(report, "tensors")));
+    if (*path)
+        printf("%s: in %s\n", id, path);
+    else
+        printf("%s: kept by the server (spectralctl artifact get %s)\n", id, id);
+}
+
+static int report_artifact(struct context *cx, const json_t *job, const struct output_form *form)
+{
+    const char *artifact = field_text(json_object_get(job, "result"), "artifact");
+    AUTO(freep) char *id = http_escape(artifact);
+    AUTO(freep) char *target = xasprintf("/v1/artifacts/%s", id);
+    json_auto_t *report = NULL;
+    int status = EXIT_DONE;
+
+    if (form->quiet) {
+        printf("%s\n", artifact);
+        return EXIT_DONE;
+    }
+    if (!command_call(cx, "GET", target, &report, &status))
+        return status;
+    if (form->json)
+        command_print_json(report);
+    else
+        print_report(report);
+    return EXIT_DONE;
+}
+
+static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
+{
+    const struct decode_settings *s = settings;
+    struct submit_settings how = s->submit;
+    json_auto_t *job = NULL, *body = NULL;
+    int status;
+
+    if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
+        return EXIT_USAGE;
+    body = body_of(s);
+    if (!body)
+        return EXIT_USAGE;
+    how.quiet = s->form.quiet;
+    how.keep_upload |= s->detach;
+    struct submit_file file[] = {SUBMIT_SOURCE(operands->value[0], body)};
+    status = submit_files(cx, &how, body, file, 1, &job);
+    if (status == EXIT_DONE && !s->detach)
+        status = follow_job(cx, &job, s->form.quiet);
+    submit_end(cx, &how, file, 1, job);
+    if (status != EXIT_DONE)
+        return status;
+    if (!s->detach)
+        return report_artifact(cx, job, &s->form);
+    if (s->form.json)
+        command_print_json(job);
+    else
+        printf("%s\n", field_text(job, "id"));
+    return EXIT_DONE;
+}
+
+const struct command command_decode = {&args, sizeof(struct decode_settings), run};
