@@ -14,7 +14,7 @@ struct analyze_settings {
     struct output_form form;
     struct submit_settings submit;
     const char *precision, *include, *exclude, *columns;
-    struct arg_list labels, layers, types, measure;
+    struct arg_list labels, layers, types, measure, fit;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
     const char *farms_q, *farms_fit, *farms_mode;
 };
@@ -55,6 +55,10 @@ static const struct arg_option options[] = {
      "where the tail starts (xmin_mid)"},
     {"farms-mode", ARG_TEXT, AT(farms_mode), "exact|fast",
      "fast solves a sample of the windows and states the error\n(exact)"},
+    {"fit", ARG_LIST, AT(fit), "NAME=VALUE",
+     "how the tail is fitted: law=pl|tpl|e_tpl|hill,\nfix_fingers=clip_xmax|xmin_peak, "
+     "max_fingers, "
+     "finger_thresh,\nxmin, xmax, drop_top, pos; may be repeated"},
     {"measure", ARG_LIST, AT(measure), "NAME",
      "what else is measured: mp_fit, randomize, erg, snr,\nvectors, phase, alternatives, "
      "bootstrap; where\nthere is a "
@@ -114,12 +118,13 @@ static void add_measure(json_t *p, const char *text)
     size_t len = strcspn(text, "=");
 
     const char *value = text[len] ? text + len + 1 : "";
-    bool number = *value && strlen(value) < 10 && value[strspn(value, "0123456789")] == '\0';
+    bool whole = *value && strlen(value) < 10 && value[strspn(value, "0123456789")] == '\0';
 
     json_object_setn_new(p, text, len,
-                         number      ? json_integer(atoll(value))
-                         : text[len] ? json_string(value)
-                                     : json_true());
+                         whole              ? json_integer(atoll(value))
+                         : is_number(value) ? json_real(strtod(value, NULL))
+                         : text[len]        ? json_string(value)
+                                            : json_true());
 }
 
 static json_t *params_of(const struct analyze_settings *s)
@@ -141,6 +146,13 @@ static json_t *params_of(const struct analyze_settings *s)
     body_list(p, "types", &s->types);
     for (size_t i = 0; i < s->measure.count; i++)
         add_measure(p, s->measure.value[i]);
+    if (s->fit.count) {
+        json_t *fit = json_object();
+
+        for (size_t i = 0; i < s->fit.count; i++)
+            add_measure(fit, s->fit.value[i]);
+        json_object_set_new(p, "fit", fit);
+    }
     if (s->layers.count) {
         a = json_array();
         for (size_t i = 0; i < s->layers.count; i++) {

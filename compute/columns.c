@@ -35,6 +35,9 @@ static const struct column_info columns[] = {
                                "alpha_peak with its lower bound in the unit of the eigenvalues"},
     [COL_WEIGHT_MEAN] = {"weight_mean", false, "mean of the weights"},
     [COL_WEIGHT_VAR] = {"weight_var", false, "variance of the weights, of the population"},
+    [COL_TPL_RATE] = {"Lambda", false, "exponential rate of a truncated power law"},
+    [COL_NUM_FINGERS] = {"num_fingers", true, "largest eigenvalues that clip_xmax left out"},
+    [COL_RAW_ALPHA] = {"raw_alpha", false, "alpha before clip_xmax left any out"},
 };
 _Static_assert(ARRAY_LEN(columns) == COLUMN_COUNT, "a row for every column");
 

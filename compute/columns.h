@@ -38,6 +38,9 @@ enum column {
     COL_ALPHA_PEAK_LINEAR,
     COL_WEIGHT_MEAN,
     COL_WEIGHT_VAR,
+    COL_TPL_RATE,
+    COL_NUM_FINGERS,
+    COL_RAW_ALPHA,
     COLUMN_COUNT
 };
 

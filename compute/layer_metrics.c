@@ -182,18 +182,23 @@ static void failed_fit(bool compat, struct layer_values *out)
         out->v[minus_one[i]] = -1;
 }
 
-static int fit_columns(const double *lambda, size_t n, bool compat, struct layer_values *out,
+static double precision_of(const struct layer_spectrum *s)
+{
+    return s->precision == PRECISION_SINGLE ? (double)FLT_EPSILON : DBL_EPSILON;
+}
+
+static int fit_columns(const struct layer_spectrum *s, const double *lambda, size_t n,
+                       const struct layer_fit_options *opt, bool compat, struct layer_values *out,
                        struct err *err)
 {
-    struct powerlaw_fit f;
-    size_t skip = 0, spikes = 0;
-    AUTO(freep) double *work = malloc(2 * n * sizeof *work);
+    static const struct layer_fit_options usual = {.law = LAYER_FIT_PL};
+    struct layer_fit f;
+    size_t spikes = 0;
+    int r = layer_fit(lambda, n, opt ? opt : &usual, precision_of(s), compat, &f, err);
 
-    if (!work)
-        return err_set(err, ERR_NOMEM, "no memory to fit %zu eigenvalues", n);
-    while (skip < n && !(lambda[skip] > POWERLAW_THRESHOLD))
-        skip++;
-    if (powerlaw_fit(lambda + skip, n - skip, work, &f, NULL) < 0) {
+    if (r == ERR_NOMEM)
+        return r;
+    if (r < 0) {
         out->reason = lambda[n - 1] > 0 ? LAYER_TOO_FEW_EIGENVALUES : LAYER_ZERO;
         failed_fit(compat, out);
         return 0;
@@ -208,6 +213,9 @@ static int fit_columns(const double *lambda, size_t n, bool compat, struct layer
     out->v[COL_XMIN] = f.xmin;
     out->v[COL_XMAX] = f.xmax;
     out->v[COL_NUM_PL_SPIKES] = (double)spikes;
+    out->v[COL_TPL_RATE] = finite_or_nan(f.Lambda);
+    out->v[COL_RAW_ALPHA] = finite_or_nan(f.raw_alpha);
+    out->v[COL_NUM_FINGERS] = f.num_fingers;
     return 0;
 }
 
@@ -220,7 +228,7 @@ static int hill_columns(const struct layer_spectrum *s, const double *lambda, si
     } rules[] = {{COL_ALPHA_MID, HILL_MID},
                  {COL_ALPHA_PEAK, HILL_PEAK_UPSTREAM},
                  {COL_ALPHA_PEAK_LINEAR, HILL_PEAK_LINEAR}};
-    double eps = s->precision == PRECISION_SINGLE ? (double)FLT_EPSILON : DBL_EPSILON;
+    double eps = precision_of(s);
     AUTO(freep) double *work = malloc(2 * n * sizeof *work);
 
     if (!work)
@@ -234,8 +242,8 @@ static int hill_columns(const struct layer_spectrum *s, const double *lambda, si
     return 0;
 }
 
-int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_values *out,
-                  struct err *err)
+int layer_metrics(const struct layer_spectrum *s, const struct layer_fit_options *fit, bool compat,
+                  struct layer_values *out, struct err *err)
 {
     size_t n = s->n_slices * s->n_per_slice;
     AUTO(freep) double *pooled = malloc(n * sizeof *pooled);
@@ -256,7 +264,7 @@ int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_valu
     v.v[COL_RF] = (double)s->n_slices;
     v.v[COL_NUM_EVALS] = (double)n;
     rank_columns(s, pooled, compat, &v);
-    r = fit_columns(pooled, n, compat, &v, err);
+    r = fit_columns(s, pooled, n, fit, compat, &v, err);
     if (r == 0)
         r = hill_columns(s, pooled, n, &v, err);
     if (r < 0)

@@ -16,12 +16,13 @@
 #define SPECTRALD_LAYER_METRICS_H
 
 #include "compute/columns.h"
+#include "compute/layer_fit.h"
 #include "compute/matrix.h"
 
 struct err;
 
 /* Part of every fit's cache key, with POWERLAW_VERSION. */
-#define LAYER_METRICS_VERSION 3
+#define LAYER_METRICS_VERSION 4
 
 /* Why a layer has no fit, or values are missing. Append-only: cached. */
 enum layer_reason {
@@ -53,9 +54,10 @@ struct layer_values {
     bool rank_unresolved; /* rank columns and sv_min left out: single precision could not tell */
 };
 
-/* Fill *out. Returns 0 also when the fit failed (see out->reason), ERR_NOMEM otherwise. */
-int layer_metrics(const struct layer_spectrum *s, bool compat, struct layer_values *out,
-                  struct err *err);
+/* Fill *out. `fit`: how the tail is fitted; NULL = the default. Returns 0 also when the fit failed
+ * (see out->reason), ERR_NOMEM otherwise. */
+int layer_metrics(const struct layer_spectrum *s, const struct layer_fit_options *fit, bool compat,
+                  struct layer_values *out, struct err *err);
 
 /* "over-trained" (alpha < 2), "under-trained" (alpha > 6) or "" (also when alpha is NaN). */
 const char *layer_warning(double alpha);

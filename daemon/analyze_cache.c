@@ -1,7 +1,7 @@
 /* analyze_cache.c: what an analyze job takes from the cache and puts into it.
  *
  *   spectrum key = H(version, unit digest, layout, precision)
- *   fit key      = H(fit versions, spectrum key, scale, compat)
+ *   fit key      = H(fit versions, spectrum key, scale, compat, how it is fitted)
  *
  * Rows with the same fit key (tied embeddings) are computed once. Every result goes into the
  * cache as it arrives, so a job that is interrupted goes on where it was.
@@ -22,6 +22,17 @@ double analyze_scale(const struct layer *l)
 }
 
 /* --- keys ---------------------------------------------------------------------------------- */
+
+static void add_fit_options(struct hasher *h, const struct layer_fit_options *o)
+{
+    AUTO(buf_done) struct buf b = BUF_INIT;
+
+    if (layer_fit_is_default(o))
+        return;
+    hasher_add_u64(h, LAYER_FIT_VERSION);
+    fit_options_put(&b, o);
+    hasher_add(h, b.data, b.len);
+}
 
 static void make_keys(struct hasher *h, const struct analyze *a, size_t i)
 {
@@ -45,6 +56,7 @@ static void make_keys(struct hasher *h, const struct analyze *a, size_t i)
     hasher_add(h, w->spectrum_key.b, DIGEST_LEN);
     hasher_add(h, &scale, sizeof scale);
     hasher_add_u64(h, a->params.compat);
+    add_fit_options(h, &a->params.fit);
     hasher_finish(h, &w->fit_key);
 }
 

@@ -179,6 +179,7 @@ static void add_fit(struct analyze *a, size_t row)
     t->n_fds = 1;
     buf_put_u8(&t->body, a->params.compat);
     buf_put_f64(&t->body, analyze_scale(&a->layers.l[row]));
+    fit_options_put(&t->body, &a->params.fit);
     a->waiting++;
     if (r < 0) {
         fitted(a, t, NULL, &err);
@@ -209,6 +210,7 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
     buf_put_u8(&t->body, a->params.compat);
     buf_put_f64(&t->body, analyze_scale(l));
     buf_put_u32(&t->body, (uint32_t)w->parts);
+    fit_options_put(&t->body, &a->params.fit);
     sched_add(a->job->lane, t);
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIT_COUNT_MAX     10000 /* fingers, eigenvalues left out */
 #define MIN_EVALS_DEFAULT 10    /* as upstream */
 #define COMPAT_MAX_EVALS  15000 /* upstream's defaults, which it cannot lift */
 #define COMPAT_MAX_N      50000
@@ -289,6 +290,88 @@ static bool get_measure(const char *key, const json_t *v, struct analyze_params 
     return false;
 }
 
+static int wrong_fit(struct err *err, const char *field, const char *want)
+{
+    char pointer[ERR_POINTER_MAX];
+
+    snprintf(pointer, sizeof pointer, "/params/fit/%.64s", field);
+    return err_set_at(err, ERR_INVALID, pointer, "fit: %.64s must be %s", field, want);
+}
+
+static int get_fit_word(const char *key, const json_t *v, struct layer_fit_options *f,
+                        struct err *err)
+{
+    const char *s = json_string_value(v);
+    bool law = strcmp(key, "law") == 0;
+
+    for (unsigned k = 0; s && law && k < LAYER_FIT_LAW_COUNT; k++)
+        if (strcmp(s, layer_fit_law_name((enum layer_fit_law)k)) == 0) {
+            f->law = (enum layer_fit_law)k;
+            return 0;
+        }
+    for (unsigned k = 1; s && !law && k < LAYER_FINGERS_COUNT; k++)
+        if (strcmp(s, layer_fit_fingers_name((enum layer_fit_fingers)k)) == 0) {
+            f->fingers = (enum layer_fit_fingers)k;
+            return 0;
+        }
+    return wrong_fit(err, key,
+                     law ? "\"pl\", \"tpl\", \"e_tpl\" or \"hill\""
+                         : "\"clip_xmax\" or \"xmin_peak\"");
+}
+
+static int get_fit_field(const char *key, const json_t *v, struct layer_fit_options *f,
+                         struct err *err)
+{
+    const struct {
+        const char *name;
+        double *to;
+    } reals[] = {{"finger_thresh", &f->finger_thresh},
+                 {"xmin", &f->xmin},
+                 {"xmax", &f->xmax},
+                 {"pos", &f->pos}};
+    bool drop = strcmp(key, "drop_top") == 0;
+
+    if (strcmp(key, "law") == 0 || strcmp(key, "fix_fingers") == 0)
+        return get_fit_word(key, v, f, err);
+    if (drop || strcmp(key, "max_fingers") == 0) {
+        if (whole(v) < 1 || whole(v) > FIT_COUNT_MAX)
+            return wrong_fit(err, key, "a number from 1 to 10000");
+        *(drop ? &f->drop_top : &f->max_fingers) = (uint32_t)whole(v);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(reals); i++)
+        if (strcmp(key, reals[i].name) == 0) {
+            *reals[i].to = json_number_value(v);
+            return *reals[i].to > 0 && isfinite(*reals[i].to)
+                       ? 0
+                       : wrong_fit(err, key, "a number above 0");
+        }
+    return wrong_fit(err, key, "left out: there is no such parameter");
+}
+
+static int get_fit(const json_t *v, struct analyze_params *p, struct err *err)
+{
+    struct err e = {0};
+    char pointer[ERR_POINTER_MAX];
+    const char *key;
+    json_t *item;
+    int r = 0;
+
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_object(v))
+        return wrong(err, "fit", "an object or null");
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+    {
+        if (r == 0)
+            r = get_fit_field(key, item, &p->fit, err);
+    }
+    if (r < 0 || layer_fit_options_check(&p->fit, &e) == 0)
+        return r;
+    snprintf(pointer, sizeof pointer, "/params/fit%.64s", e.pointer);
+    return err_set_at(err, e.code, pointer, "fit: %s: %s", e.pointer + 1, e.text);
+}
+
 static int get_field(const char *key, const json_t *v, struct analyze_params *p, struct err *err)
 {
     struct layer_filter *f = &p->filter;
@@ -315,6 +398,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return get_precision(v, &p->precision, err);
     if (strcmp(key, "farms") == 0)
         return get_farms(v, p, err);
+    if (strcmp(key, "fit") == 0)
+        return get_fit(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
     if (get_measure(key, v, p, &r, err))
@@ -348,6 +433,9 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
         r = err_set_at(err, ERR_INVALID, "/params/max_evals", "max_evals is below min_evals");
     if (r == 0)
         r = check_farms(&p, err);
+    if (r == 0 && p.measures & 1u << MEASURE_BOOTSTRAP && !layer_fit_is_default(&p.fit))
+        r = err_set_at(err, ERR_INVALID, "/params/bootstrap",
+                       "replicates are fitted by the default fit only: leave fit out");
     if (r < 0)
         analyze_params_done(&p);
     else
@@ -400,6 +488,33 @@ static json_t *farms_json(const struct analyze_params *p)
                      f->mode == FARMS_FAST ? "fast" : "exact");
 }
 
+static void set_positive(json_t *o, const char *key, double x)
+{
+    if (x > 0)
+        json_object_set_new(o, key, json_real(x));
+}
+
+/* What was asked for, null for the default. */
+static json_t *fit_json(const struct layer_fit_options *f)
+{
+    json_t *o;
+
+    if (layer_fit_is_default(f))
+        return json_null();
+    o = json_pack("{s:s}", "law", layer_fit_law_name(f->law));
+    if (f->fingers != LAYER_FINGERS_KEEP)
+        json_object_set_new(o, "fix_fingers", json_string(layer_fit_fingers_name(f->fingers)));
+    if (f->max_fingers)
+        json_object_set_new(o, "max_fingers", json_integer(f->max_fingers));
+    set_positive(o, "finger_thresh", f->finger_thresh);
+    set_positive(o, "xmin", f->xmin);
+    set_positive(o, "xmax", f->xmax);
+    if (f->drop_top)
+        json_object_set_new(o, "drop_top", json_integer(f->drop_top));
+    set_positive(o, "pos", f->pos);
+    return o;
+}
+
 static json_t *measure_json(const struct analyze_params *p, enum measure m)
 {
     bool on = p->measures >> m & 1;
@@ -425,6 +540,7 @@ char *analyze_params_text(const struct analyze_params *p)
         string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL), "farms", farms_json(p));
     char *text;
 
+    json_object_set_new(o, "fit", fit_json(&p->fit));
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,
                             measure_json(p, (enum measure)m));

@@ -18,6 +18,7 @@
 struct analyze_params {
     struct layer_filter filter;
     enum precision precision;
+    struct layer_fit_options fit;
     bool want_farms;
     struct farms_params farms; /* its precision is `precision` */
     uint32_t measures;         /* bit set of 1 << enum measure */

@@ -137,3 +137,33 @@ int values_record_parse(const void *bytes, size_t len, struct layer_values *out,
     *out = v;
     return 0;
 }
+
+void fit_options_put(struct buf *b, const struct layer_fit_options *o)
+{
+    buf_put_u8(b, (uint8_t)o->law);
+    buf_put_u8(b, (uint8_t)o->fingers);
+    buf_put_u32(b, o->max_fingers);
+    buf_put_u32(b, o->drop_top);
+    buf_put_f64(b, o->finger_thresh);
+    buf_put_f64(b, o->xmin);
+    buf_put_f64(b, o->xmax);
+    buf_put_f64(b, o->pos);
+}
+
+bool fit_options_get(struct reader *r, struct layer_fit_options *out)
+{
+    struct layer_fit_options o = {.law = (enum layer_fit_law)reader_u8(r)};
+
+    o.fingers = (enum layer_fit_fingers)reader_u8(r);
+    o.max_fingers = reader_u32(r);
+    o.drop_top = reader_u32(r);
+    o.finger_thresh = reader_f64(r);
+    o.xmin = reader_f64(r);
+    o.xmax = reader_f64(r);
+    o.pos = reader_f64(r);
+    if (r->fault || o.law >= LAYER_FIT_LAW_COUNT || o.fingers >= LAYER_FINGERS_COUNT ||
+        layer_fit_options_check(&o, NULL) < 0)
+        return false;
+    *out = o;
+    return true;
+}

@@ -31,6 +31,11 @@ void spectrum_record_write(const struct spectrum_record *s, void *out);
 int spectrum_record_parse(const void *bytes, size_t len, struct spectrum_record *out,
                           struct err *err);
 
+/* How a tail is fitted, on the way to a worker. */
+void fit_options_put(struct buf *b, const struct layer_fit_options *o);
+/* False when they do not go together. */
+bool fit_options_get(struct reader *r, struct layer_fit_options *out);
+
 void values_record_write(const struct layer_values *v, struct buf *out);
 int values_record_parse(const void *bytes, size_t len, struct layer_values *out, struct err *err);
 

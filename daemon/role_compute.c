@@ -4,8 +4,9 @@
  * has validated. Task bodies:
  *   gram      matrix, u32 part, u32 parts                             fd: file
  *             gives a memory file: the Gram matrix, then the sum of these weights
- *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts   fd: file, Gram memory files
- *   fit       u8 compat, f64 scale                                    fd: spectrum record
+ *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts, fit options (records.h)
+ *                                                                     fd: file, Gram memory files
+ *   fit       u8 compat, f64 scale, fit options                       fd: spectrum record
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
  *   measure: measure_task.h
@@ -111,6 +112,7 @@ struct spectrum_task {
     bool compat;
     double scale;
     uint32_t parts;
+    struct layer_fit_options fit;
 };
 
 static int get_spectrum_task(const struct wire_message *m, struct reader *r,
@@ -125,8 +127,9 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
     t->compat = reader_u8(r) != 0;
     t->scale = reader_f64(r);
     t->parts = reader_u32(r);
-    if (!reader_ok(r) || precision > PRECISION_SINGLE || m->n_fds != 1 + t->parts ||
-        t->parts > SPECTRUM_PARTS_MAX || (t->parts && t->m.n_slices != 1))
+    if (!fit_options_get(r, &t->fit) || !reader_ok(r) || precision > PRECISION_SINGLE ||
+        m->n_fds != 1 + t->parts || t->parts > SPECTRUM_PARTS_MAX ||
+        (t->parts && t->m.n_slices != 1))
         return bad_task(err);
     t->opt = (struct spectrum_options){.precision = (enum precision)precision};
     return 0;
@@ -195,8 +198,8 @@ static int spectrum_of_slices(const struct wire_message *m, const struct spectru
     return 0;
 }
 
-static int put_values(const struct spectrum_record *rec, bool compat, double scale,
-                      struct wire_reply *reply, struct err *err)
+static int put_values(const struct spectrum_record *rec, const struct layer_fit_options *fit,
+                      bool compat, double scale, struct wire_reply *reply, struct err *err)
 {
     struct layer_spectrum s = {.n_slices = rec->n_slices,
                                .n_per_slice = rec->n_per_slice,
@@ -212,7 +215,7 @@ static int put_values(const struct spectrum_record *rec, bool compat, double sca
 
     if (rec->n_nonfinite)
         return 0; /* no spectrum, no metrics: the record alone says why */
-    rc = layer_metrics(&s, compat, &v, err);
+    rc = layer_metrics(&s, fit, compat, &v, err);
     if (rc == 0)
         values_record_write(&v, &reply->body);
     return rc;
@@ -263,7 +266,7 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
     rc = spectrum_of_slices(m, &t, fm, lambda, &rec, err);
     if (rc < 0)
         return rc;
-    rc = put_values(&rec, t.compat, t.scale, reply, err);
+    rc = put_values(&rec, &t.fit, t.compat, t.scale, reply, err);
     if (rc < 0)
         return rc;
     return put_record(&rec, reply, err);
@@ -276,10 +279,11 @@ static int do_fit(const struct wire_message *m, struct reader *r, struct wire_re
     const void *map = NULL;
     bool compat = reader_u8(r) != 0;
     double scale = reader_f64(r);
+    struct layer_fit_options fit;
     size_t len = 0;
     int rc;
 
-    if (!reader_ok(r) || m->n_fds != 1)
+    if (!fit_options_get(r, &fit) || !reader_ok(r) || m->n_fds != 1)
         return bad_task(err);
     rc = memfd_sealed_size(m->fd[0], &len, err);
     if (rc == 0)
@@ -288,7 +292,7 @@ static int do_fit(const struct wire_message *m, struct reader *r, struct wire_re
         return rc;
     rc = spectrum_record_parse(map, len, &rec, err);
     if (rc == 0)
-        rc = put_values(&rec, compat, scale, reply, err);
+        rc = put_values(&rec, &fit, compat, scale, reply, err);
     (void)munmap((void *)(uintptr_t)map, len);
     return rc;
 }

@@ -245,6 +245,55 @@ def test_replicates(server):
     assert any(again[n]["alpha_low"] != r["alpha_low"] for n, r in rows.items())
 
 
+def ks(x, alpha, Lambda=0):
+    """Distance of a (truncated) power law, its integral by the trapezoidal rule."""
+    t = np.geomspace(x[0], x[-1] * 1e4, 200001)
+    f = t ** -alpha * np.exp(-Lambda * t)
+    c = np.concatenate([[0], ((f[1:] + f[:-1]) / 2 * np.diff(t)).cumsum()])
+    return np.abs(np.interp(x, t, c / c[-1]) - np.arange(len(x)) / len(x)).max()
+
+
+def test_other_fits(server):
+    usual = measure(server, "manlm.safetensors")[1]
+    job, tpl = measure(server, "manlm.safetensors", fit={"law": "tpl"})
+    assert job["params"]["fit"] == {"law": "tpl"} and job["cache"]["misses"] == 0
+    for name in ("lm_head", "model.layers.1.mlp.up_proj", "model.layers.3.self_attn.q_proj"):
+        r = tpl[name]
+        x = evals_of(server, job, name)
+        tail = x[x >= r["xmin"]]
+        assert r["sigma"] is None and r["Lambda"] >= 0 and usual[name]["Lambda"] is None
+        assert r["D"] == pytest.approx(ks(tail, r["alpha"], r["Lambda"]), abs=2e-4)
+        assert r["D"] <= usual[name]["D"] + 1e-9  # it contains the power law
+    _, hill = measure(server, "manlm.safetensors", fit={"law": "hill"})
+    assert all(r["alpha"] == pytest.approx(r["alpha_mid"], rel=1e-12) for r in hill.values()
+               if r["status"] == "success")
+    name = "model.layers.0.mlp.gate_proj"
+    x = evals_of(server, job, name)
+    r = measure(server, "manlm.safetensors", fit={"xmin": 1.5})[1][name]
+    tail = x[x >= 1.5]
+    assert r["xmin"] == 1.5 and r["num_pl_spikes"] == len(tail)
+    assert r["alpha"] == pytest.approx(1 + len(tail) / np.log(tail / 1.5).sum(), rel=1e-9)
+    r = measure(server, "manlm.safetensors", fit={"drop_top": 3})[1][name]
+    assert r["xmax"] == pytest.approx(x[-4], rel=1e-12)
+    _, clip = measure(server, "manlm.safetensors", fit={"fix_fingers": "clip_xmax"})
+    for name, r in clip.items():
+        if r["status"] == "success":
+            assert r["raw_alpha"] == pytest.approx(usual[name]["alpha"], rel=1e-12)
+            assert r["num_fingers"] == 0 or r["alpha"] < r["raw_alpha"] - 1
+    assert any(r["num_fingers"] for r in clip.values())
+
+
+@pytest.mark.parametrize("fit,member", [
+    ({"law": "cauchy"}, "law"), ({"law": "tpl", "xmin": 1}, "xmin"), ({"xmin": 0}, "xmin"),
+    ({"xmin": 2, "xmax": 1}, "xmax"), ({"pos": 3}, "pos"), ({"law": "hill", "pos": 1}, "pos"),
+    ({"max_fingers": 3}, "max_fingers"), ({"fix_fingers": "cut"}, "fix_fingers"),
+    ({"fix_fingers": "clip_xmax", "drop_top": 1}, "fix_fingers"), ({"drop_top": 0}, "drop_top"),
+    ({"tail": 1}, "tail")])
+def test_fits_refused(server, fit, member):
+    r = server.submit("manlm.safetensors", {"fit": fit})
+    assert r.status == 400 and r.json["errors"][0]["pointer"] == "#/params/fit/" + member
+
+
 def counter(server, name, kind):
     for line in server.get("/metrics").body.decode().splitlines():
         if line.startswith(f"spectrald_cache_{name}_total") and f'"{kind}"' in line:
@@ -279,7 +328,7 @@ def test_tables_and_series(server):
 
 @pytest.mark.parametrize("name,value", [
     ("mp_fit", 7), ("mp_fit", "kde"), ("mp_fit", None), ("mp_fit", {}), ("erg", "yes"), ("snr", 1), ("phase", 1), ("vectors", []),
-    ("bootstrap", 49), ("bootstrap", 10001), ("alternatives", "all"),
+    ("bootstrap", 49), ("bootstrap", 10001), ("alternatives", "all"), ("fit", "tpl"),
     ("randomize", 0), ("randomize", 101), ("randomize", 1.5), ("randomize", "often")])
 def test_refused(server, name, value):
     r = server.submit("manlm.safetensors", {name: value})
@@ -297,5 +346,8 @@ def test_command(server):
     r = ctl("manlm.safetensors", "--measure", "randomize=2", "--measure", "erg", "--columns",
             "longname,rand_replicas,ERG_gap", "--csv")
     assert r.returncode == 0 and "lm_head,2," in r.stdout, r.stderr
+    r = ctl("manlm.safetensors", "--fit", "law=hill", "--fit", "pos=1.5", "--columns",
+            "longname,alpha", "--json")
+    assert r.returncode == 0 and '"pos":1.5' in r.stdout.replace(" ", ""), r.stderr
     r = ctl("manlm.safetensors", "--measure", "tea_leaves")
     assert r.returncode != 0 and "tea_leaves" in r.stderr

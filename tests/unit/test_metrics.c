@@ -35,7 +35,7 @@ static void values_of(const double *w, size_t rows, size_t cols, size_t slices, 
         s.gram = info.method != SPECTRUM_TSQR_SVD;
         free(m);
     }
-    assert_int_equal(layer_metrics(&s, compat, out, NULL), 0);
+    assert_int_equal(layer_metrics(&s, NULL, compat, out, NULL), 0);
     free(lambda);
 }
 
@@ -107,7 +107,7 @@ static void values_of_lambda(const double *lambda, size_t slices, size_t n, bool
     struct layer_spectrum s = {
         .n_slices = slices, .n_per_slice = n, .n_long = 2 * n, .scale = 1, .lambda = lambda};
 
-    assert_int_equal(layer_metrics(&s, compat, v, NULL), 0);
+    assert_int_equal(layer_metrics(&s, NULL, compat, v, NULL), 0);
 }
 
 static void sv_min_of_slices(void **state)

@@ -123,6 +123,31 @@ class ArtifactList(TypedDict):
     next_page_token: NextPageToken
 
 
+class FitParams(TypedDict, total=False):
+    """How the tail is fitted, where not by the default: a power law whose start has the least
+    Kolmogorov-Smirnov distance. Everything that takes alpha takes this one. Another fit of
+    a cached spectrum solves nothing. Not with `bootstrap`.
+    """
+    # `tpl`: truncated, x^-alpha e^(-Lambda x); `e_tpl`: the same from near the peak of the
+    # density; `hill`: Hill's estimator for a tail that starts at n / `pos`.
+    law: Literal["pl", "tpl", "e_tpl", "hill"]
+    # With `pl`, where a few large eigenvalues make alpha too large: leave some out, or start the
+    # tail near the peak of the density.
+    fix_fingers: Literal["clip_xmax", "xmin_peak"]
+    # With `clip_xmax`, how many may be left out.
+    max_fingers: int
+    # With `clip_xmax`, by how much alpha must fall.
+    finger_thresh: float
+    # With `pl`, where the tail starts. Otherwise that is searched.
+    xmin: float
+    # With `pl`, where the law ends; eigenvalues above are left out.
+    xmax: float
+    # With `pl`, so many of the largest eigenvalues are left out.
+    drop_top: int
+    # With `hill`, the tail starts at n / pos of the eigenvalues above zero.
+    pos: float
+
+
 class FarmsParams(TypedDict, total=False):
     """Also fit the pooled eigenvalues of equally shaped windows of each matrix (FARMS), so
     that layers of different shapes compare: columns `farms_*`. A convolution's windows
@@ -168,6 +193,7 @@ class AnalyzeParams(TypedDict, total=False):
     precision: Literal["double", "single"]
     # Give that version's values where it is wrong, too.
     compat: Optional[Literal["weightwatcher-0.7.5.5"]]
+    fit: Optional[FitParams]
     farms: Optional[FarmsParams]
     # Fit the Marchenko-Pastur law, what eigenvalues of noise follow: columns `W_scale` to
     # `mp_method`. `robust`, which true means, goes by the median and Tracy-Widom's edge;
@@ -725,6 +751,12 @@ class Layer(TypedDict, total=False):
     # Variance of the weights (of the population): their mean square less the square of their
     # mean. What bits are shared out by.
     weight_var: Optional[float]
+    # Exponential rate, with the `fit` laws tpl and e_tpl.
+    Lambda: Optional[float]
+    # Eigenvalues that `clip_xmax` left out (with compat one less).
+    num_fingers: Optional[int]
+    # alpha before `clip_xmax` left any out.
+    raw_alpha: Optional[float]
     # Exponent of the pooled eigenvalues of equally shaped windows, with the job's parameter
     # `farms`; of a convolution the mean over its groups.
     farms_alpha: Optional[float]
