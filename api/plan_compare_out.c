@@ -264,7 +264,7 @@ int comparison_draw(const struct comparison *c, struct buf *out, struct err *err
                           .height = HEIGHT,
                           .title = title,
                           .about = about,
-                          .x = {-0.5, (double)c->n_blocks - 0.5, "block, by depth", true},
+                          .x = {-0.5, (double)c->n_blocks - 0.5, "block, by depth", true, false},
                           .legend = names,
                           .n_legend = c->n};
     struct svg s;

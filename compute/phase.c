@@ -36,7 +36,7 @@ const char *phase_quantity_name(enum phase_quantity q)
 struct phase_thresholds phase_thresholds(void)
 {
     return (struct phase_thresholds){.zero_share = 0.05,
-                                     .misfit = 12,
+                                     .misfit = PHASE_MISFIT_NOISE,
                                      .null_ratio = 0.8,
                                      .heavy_D = 0.09,
                                      .heavy_share = 0.05,
@@ -47,6 +47,12 @@ struct phase_thresholds phase_thresholds(void)
 
 /* --- evidence -------------------------------------------------------------------------------- */
 
+/* Fluctuations of independent matrices add up as their squares. */
+static double misfit(const struct phase_input *in)
+{
+    return in->mp->distance * (double)in->mp->num_bulk / sqrt((double)in->n_matrices);
+}
+
 static void gather(const struct phase_input *in, double e[PHASE_QUANTITIES])
 {
     const struct mp_fit *mp = in->mp;
@@ -54,8 +60,7 @@ static void gather(const struct phase_input *in, double e[PHASE_QUANTITIES])
 
     e[PHASE_ZERO_SHARE] = (double)mp->num_zero / (double)in->n;
     e[PHASE_EXCESS] = in->largest / mp->edge;
-    /* Fluctuations of independent matrices add up as their squares. */
-    e[PHASE_MISFIT] = mp->distance * bulk / sqrt((double)in->n_matrices);
+    e[PHASE_MISFIT] = misfit(in);
     e[PHASE_NULL_RATIO] = in->null_largest / in->largest;
     e[PHASE_NULL_EXCESS] = in->null_largest / mp->far_edge;
     e[PHASE_FAR_EXCESS] = in->largest / mp->far_edge;
@@ -188,12 +193,14 @@ int phase_classify(const struct phase_input *in, const struct phase_thresholds *
 struct phase_confidence phase_confidence(const struct phase_input *in)
 {
     struct phase_confidence c = {0, 0, 0, 0};
+    double above;
 
-    if (!in->mp || isnan(in->alpha) || isnan(in->D) || in->n_tail == 0)
+    if (!in->mp || isnan(in->alpha) || isnan(in->D) || in->n_tail == 0 || in->n_matrices == 0)
         return c;
     c.size = (double)in->n_tail / ((double)in->n_tail + 20);
     c.fit = fmin(1, fmax(0, (0.15 - in->D) / 0.10));
-    c.signal = fmin(1, (double)in->mp->num_spikes / (double)in->n_tail);
+    above = (double)in->mp->num_spikes / (double)in->n_tail;
+    c.signal = fmin(1, fmax(above, misfit(in) / PHASE_MISFIT_NOISE - 1));
     c.confidence = c.size * c.fit * c.signal;
     return c;
 }

@@ -99,8 +99,11 @@ int phase_classify(const struct phase_input *in, const struct phase_thresholds *
 /* How far to believe that the exponent says something about correlations, 0 … 1: the product of
  *   size   n_tail / (n_tail + 20): the standard error of alpha is (alpha - 1) / sqrt(n_tail)
  *   fit    1 for D <= 0.05, 0 for D >= 0.15, linear between: pure noise has D of 0.1 to 0.15
- *   signal eigenvalues above the edge of noise / n_tail, at most 1: noise fits to an exponent, too
+ *   signal eigenvalues above the edge of noise / n_tail, at most 1: noise fits to an exponent, too.
+ *          Where the bulk is not that of noise, the edge says nothing: at least 0 for a misfit of
+ *          PHASE_MISFIT_NOISE, 1 for twice that, linear between
  * Without a power law or a fit of the bulk all are 0. Our own definition. */
+#define PHASE_MISFIT_NOISE 12.0
 struct phase_confidence {
     double size, fit, signal, confidence;
 };

@@ -206,6 +206,15 @@ static void confidence(void **state)
     spikes(&mp, 60, 60);
     c = phase_confidence(&in);
     assert_true(c.fit == 1 && c.signal == 1 && c.confidence == c.size);
+    spikes(&mp, 0, 0);
+    mp.distance = 0.18; /* in units of noise: 18; no bulk to be above of */
+    c = phase_confidence(&in);
+    assert_true(fabs(c.signal - 0.5) < 1e-12);
+    mp.distance = 0.3;
+    assert_true(phase_confidence(&in).signal == 1);
+    in.n_matrices = 9;
+    assert_true(phase_confidence(&in).signal == 0);
+    in.n_matrices = 1;
     in.D = 0.2;
     assert_true(phase_confidence(&in).confidence == 0);
     in.D = NAN;

@@ -52,8 +52,8 @@ static struct svg_frame frame(double low, double high, const char *const *names,
                               .height = 420,
                               .title = "a & b",
                               .about = "c",
-                              .x = {-0.5, 3.5, "x", true},
-                              .y = {low, high, "y", false},
+                              .x = {-0.5, 3.5, "x", true, false},
+                              .y = {low, high, "y", false, false},
                               .legend = names,
                               .n_legend = n};
 }
