@@ -77,6 +77,7 @@ static int check_groups(const json_t *plan, struct err *err)
     json_array_foreach(json_object_get(plan, "groups"), i, g)
     {
         const char *part = json_string_value(json_object_get(g, "part"));
+        const char *block = json_string_value(json_object_get(g, "block"));
 
         if (part && strcmp(part, "attention") == 0 &&
             !json_equal(json_object_get(g, "kept"), json_object_get(g, "of")))
@@ -84,7 +85,7 @@ static int check_groups(const json_t *plan, struct err *err)
                 err, ERR_UNSUPPORTED, AT_PLAN,
                 "the plan removes heads of %.100s: only neurons of feed-forward parts "
                 "are left out (make it without head_dim)",
-                json_string_value(json_object_get(g, "block")));
+                block ? block : "a part outside any block");
     }
     return 0;
 }
