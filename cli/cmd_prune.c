@@ -23,7 +23,7 @@ struct prune_settings {
 #define AT(field) offsetof(struct prune_settings, field)
 static const struct arg_option options[] = {
     {"method", ARG_TEXT, AT(method),
-     "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external|expert_drop|width|dsnot",
+     "magnitude|wanda|wanda_variant|ria|sparsegpt|trim|external|expert_drop|width|dsnot|admm|alps",
      "what decides which weights go (required)"},
     {"sparsity", ARG_TEXT, AT(sparsity), "SHARE",
      "the part of the weights that goes, such as 0.5: of\nevery matrix, or of all that the plan "
@@ -49,12 +49,14 @@ static const struct arg_option options[] = {
     {"blocks", ARG_LIST, AT(blocks), "NAME",
      "only this block of the model, such as model.layers.3;\nmay be repeated"},
     {"selection", ARG_TEXT, AT(selection), "row|tensor",
-     "among which weights the least are taken (magnitude, ria:\ntensor; wanda, external: row)"},
+     "among which weights the least are taken (magnitude, ria,\nadmm, alps: tensor; wanda, "
+     "external: row)"},
     {"exact", ARG_FLAG, AT(exact), NULL, "exact counts where rows are rounded down"},
     {"plan-method", ARG_TEXT, AT(plan_options.method), PLAN_METHODS,
      "how the target is shared out (uniform)"},
     PLAN_OPTIONS(AT(plan_options)),
-    {"damping", ARG_TEXT, AT(damping), "X", "sparsegpt: share of the mean diagonal added (0.01)"},
+    {"damping", ARG_TEXT, AT(damping), "X",
+     "sparsegpt, alps: share of the mean diagonal added (0.01)"},
     {"block-size", ARG_COUNT, AT(block_size), "N",
      "sparsegpt: columns to choose among at a time (128)"},
     {"ria-power", ARG_TEXT, AT(ria_power), "X", "ria: power of the inputs' norms (0.5)"},

@@ -136,6 +136,10 @@ static void write_tensor(const struct analyze *a, const struct prune_row *r, str
         json_text_key_real(b, "damping", o->damping);
         json_text_key_int(b, "dead_inputs", (int64_t)o->n_dead);
     }
+    if (o->iterations) {
+        json_text_key_int(b, "iterations", o->iterations);
+        json_text_key_real(b, "rho", o->rho);
+    }
     if (o->tokens)
         json_text_key_int(b, "tokens", (int64_t)o->tokens);
     if (o->has_trim)
@@ -212,7 +216,7 @@ static struct sums sum_up(const struct analyze *a)
         s.target += r->target * weights_of(r);
         s.dead += r->outcome.n_dead > 0;
         s.few += r->outcome.has_error && r->outcome.tokens && r->outcome.tokens < r->task.m.cols;
-        s.damped += r->outcome.has_error && r->outcome.damping > r->task.damping;
+        s.damped += r->task.update == UPDATE_SPARSEGPT && r->outcome.damping > r->task.damping;
     }
     for (size_t i = 0; i < a->layers.count; i++) {
         const struct layer *l = &a->layers.l[i];
@@ -255,7 +259,7 @@ static void write_warnings(const struct analyze *a, const struct sums *s, struct
         warn(b, &first, "damping_raised",
              "some Gram matrices are not positive definite: more was added to their diagonals");
     if (w->stats.loaded && w->stats.calibration.sequential == false && w->n_rows > 0 &&
-        w->params.task.sparsegpt)
+        w->params.task.update)
         warn(b, &first, "dense_statistics",
              "the statistics are those of the dense model; the original method takes those of the "
              "pruned blocks before");

@@ -82,7 +82,7 @@ static const char *const kinds[] = {"sumsq", "xlast", "gram", "score", "count", 
 /* Which kinds of statistics the method reads. */
 static unsigned kinds_needed(const struct prune_task *t)
 {
-    if (t->sparsegpt)
+    if (t->update)
         return 1u << STAT_GRAM;
     if (t->use_dsnot)
         return 1u << STAT_SUMSQ | 1u << STAT_SUM | 1u << STAT_SEEN;
@@ -176,7 +176,7 @@ static int add_row(struct analyze *a, size_t layer, const json_t *tensor, struct
     r = set_matrix(l, &row->task.m, err);
     if (r < 0)
         return r;
-    if (row->task.sparsegpt && !dtype_encodable(l->dtype))
+    if (row->task.update && !dtype_encodable(l->dtype))
         return err_set_at(err, ERR_UNSUPPORTED, "/params/method",
                           "\"%.100s\" has dtype %s, to which changed weights cannot be rounded",
                           l->longname, dtype_name(l->dtype));

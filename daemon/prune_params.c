@@ -20,12 +20,14 @@ enum method {
     M_EXTERNAL,
     M_EXPERT_DROP,
     M_WIDTH,
-    M_DSNOT
+    M_DSNOT,
+    M_ADMM,
+    M_ALPS
 };
 
 static const char *const methods[] = {"magnitude", "wanda", "wanda_variant", "ria",
                                       "sparsegpt", "trim",  "external",      "expert_drop",
-                                      "width",     "dsnot"};
+                                      "width",     "dsnot", "admm",          "alps"};
 /* Whole parts instead of single weights. */
 #define RESHAPES (1u << M_EXPERT_DROP | 1u << M_WIDTH)
 static const char *const selections[] = {"row", "tensor"};
@@ -60,7 +62,10 @@ const char *prune_method_name(const struct prune_task *t)
                                      [PRUNE_RIA] = M_RIA,
                                      [PRUNE_EXTERNAL] = M_EXTERNAL};
 
-    return methods[t->sparsegpt   ? M_SPARSEGPT
+    static const enum method updates[UPDATE_COUNT] = {
+        [UPDATE_SPARSEGPT] = M_SPARSEGPT, [UPDATE_ADMM] = M_ADMM, [UPDATE_ALPS] = M_ALPS};
+
+    return methods[t->update      ? updates[t->update]
                    : t->use_trim  ? M_TRIM
                    : t->use_dsnot ? M_DSNOT
                                   : of[t->opt.method]];
@@ -75,7 +80,7 @@ static int refuse_others(const json_t *params, enum method m, struct err *err)
         const char *name;
         unsigned methods;
     } only[] = {{"ria_power", 1u << M_RIA},
-                {"damping", 1u << M_SPARSEGPT},
+                {"damping", 1u << M_SPARSEGPT | 1u << M_ALPS},
                 {"block_size", 1u << M_SPARSEGPT},
                 {"rank_by", 1u << M_TRIM | 1u << M_WIDTH | 1u << M_DSNOT},
                 {"keep", RESHAPES},
@@ -83,7 +88,8 @@ static int refuse_others(const json_t *params, enum method m, struct err *err)
                 {"n_of_m", ~RESHAPES},
                 {"blocks", ~RESHAPES},
                 {"trim", 1u << M_TRIM},
-                {"selection", 1u << M_MAGNITUDE | 1u << M_WANDA | 1u << M_RIA | 1u << M_EXTERNAL},
+                {"selection", 1u << M_MAGNITUDE | 1u << M_WANDA | 1u << M_RIA | 1u << M_EXTERNAL |
+                                  1u << M_ADMM | 1u << M_ALPS},
                 {"rounding", ~(1u << M_SPARSEGPT | 1u << M_WANDA_VARIANT | RESHAPES)}};
     char why[96];
 
@@ -147,7 +153,8 @@ static int parse_selection(const json_t *params, enum method m, struct prune_opt
                            struct err *err)
 {
     /* As the methods' authors have it. */
-    int selection = m == M_MAGNITUDE || m == M_RIA || m == M_WANDA_VARIANT;
+    int selection =
+        m == M_MAGNITUDE || m == M_RIA || m == M_WANDA_VARIANT || m == M_ADMM || m == M_ALPS;
     int rounding = 0, r;
 
     r = member_word(params, PARENT, "selection", selections, ARRAY_LEN(selections), &selection,
@@ -168,11 +175,16 @@ static int parse_selection(const json_t *params, enum method m, struct prune_opt
 
 static int parse_scored(const json_t *params, enum method m, struct prune_task *t, struct err *err)
 {
-    static const enum prune_method scores[] = {
-        [M_MAGNITUDE] = PRUNE_MAGNITUDE,         [M_WANDA] = PRUNE_WANDA,
-        [M_WANDA_VARIANT] = PRUNE_WANDA_VARIANT, [M_RIA] = PRUNE_RIA,
-        [M_SPARSEGPT] = PRUNE_MAGNITUDE,         [M_TRIM] = PRUNE_WANDA,
-        [M_EXTERNAL] = PRUNE_EXTERNAL,           [M_DSNOT] = PRUNE_WANDA};
+    static const enum prune_method scores[] = {[M_MAGNITUDE] = PRUNE_MAGNITUDE,
+                                               [M_WANDA] = PRUNE_WANDA,
+                                               [M_WANDA_VARIANT] = PRUNE_WANDA_VARIANT,
+                                               [M_RIA] = PRUNE_RIA,
+                                               [M_SPARSEGPT] = PRUNE_MAGNITUDE,
+                                               [M_TRIM] = PRUNE_WANDA,
+                                               [M_EXTERNAL] = PRUNE_EXTERNAL,
+                                               [M_DSNOT] = PRUNE_WANDA,
+                                               [M_ADMM] = PRUNE_MAGNITUDE,
+                                               [M_ALPS] = PRUNE_MAGNITUDE};
     uint64_t block = SPARSEGPT_BLOCK;
     int rank = 0, r;
 
@@ -189,12 +201,15 @@ static int parse_scored(const json_t *params, enum method m, struct prune_task *
         r = parse_trim(params, &t->opt.trim, err);
     if (r < 0)
         return r;
-    t->sparsegpt = m == M_SPARSEGPT;
+    t->update = m == M_SPARSEGPT ? UPDATE_SPARSEGPT
+                : m == M_ADMM    ? UPDATE_ADMM
+                : m == M_ALPS    ? UPDATE_ALPS
+                                 : UPDATE_NONE;
     t->use_trim = m == M_TRIM;
     t->use_dsnot = m == M_DSNOT;
     t->opt.method = rank == 1 ? PRUNE_MAGNITUDE : scores[m];
     t->block = (uint32_t)block;
-    if (t->sparsegpt && t->opt.selection == PRUNE_N_OF_M && block % t->opt.m)
+    if (t->update == UPDATE_SPARSEGPT && t->opt.selection == PRUNE_N_OF_M && block % t->opt.m)
         return wrong(err, "block_size", "expected a multiple of n_of_m.of");
     return 0;
 }
@@ -264,7 +279,7 @@ static int parse_stats(const json_t *params, struct prune_params *p, struct err 
     const json_t *v = json_object_get(params, "stats");
     bool needed = p->reshape.method ? p->reshape.method == RESHAPE_EXPERT_DROP ||
                                           p->reshape.rank >= RESHAPE_BY_WANDA
-                                    : p->task.sparsegpt || p->task.use_trim || p->task.use_dsnot ||
+                                    : p->task.update || p->task.use_trim || p->task.use_dsnot ||
                                           p->task.opt.method != PRUNE_MAGNITUDE;
     int r;
 
@@ -309,7 +324,7 @@ static int parse_output(const json_t *params, struct prune_params *p, struct err
 static json_t *canonical(const json_t *params, const struct prune_params *p)
 {
     const struct prune_options *o = &p->task.opt;
-    bool chosen = !p->reshape.method && !p->task.sparsegpt && !p->task.use_trim &&
+    bool chosen = !p->reshape.method && p->task.update != UPDATE_SPARSEGPT && !p->task.use_trim &&
                   !p->task.use_dsnot && o->selection != PRUNE_N_OF_M &&
                   o->method != PRUNE_WANDA_VARIANT;
     json_t *all = json_deep_copy(params);

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define OUTCOME_MAGIC 0x334f5053u /* "SPO3" */
+#define OUTCOME_MAGIC 0x344f5053u /* "SPO4" */
 
 static double weights_of(const struct prune_task *t)
 {
@@ -22,8 +22,16 @@ double prune_task_flops(const struct prune_task *t)
 {
     double n = (double)t->m.cols;
 
-    if (t->sparsegpt)
+    switch (t->update) {
+    case UPDATE_SPARSEGPT:
         return 2.0 / 3 * n * n * n + weights_of(t) * n;
+    case UPDATE_ADMM:
+        return n * n * n + weights_of(t) * (2 * n + 60) * (ADMM_ITERATIONS + 2);
+    case UPDATE_ALPS: /* an iteration is a product; three of them share an inverse */
+        return 9 * n * n * n + (weights_of(t) * (2 * n + 60) + n * n * n / 3) * ALPS_ITERATIONS / 3;
+    default:
+        break;
+    }
     /* A weight is read up to three times, and a few dozen operations each. */
     return weights_of(t) * (t->use_trim ? 100 + 8 * tokens_of(t) : t->use_dsnot ? 200 : 100);
 }
@@ -56,8 +64,10 @@ double prune_task_bytes(const struct prune_task *t)
     double n = (double)t->m.cols, bytes = (double)t->m.nbytes + 4e6;
     double form = t->form == PRUNE_DENSE ? 0 : (double)prune_form_most(t);
 
-    if (t->sparsegpt)
+    if (t->update == UPDATE_SPARSEGPT)
         return sparsegpt_bytes(t) + form;
+    if (t->update)
+        return bytes + form + weights_of(t) * 20.125 + n * n * (t->update == UPDATE_ADMM ? 12 : 28);
     bytes += form + weights_of(t) / 8 + 40 * n;
     if (t->use_trim)
         bytes += trim_memory(t);
@@ -88,7 +98,7 @@ void prune_task_put(struct buf *b, const struct prune_task *t)
 {
     wire_put_matrix(b, &t->m);
     buf_put_u8(b, (uint8_t)t->form);
-    buf_put_u8(b, t->sparsegpt);
+    buf_put_u8(b, (uint8_t)t->update);
     buf_put_u8(b, t->use_trim);
     buf_put_u8(b, t->use_dsnot);
     buf_put_u8(b, (uint8_t)t->opt.method);
@@ -111,7 +121,7 @@ void prune_task_put(struct buf *b, const struct prune_task *t)
 static void get_options(struct reader *r, struct prune_task *t)
 {
     t->form = (enum prune_form)reader_u8(r);
-    t->sparsegpt = reader_u8(r) != 0;
+    t->update = (enum prune_update)reader_u8(r);
     t->use_trim = reader_u8(r) != 0;
     t->use_dsnot = reader_u8(r) != 0;
     t->opt.method = (enum prune_method)reader_u8(r);
@@ -150,7 +160,7 @@ static bool statistics_fit(const struct prune_task *t)
         (s[STAT_XLAST].present &&
          (s[STAT_XLAST].count % n || s[STAT_XLAST].count / n - 1 >= PRUNE_TOKENS_MAX)))
         return false;
-    if (t->sparsegpt)
+    if (t->update)
         return s[STAT_GRAM].present && !t->use_trim && !t->use_dsnot;
     if (t->use_dsnot && (t->use_trim || t->opt.selection == PRUNE_PER_TENSOR ||
                          !s[STAT_SUMSQ].present || !s[STAT_SUM].present || !s[STAT_SEEN].present))
@@ -175,8 +185,8 @@ int prune_task_get(struct reader *r, struct prune_task *out, struct err *err)
         t.opt.selection > PRUNE_N_OF_M || t.opt.trim.metric >= TRIM_METRIC_COUNT ||
         t.opt.trim.row_metric >= TRIM_ROW_METRIC_COUNT || !(t.n_sequences > 0) ||
         !prune_form_fits(&t) || !statistics_fit(&t) ||
-        !dtype_zero_is_bytes((enum dtype)t.m.dtype) ||
-        (t.sparsegpt && !dtype_encodable((enum dtype)t.m.dtype)))
+        !dtype_zero_is_bytes((enum dtype)t.m.dtype) || t.update >= UPDATE_COUNT ||
+        (t.update && !dtype_encodable((enum dtype)t.m.dtype)))
         return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
     *out = t;
     return 0;
@@ -194,6 +204,8 @@ void prune_outcome_write(const struct prune_outcome *o, struct buf *out)
     buf_put_u8(out, o->has_error);
     buf_put_f64(out, o->error);
     buf_put_f64(out, o->damping);
+    buf_put_u32(out, o->iterations);
+    buf_put_f64(out, o->rho);
     buf_put_u64(out, o->n_dead);
     buf_put_u64(out, o->tokens);
     buf_put_u8(out, o->has_trim);
@@ -226,6 +238,8 @@ int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t le
     o.has_error = reader_u8(&r) != 0;
     o.error = reader_f64(&r);
     o.damping = reader_f64(&r);
+    o.iterations = reader_u32(&r);
+    o.rho = reader_f64(&r);
     o.n_dead = reader_u64(&r);
     o.tokens = reader_u64(&r);
     o.has_trim = reader_u8(&r) != 0;
@@ -241,9 +255,10 @@ int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t le
     o.dsnot.after = reader_f64(&r);
     good = good && reader_ok(&r) && o.pruned <= n && o.zeros <= n && o.zeros_before <= n &&
            (o.n_nonfinite || o.zeros >= o.pruned) && o.n_dead <= t->m.cols && isfinite(o.error) &&
-           isfinite(o.damping) && isfinite(o.trim.uniform) && isfinite(o.trim.best) &&
-           isfinite(o.trim.rate) && isfinite(o.trim.spread_uniform) && isfinite(o.trim.spread) &&
-           o.dsnot.swaps <= n && isfinite(o.dsnot.before) && isfinite(o.dsnot.after);
+           isfinite(o.damping) && isfinite(o.rho) && isfinite(o.trim.uniform) &&
+           isfinite(o.trim.best) && isfinite(o.trim.rate) && isfinite(o.trim.spread_uniform) &&
+           isfinite(o.trim.spread) && o.dsnot.swaps <= n && isfinite(o.dsnot.before) &&
+           isfinite(o.dsnot.after);
     if (!good)
         return err_set(err, ERR_CRASHED, "a record of a pruned matrix is malformed");
     *out = o;

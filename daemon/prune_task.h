@@ -9,6 +9,8 @@
 #ifndef SPECTRALD_PRUNE_TASK_H
 #define SPECTRALD_PRUNE_TASK_H
 
+#include "compute/admm.h"
+#include "compute/alps.h"
 #include "compute/prune.h"
 #include "compute/sparsegpt.h"
 #include "daemon/wire.h"
@@ -39,15 +41,18 @@ struct prune_range {
     uint64_t offset, count; /* first byte; elements */
 };
 
+/* Methods that change the weights that stay. */
+enum prune_update { UPDATE_NONE = 0, UPDATE_SPARSEGPT, UPDATE_ADMM, UPDATE_ALPS, UPDATE_COUNT };
+
 struct prune_task {
     struct wire_matrix m; /* one slice; rows are outputs */
     enum prune_form form;
-    bool sparsegpt; /* instead of opt.method */
+    enum prune_update update; /* instead of opt.method */
     bool use_trim;
     bool use_dsnot;
     struct prune_options opt;
     double ria_power; /* of sqrt(q) */
-    double damping;   /* SparseGPT */
+    double damping;   /* SparseGPT, ALPS */
     uint32_t block;
     double n_sequences; /* > 0: the statistics are sums over so many; STAT_SEEN knows better */
     struct prune_range stat[STAT_COUNT];
@@ -61,8 +66,10 @@ struct prune_outcome {
     uint64_t zeros;       /* elements that are 0 now, whatever they were before */
     uint64_t zeros_before;
     bool has_error;
-    double error; /* SparseGPT: 1/2 tr(D H D^T) */
+    double error; /* of an update: 1/2 tr(D H D^T) */
     double damping;
+    uint32_t iterations; /* ADMM, ALPS */
+    double rho;
     uint64_t n_dead; /* inputs that were always 0 */
     uint64_t tokens; /* that the statistics are of; 0 = not known */
     bool has_trim;

@@ -310,7 +310,7 @@ static int by_scores(struct work *w, struct err *err)
 /* Do the weights fit into the memory file in single precision, one after another? */
 static bool in_single(const struct prune_task *t)
 {
-    return t->sparsegpt && t->m.col_stride == 1 && t->m.row_stride == t->m.cols &&
+    return t->update == UPDATE_SPARSEGPT && t->m.col_stride == 1 && t->m.row_stride == t->m.cols &&
            t->m.nbytes <= t->m.rows * t->m.cols * sizeof(float);
 }
 
@@ -405,11 +405,46 @@ static int by_sparsegpt(struct work *w, int fd, struct err *err)
 
 /* --- the task ------------------------------------------------------------------------------ */
 
+/* ADMM and ALPS. */
+static int by_iterations(struct work *w, struct err *err)
+{
+    const struct prune_task *t = w->t;
+    size_t rows = (size_t)t->m.rows, n = (size_t)t->m.cols;
+    double scale = 2 / w->stats.n_sequences;
+    AUTO(freep) double *gram = malloc(n * n * sizeof *gram);
+    AUTO(freep) float *weights = malloc(rows * n * sizeof *weights);
+    AUTO(freep) uint8_t *mask = malloc(rows * prune_mask_bytes(n));
+    struct correct_result result = {0};
+    int r;
+
+    if (!gram || !weights || !mask)
+        return no_memory(err, (double)n * (double)n * 8 + (double)rows * (double)n * 4);
+    r = prune_stats_gram(&w->stats, gram, err);
+    if (r == 0)
+        r = read_weights(w, 0, rows, weights, err);
+    if (r == 0)
+        r = t->update == UPDATE_ADMM
+                ? admm(weights, rows, n, gram, scale, &t->opt, mask, &result, err)
+                : alps(weights, rows, n, gram, scale, t->damping, &t->opt, mask, &result, err);
+    if (r == 0)
+        r = write_weights(w, weights, err);
+    if (r < 0)
+        return r;
+    w->out->pruned = result.pruned;
+    w->out->has_error = true;
+    w->out->error = result.error;
+    w->out->damping = t->update == UPDATE_ADMM ? ADMM_DAMPING : t->damping;
+    w->out->n_dead = result.n_dead;
+    w->out->iterations = result.iterations;
+    w->out->rho = result.rho;
+    return 0;
+}
+
 /* Nothing but the lowest magnitudes of a matrix in order is asked for, and there are so few of them
  * that a histogram tells which. */
 static bool in_place(const struct prune_task *t, enum magnitude_format *f)
 {
-    return !t->sparsegpt && !t->use_trim && !t->use_dsnot && t->opt.method == PRUNE_MAGNITUDE &&
+    return !t->update && !t->use_trim && !t->use_dsnot && t->opt.method == PRUNE_MAGNITUDE &&
            t->opt.selection == PRUNE_PER_TENSOR && t->m.col_stride == 1 &&
            t->m.row_stride == t->m.cols && magnitude_format_of((enum dtype)t->m.dtype, f) &&
            magnitude_width(*f) == 2;
@@ -449,10 +484,12 @@ static int prune_bytes_of(struct work *w, int fd, struct err *err)
     if (in_place(t, &f))
         return by_histogram(w, fd, f, err);
     r = prune_stats_seen(&w->stats, &w->out->tokens, err);
-    if (r == 0 && !t->sparsegpt)
+    if (r == 0 && t->update != UPDATE_SPARSEGPT)
         r = fill(w, fd, err);
     if (r == 0)
-        r = t->sparsegpt ? by_sparsegpt(w, fd, err) : by_scores(w, err);
+        r = t->update == UPDATE_SPARSEGPT ? by_sparsegpt(w, fd, err)
+            : t->update                   ? by_iterations(w, err)
+                                          : by_scores(w, err);
     w->out->zeros = count_zeros(w);
     return r;
 }

@@ -28,6 +28,8 @@ METHODS = {
     "ria": {"method": "ria", "stats": STATS},
     "trim": {"method": "trim", "stats": STATS},
     "sparsegpt": {"method": "sparsegpt", "stats": STATS},
+    "admm": {"method": "admm", "stats": STATS},
+    "alps": {"method": "alps", "stats": STATS},
 }
 OWL_M = 5
 

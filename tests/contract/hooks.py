@@ -95,7 +95,7 @@ def plan_job(params):
 
 
 PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external",
-                 "dsnot"}
+                 "dsnot", "admm", "alps"}
 
 
 def prune_job(params):

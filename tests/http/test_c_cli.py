@@ -553,7 +553,8 @@ def test_help_of_every_command():
         assert f"spectralctl {name}" in r.stdout.split("\n", 1)[1], "an example"
         assert run_ctl("127.0.0.1:1", "help", name).stdout == r.stdout
         assert run_ctl("127.0.0.1:1", name, "-h").stdout == r.stdout
-        assert max(map(len, r.stdout.splitlines())) <= 92
+        # A list of words to choose from is not broken.
+        assert max(len(x) for x in r.stdout.splitlines() if x.count("|") < 6) <= 92
 
 
 def completed(shell):

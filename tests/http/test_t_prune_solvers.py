@@ -1,4 +1,4 @@
-"""Jobs of kind prune that do more than take the lowest scores: dsnot against NumPy, on the small
+"""Jobs of kind prune that do more than take the lowest scores, against NumPy, on the small
 language model of examples/."""
 
 import os
@@ -140,3 +140,111 @@ def test_dsnot_refused(d, stats):
             "params": {"method": "dsnot", "plan": plan, "stats": {"path": "bad.safetensors"}}})
         job = d.wait_final(r.json["id"])
         assert job["state"] == "failed" and text in job["error"]["detail"], job
+
+
+# --- admm, alps ----------------------------------------------------------------------------------
+
+
+def damped(gram, n_sequences, damping=0.01):
+    h = 2 / n_sequences * gram.astype(np.float64)
+    return h + damping * np.trace(h) / len(h) * np.eye(len(h))
+
+
+def error_of(change, h):
+    return ((change @ h) * change).sum() / 2
+
+
+def largest(x, k):
+    """The mask of all but the k lowest magnitudes."""
+    mask = np.ones(x.size, bool)
+    mask[np.argsort(np.abs(x).ravel(), kind="stable")[:k]] = False
+    return mask.reshape(x.shape)
+
+
+def admm(w, gram, s, steps=20, ramp=15):
+    """In double precision, with the multiplier and the sparse weights written out."""
+    norm = np.sqrt(np.diag(gram))
+    h = gram / norm / norm[:, None]
+    h += 0.1 * np.diag(h).mean() * np.eye(len(h))
+    aim, inverse = (w * norm) @ h, np.linalg.inv(h + np.eye(len(h)))
+    x, u = w * norm, np.zeros(w.shape)
+    for t in range(1, steps + 1):
+        if t <= ramp:
+            share = 1 - (1 - t / ramp) ** 3
+            k = int(w.size * s)
+            mask = largest(x + u, int(k * share) if t < ramp else k)
+        z = (x + u) * mask
+        u = u + x - z
+        x = (aim + z - u) @ inverse
+    return (x + u) * mask / norm
+
+
+def test_admm_is_what_numpy_makes_of_it(d, stats):
+    path, report = prune(d, "manlm.safetensors", {"sparsity": 0.6, "method": "admm", "stats": STATS})
+    before = load(os.path.join(d.root, "manlm.safetensors"))
+    after = load(os.path.join(path, "manlm.safetensors"))
+    for t in report["tensors"]:
+        w, got = before[t["tensor"]].astype(np.float64), after[t["tensor"]]
+        want = admm(w, stats(t["name"], "gram").astype(np.float64), 0.6)
+        # Which of two weights that are nearly alike goes, single precision decides.
+        assert ((got == 0) != (want == 0)).sum() <= 0.004 * w.size, t["name"]
+        same = ((got == 0) == (want == 0)).all(1)
+        assert same.mean() > 0.5
+        assert np.abs(got - want)[same].max() < 0.02 * np.abs(want).max()
+        assert t["pruned"] == int(w.size * 0.6)
+        assert (t["iterations"], t["rho"], t["damping"]) == (20, 1, 0.1)
+
+
+@pytest.mark.parametrize("name", ["admm", "alps"])
+@pytest.mark.parametrize("params", [{"sparsity": 0.7}, {"sparsity": 0.5, "selection": "row"},
+                                    {"sparsity": 0.5, "n_of_m": {"keep": 1, "of": 4}}])
+def test_corrections(d, stats, name, params):
+    """Exact counts, an error that is true, and a small one."""
+    errors = {}
+    before = load(os.path.join(d.root, "manlm.safetensors"))
+    for method in (name, "sparsegpt"):
+        if method == "sparsegpt" and "selection" in params:
+            continue
+        path, report = prune(d, "manlm.safetensors", {"method": method, "stats": STATS, **params})
+        after = load(os.path.join(path, "manlm.safetensors"))
+        for t in report["tensors"]:
+            w, got = before[t["tensor"]], after[t["tensor"]]
+            h = damped(stats(t["name"], "gram"), stats(t["name"], "count")[1])
+            error = error_of(got.astype(np.float64) - w, h)
+            assert abs(t["error"] - error) < 0.05 * error  # weights were rounded to bfloat16
+            errors.setdefault(method, []).append(t["error"])
+            zero = got == 0
+            if "n_of_m" in params:
+                assert (zero.reshape(len(w), -1, 4).sum(-1) >= 3).all()
+                assert t["pruned"] == w.size * 3 // 4
+            elif "selection" in params:
+                assert (zero.sum(1) >= int(w.shape[1] * 0.5)).all()
+                assert t["pruned"] == len(w) * int(w.shape[1] * 0.5)
+            else:
+                assert t["pruned"] == int(w.size * params["sparsity"])
+            if method == "alps":
+                assert 3 <= t["iterations"] <= 300 and t["rho"] > 0 and t["damping"] == 0.01
+    if "sparsegpt" in errors:
+        ours, theirs = np.array(errors[name]), np.array(errors["sparsegpt"])
+        assert (ours < theirs).mean() > (0.9 if name == "alps" else 0.5), (ours / theirs)
+
+
+def test_corrections_refused(d, stats):
+    ok = {"sparsity": 0.5, "method": "admm", "stats": STATS}
+    fails(d, "manlm.safetensors", {**ok, "stats": None}, "/params/stats")
+    fails(d, "manlm.safetensors", {**ok, "damping": 0.1}, "/params/damping")
+    fails(d, "manlm.safetensors", {**ok, "block_size": 64}, "/params/block_size")
+    fails(d, "manlm.safetensors", {**ok, "method": "alps", "rank_by": "wanda"}, "/params/rank_by")
+    key = "model.layers.0.mlp.down_proj"
+    plan = {"method": "uniform", "sparsity": 0.5, "exclude": r"self_attn|gate_proj|up_proj|[123]\.mlp"}
+    base = {k: x.copy() for k, x in stats.flat.items() if k.startswith(key)}
+    zero = {k: np.zeros_like(x) if k.endswith((".gram", ".sumsq")) else x for k, x in base.items()}
+    for name in ("admm", "alps"):
+        for change, text in ((zero, "always zero"),
+                             ({**base, f"{key}.gram": base[f"{key}.gram"] * np.nan}, "NaN")):
+            write_safetensors(os.path.join(d.root, "bad.safetensors"), change)
+            r = d.request("POST", "/v1/jobs", {
+                "kind": "prune", "source": {"path": "manlm.safetensors"},
+                "params": {"method": name, "plan": plan, "stats": {"path": "bad.safetensors"}}})
+            job = d.wait_final(r.json["id"])
+            assert job["state"] == "failed" and text in job["error"]["detail"], job

@@ -370,8 +370,10 @@ class _PruneParams(TypedDict):
     # every layer). `width`: neurons of the feed-forward parts go, as many in every block; with
     # `plan`, one of widths (`structure`) that are all the same. `dsnot`: the mask of `rank_by`,
     # in which weights of a row change places until its mean output is nearly what it was
-    # (`sumsq`, `sum`, `count`).
-    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external", "expert_drop", "width", "dsnot"]
+    # (`sumsq`, `sum`, `count`). `admm` and `alps`: as `sparsegpt`, but weights and mask of the
+    # whole matrix are found together, step by step (`gram`); `alps` takes more steps and loses
+    # least.
+    method: Literal["magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external", "expert_drop", "width", "dsnot", "admm", "alps"]
 
 
 class PruneParams(_PruneParams, total=False):
@@ -393,7 +395,8 @@ class PruneParams(_PruneParams, total=False):
     # largest lower power of two that divides the width as it is, at least eight times.
     multiple_of: int
     # Among which weights the lowest scores are taken. Default as the methods' authors have it:
-    # `tensor` for magnitude and ria, `row` for wanda and external. Not with the other methods.
+    # `tensor` for magnitude, ria, admm and alps, `row` for wanda and external. Not with the other
+    # methods.
     selection: Literal["row", "tensor"]
     # Of the count of each row: rounded down, as upstream does it, or so that the tensor's is
     # exact. Not with `sparsegpt` and `wanda_variant`, which are exact.
@@ -412,8 +415,8 @@ class PruneParams(_PruneParams, total=False):
     output: Optional[PruneParamsOutput]
     # Of the norms of inputs, in `ria`.
     ria_power: float
-    # Of `sparsegpt`: this times the mean of the diagonal is added to it; more (0.03, 0.1, 0.3)
-    # where the matrix is not positive definite.
+    # Of `sparsegpt` and `alps`: this times the mean of the diagonal is added to it; with
+    # `sparsegpt` more (0.03, 0.1, 0.3) where the matrix is not positive definite.
     damping: float
     # Columns among which `sparsegpt` chooses at a time.
     block_size: int
