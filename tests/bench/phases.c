@@ -90,8 +90,9 @@ static void print_counts(const char *title, const struct counts *c)
         right += c[i].right;
         bare += c[i].bare_right;
     }
-    printf("%-14s %6zu %7.2f%% %7.2f%%\n", "together", all, 100. * (double)right / (double)all,
-           100. * (double)bare / (double)all);
+    if (all)
+        printf("%-14s %6zu %7.2f%% %7.2f%%\n", "together", all, 100. * (double)right / (double)all,
+               100. * (double)bare / (double)all);
 }
 
 /* Noise of many shapes: what is neither random-like nor bleeding-out is wrong. */
