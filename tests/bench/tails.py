@@ -10,7 +10,7 @@ of known exponent: share of 95 % intervals that hold it, by alpha +- 1.96 sigma 
 replicates of either kind, and share of p-values under 0.1).
 
 speed needs powerlaw 1.5 and its friends: run it with the Python that tests/oracle/run.sh makes.
-powerlaw takes about 10 s, 1 and 5 minutes for them on an idle core. `ninja -C BUILD-DIR tests/tails_one` builds the helper.
+powerlaw takes minutes for the larger ones. `ninja -C BUILD-DIR tests/tails_one` builds the helper.
 """
 
 import argparse
