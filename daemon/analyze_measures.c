@@ -196,6 +196,18 @@ static double null_largest(const struct analyze *a, size_t row)
            a->lw[row].values.v[COL_LAMBDA_MAX];
 }
 
+/* A square matrix has two Gram matrices; upstream takes eigenvectors of WW'. */
+static struct wire_matrix matrix_for(const struct layer *l, uint32_t wanted)
+{
+    struct wire_matrix m = analyze_matrix_of(l);
+
+    if (wanted == 1u << MEASURE_VECTORS && m.rows == m.cols) {
+        m.row_stride = l->col_stride;
+        m.col_stride = l->row_stride;
+    }
+    return m;
+}
+
 static void add_task(struct analyze *a, size_t row, uint32_t wanted)
 {
     const struct layer *l = &a->layers.l[row];
@@ -205,7 +217,7 @@ static void add_task(struct analyze *a, size_t row, uint32_t wanted)
                               .scale = analyze_scale(l),
                               .null_largest = null_largest(a, row),
                               .weights = weights,
-                              .m = analyze_matrix_of(l),
+                              .m = matrix_for(l, wanted),
                               .seed = seed_of(&a->lw[row]),
                               .precision = a->params.precision,
                               .fit = a->lw[row].values};
