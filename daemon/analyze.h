@@ -13,7 +13,8 @@
  *   analyze_weigh.c    what a plan wants to know of weights
  *   analyze_activity.c what a plan wants to know of weights and inputs
  *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
- *   analyze_report.c   values -> stored rows, summary, analysis
+ *   analyze_report.c   values -> stored rows, analysis
+ *   analyze_summary.c  values -> what they say together
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
  *
  * Each stage calls analyze_next() when it is done, or fails the job.
@@ -263,9 +264,16 @@ void analyze_row_finished(struct analyze *a);
 const struct measure_result *analyze_measured(const struct analyze *a, size_t row, enum measure m,
                                               const char **failed);
 
-/* Rows as JSON text, and the summary; pure functions, for the store thread. */
+/* What row i has, be it its leader's. */
+const struct layer_work *analyze_work_of(const struct analyze *a, size_t i);
+
+/* True when the row has a fit: status success. */
+bool analyze_fit_ok(const struct layer_work *w);
+
+/* Rows as JSON text, and the summary; pure functions, for the store thread. The caller frees *out.
+ * ERR_NOMEM. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);
-char *analyze_summary_json(const struct analyze *a);
+int analyze_summary_json(const struct analyze *a, char **out, struct err *err);
 
 /* rows_key, from the rows as they are. */
 void analyze_make_rows_key(struct analyze *a);

@@ -1,4 +1,4 @@
-/* analyze_report.c: the end of an analyze job: rows, summary, analysis, all in one commit. */
+/* analyze_report.c: the end of an analyze job: rows and analysis, all in one commit. */
 #include "daemon/analyze.h"
 
 #include "common/json_text.h"
@@ -12,15 +12,14 @@
 
 /* --- rows ---------------------------------------------------------------------------------- */
 
-static const struct layer_work *work_of(const struct analyze *a, size_t i)
+const struct layer_work *analyze_work_of(const struct analyze *a, size_t i)
 {
     const struct layer_work *w = &a->lw[i];
 
     return w->leader >= 0 ? &a->lw[w->leader] : w;
 }
 
-/* True when the row has a fit: the rows that the summary averages. */
-static bool fit_ok(const struct layer_work *w)
+bool analyze_fit_ok(const struct layer_work *w)
 {
     return w->outcome == OUT_DONE && w->values.reason == LAYER_OK;
 }
@@ -29,13 +28,13 @@ static const char *status_of(const struct layer_work *w)
 {
     if (w->outcome == OUT_SKIPPED)
         return "skipped";
-    return fit_ok(w) ? "success" : "failed";
+    return analyze_fit_ok(w) ? "success" : "failed";
 }
 
 static void put_reason(struct buf *b, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
-    const struct layer_work *w = work_of(a, i);
+    const struct layer_work *w = analyze_work_of(a, i);
     const char *reason = NULL, *detail = NULL;
 
     if (w->outcome == OUT_SKIPPED) {
@@ -187,7 +186,7 @@ static void put_measures(struct buf *b, const struct analyze *a, size_t i)
 static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
-    const struct layer_work *w = work_of(a, i);
+    const struct layer_work *w = analyze_work_of(a, i);
     bool known = w->outcome == OUT_DONE || w->outcome == OUT_NONFINITE;
     char hex[DIGEST_HEX_LEN + 1];
 
@@ -205,7 +204,7 @@ static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
 {
     const struct layer *l = &a->layers.l[i];
-    const struct layer_work *w = work_of(a, i);
+    const struct layer_work *w = analyze_work_of(a, i);
 
     buf_printf(b, "{");
     json_text_key_int(b, "layer_id", (int64_t)i);
@@ -236,133 +235,6 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
     buf_printf(b, "}");
 }
 
-/* --- summary ------------------------------------------------------------------------------- */
-
-/* What upstream's get_summary() averages. */
-static const enum column summary_columns[] = {COL_LOG_NORM,          COL_ALPHA,
-                                              COL_ALPHA_WEIGHTED,    COL_LOG_ALPHA_NORM,
-                                              COL_LOG_SPECTRAL_NORM, COL_STABLE_RANK};
-
-struct counts {
-    uint64_t success, failed, skipped, under, over, skip[SKIP_COUNT];
-};
-
-/* Upstream averages failed rows too, with alpha = -1. */
-static bool averaged(const struct analyze *a, const struct layer_work *w)
-{
-    return a->params.compat ? w->outcome == OUT_DONE : fit_ok(w);
-}
-
-static struct counts count_rows(const struct analyze *a)
-{
-    struct counts n = {0};
-
-    for (size_t i = 0; i < a->layers.count; i++) {
-        const struct layer_work *w = work_of(a, i);
-
-        if (w->outcome == OUT_SKIPPED) {
-            n.skipped++;
-            n.skip[a->layers.l[i].skip]++;
-        } else if (fit_ok(w)) {
-            const char *warning = layer_warning(w->values.v[COL_ALPHA]);
-
-            n.success++;
-            n.under += strcmp(warning, "under-trained") == 0;
-            n.over += strcmp(warning, "over-trained") == 0;
-        } else {
-            n.failed++;
-        }
-    }
-    return n;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Values of one column over the averaged rows; NaN is left out, as pandas does. */
-static size_t column_values(const struct analyze *a, enum column c, double *out)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < a->layers.count; i++) {
-        const struct layer_work *w = work_of(a, i);
-
-        if (averaged(a, w) && !isnan(w->values.v[c]))
-            out[n++] = w->values.v[c];
-    }
-    return n;
-}
-
-static double mean_of(const double *v, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += v[i];
-    return n ? sum / (double)n : NAN;
-}
-
-static double median_of(double *v, size_t n)
-{
-    if (n == 0)
-        return NAN;
-    qsort(v, n, sizeof *v, by_value);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
-static void put_counts(struct buf *b, const struct counts *n, uint64_t total)
-{
-    json_text_key_int(b, "rows_total", (int64_t)total);
-    json_text_key_int(b, "rows_success", (int64_t)n->success);
-    json_text_key_int(b, "rows_failed", (int64_t)n->failed);
-    json_text_key_int(b, "rows_skipped", (int64_t)n->skipped);
-    json_text_key(b, "skipped_by_reason");
-    buf_printf(b, "{");
-    for (int r = 1; r < SKIP_COUNT; r++)
-        if (n->skip[r])
-            json_text_key_int(b, skip_reason_name((enum skip_reason)r), (int64_t)n->skip[r]);
-    buf_printf(b, "}");
-    json_text_key_int(b, "under_trained", (int64_t)n->under);
-    json_text_key_int(b, "over_trained", (int64_t)n->over);
-}
-
-char *analyze_summary_json(const struct analyze *a)
-{
-    AUTO(freep) double *v = xcalloc(a->layers.count, sizeof *v);
-    struct counts n = count_rows(a);
-    struct buf b = BUF_INIT, medians = BUF_INIT;
-
-    buf_printf(&b, "{");
-    buf_printf(&medians, "{");
-    for (size_t k = 0; k < ARRAY_LEN(summary_columns); k++) {
-        enum column c = summary_columns[k];
-        size_t m = column_values(a, c, v);
-
-        json_text_key_real(&b, column_info(c)->name, mean_of(v, m));
-        json_text_key_real(&medians, column_info(c)->name, median_of(v, m));
-    }
-    buf_printf(&medians, "}");
-    json_text_key(&b, "median");
-    buf_put(&b, medians.data, medians.len);
-    json_text_key_int(&b, "rows_averaged",
-                      (int64_t)(a->params.compat ? n.success + n.failed : n.success));
-    json_text_key_string(
-        &b, "rows_averaged_rule",
-        a->params.compat ? "every row with a spectrum; failed fits count as -1, as upstream does"
-                         : "rows with status success");
-    put_counts(&b, &n, a->layers.count);
-    json_text_key_int(&b, "params", (int64_t)a->n_params);
-    json_text_key_int(&b, "tensors_not_in_index", (int64_t)a->unmapped);
-    buf_printf(&b, "}");
-    buf_done(&medians);
-    buf_put_u8(&b, '\0');
-    return (char *)b.data;
-}
-
 /* --- storing ------------------------------------------------------------------------------- */
 
 #define ROWS_PER_PUT 1000
@@ -378,12 +250,13 @@ static int put_row_range(struct analyze *a, struct store *st, size_t first, size
 
         analyze_row_json(a, first + k, &b);
         buf_put_u8(&b, '\0');
-        row[k] = (struct layer_row){.layer_id = first + k,
-                                    .longname = xstrdup(a->layers.l[first + k].longname),
-                                    .json = (char *)b.data,
-                                    .has_spectrum = work_of(a, first + k)->outcome == OUT_DONE,
-                                    .spectrum = a->lw[first + k].spectrum_key,
-                                    .scale = analyze_scale(&a->layers.l[first + k])};
+        row[k] =
+            (struct layer_row){.layer_id = first + k,
+                               .longname = xstrdup(a->layers.l[first + k].longname),
+                               .json = (char *)b.data,
+                               .has_spectrum = analyze_work_of(a, first + k)->outcome == OUT_DONE,
+                               .spectrum = a->lw[first + k].spectrum_key,
+                               .scale = analyze_scale(&a->layers.l[first + k])};
     }
     r = store_rows_put(st, &a->rows_key, row, count, &a->err);
     layer_row_list_done(&list);
@@ -432,7 +305,7 @@ static void hash_measures(struct hasher *h, const struct analyze *a, size_t i)
 static void hash_row(struct hasher *h, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
-    const struct layer_work *w = work_of(a, i);
+    const struct layer_work *w = analyze_work_of(a, i);
 
     hasher_add_u64(h, (uint64_t)l->type);
     hasher_add_u64(h, (uint64_t)l->role);
@@ -509,7 +382,8 @@ static int put_analysis(struct analyze *a, struct store *st)
 static int put_results(struct analyze *a, struct store *st)
 {
     analyze_make_rows_key(a);
-    a->summary = analyze_summary_json(a);
+    if (analyze_summary_json(a, &a->summary, &a->err) < 0)
+        return a->err.code;
     if (put_rows(a, st) < 0 || analyze_put_tensors(a, st) < 0 || put_model(a, st) < 0)
         return a->err.code;
     return put_analysis(a, st);

@@ -589,16 +589,107 @@ class Means(TypedDict, total=False):
     log_norm: Optional[float]
     log_spectral_norm: Optional[float]
     stable_rank: Optional[float]
+    # Where `mp_fit` was asked for.
+    mp_softrank: Optional[float]
+
+
+class StandingOutLayersItem(TypedDict):
+    layer_id: int
+    longname: str
+    value: float
+    # Distance from the median of its type over 1.4826 times the median distance.
+    z: float
+
+
+class StandingOut(TypedDict):
+    """Layers that differ from others of their type, the farthest out first."""
+    # How many there are.
+    rows: int
+    # At most 32 of them, and at most 4096 bytes of names.
+    layers: List[StandingOutLayersItem]
+
+
+class RowRun(TypedDict):
+    """The longest run of rows in order of depth; rows without an exponent do not end it."""
+    rows: int
+    # The longname of the row that begins it; null where there is none.
+    first: Optional[str]
+
+
+class TypeSummaryAlpha(TypedDict):
+    """Over the rows with status success; null where there is none."""
+    mean: Optional[float]
+    median: Optional[float]
+    min: Optional[float]
+    max: Optional[float]
+    # 1.4826 times the median distance from the median.
+    spread: Optional[float]
+
+
+class TypeSummary(TypedDict):
+    """The layers of one type and role, skipped ones left out."""
+    layer_type: str
+    role: str
+    rows: int
+    rows_success: int
+    under_trained: int
+    over_trained: int
+    # Over the rows with status success; null where there is none.
+    alpha: TypeSummaryAlpha
+    # Median of log10 lambda_max over the rows that have a spectrum.
+    median_log_spectral_norm: Optional[float]
+
+
+class SummaryAlphaHat(TypedDict):
+    """Mean of alpha log10 lambda_max, in both conventions of the literature."""
+    rows: int
+    # lambda_max of W'W, as WeightWatcher and Nature Communications 12 (2021) 4122 have it: the
+    # mean of the column alpha_weighted.
+    mean: Optional[float]
+    # lambda_max of W'W / N, N the long side, as arXiv 1901.08278 has it: lower by alpha log10 N
+    # in each layer.
+    mean_over_n: Optional[float]
+
+
+class SummaryCorrelationFlow(TypedDict):
+    """alpha against depth, in order of the names of layers. Numbers are null with fewer than
+    three rows. Slopes are per row.
+    """
+    # The layers of blocks; in a model with fewer than three of these, all but embedding and head.
+    of: str
+    # Those that have an exponent.
+    rows: int
+    # Of the least-squares line.
+    slope: Optional[float]
+    # Median slope of pairs of rows.
+    theil_sen: Optional[float]
+    # Kendall's tau-b with depth.
+    tau: Optional[float]
+    # Median of the first third of the rows.
+    first_third: Optional[float]
+    # Median of the last third.
+    last_third: Optional[float]
+    # Median difference of neighbours.
+    roughness: Optional[float]
+    # Above 6.
+    longest_above: Any
+    # Below 2.
+    longest_below: Any
 
 
 class Summary(TypedDict, total=False):
-    """Plain means over the averaged rows, without weights, and counts of rows."""
+    """Plain means over the averaged rows, without weights, counts of rows, and what stands
+    out. `alpha_hat` and what is listed after it are over the rows with status success, also
+    with `compat`; analyses made before the server knew them lack them.
+    """
     alpha: Optional[float]
     alpha_weighted: Optional[float]
     log_alpha_norm: Optional[float]
     log_norm: Optional[float]
     log_spectral_norm: Optional[float]
     stable_rank: Optional[float]
+    # Where `mp_fit` was asked for.
+    mp_softrank: Optional[float]
     median: Means
     rows_averaged: int
     # Which rows the means are over.
@@ -616,6 +707,22 @@ class Summary(TypedDict, total=False):
     params: int
     # Tensors in the shards that the model's index does not name.
     tensors_not_in_index: int
+    # Mean of alpha log10 lambda_max, in both conventions of the literature.
+    alpha_hat: SummaryAlphaHat
+    # A member for each type and role that has rows; skipped rows do not count.
+    types: List[TypeSummary]
+    # alpha against depth, in order of the names of layers. Numbers are null with fewer than three
+    # rows. Slopes are per row.
+    correlation_flow: SummaryCorrelationFlow
+    # Layers whose largest eigenvalue is far below that of others of their type and role: z of
+    # log10 lambda_max (`value`) below -3.5, and the median at least 0.3 above. They mislead
+    # averages of norms. A type has to have five layers.
+    scale_collapse: Any
+    # Layers whose alpha (`value`) is out of line with others of their type and role: z below -3.5
+    # or above 3.5. A type has to have five layers.
+    out_of_line: Any
+    # How many rows are in each phase; where `phase` was asked for.
+    phases: Dict[str, int]
 
 
 class AnalysisLinks(TypedDict):
