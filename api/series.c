@@ -16,6 +16,7 @@ bool series_metric(const char *name, const char **out)
 {
     static const char *const others[] = {"error_bound", "num_nonfinite",   "farms_alpha",
                                          "farms_D",     "farms_num_evals", "farms_alpha_se"};
+    const struct measure_column *m;
     int c = column_find(name);
 
     if (c >= 0) {
@@ -27,10 +28,11 @@ bool series_metric(const char *name, const char **out)
             *out = others[i];
             return true;
         }
-    *out = measure_column_find(name) && measure_column_find(name)->form != MEASURE_WORD
-               ? measure_column_find(name)->name
-               : NULL;
-    return *out != NULL;
+    m = measure_column_find(name);
+    if (!m || m->form == MEASURE_WORD)
+        return false;
+    *out = m->name;
+    return true;
 }
 
 struct series *series_new(struct series_ask *ask)

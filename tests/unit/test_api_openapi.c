@@ -10,6 +10,7 @@
 #include "api/problem.h"
 #include "api/route.h"
 #include "compute/columns.h"
+#include "compute/measure.h"
 
 #define OPERATIONS_MAX 64
 
@@ -136,6 +137,17 @@ static void test_every_column_is_described(void **state)
 
         if (!at || at > end)
             fail_msg("column %s is not described", info->name);
+    }
+    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
+        const struct measure_info *info = measure_info((enum measure)m);
+
+        for (size_t i = 0; i < info->n_columns; i++) {
+            AUTO(freep) char *want = xasprintf("\n        %s:\n", info->column[i].name);
+            const char *at = strstr(layer, want);
+
+            if (!at || at > end)
+                fail_msg("column %s is not described", info->column[i].name);
+        }
     }
 }
 

@@ -75,7 +75,9 @@ static void test_metrics(void **state)
 
     (void)state;
     assert_true(series_metric("alpha", &name) && strcmp(name, "alpha") == 0);
+    assert_true(series_metric("sigma_mp", &name) && strcmp(name, "sigma_mp") == 0);
     assert_true(series_metric("error_bound", &name));
+    assert_false(series_metric("phase", &name)); /* a word */
     assert_false(series_metric("longname", &name));
     assert_false(series_metric("", &name));
     assert_false(series_metric("alpha\":1,\"x", &name));
