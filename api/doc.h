@@ -16,6 +16,7 @@ struct doc {
     void *body;       /* owned */
     size_t len;
     bool gzip;               /* the body is encoded */
+    bool changes;            /* the next answer may be another: nobody keeps it */
     char *link;              /* value of Link, or NULL; owned */
     char etag[DOC_ETAG_MAX]; /* with its quotes; differs between encodings */
 };

@@ -41,6 +41,9 @@ struct reply *ep_analyses_plot(struct request *rq);
 
 struct reply *ep_series_get(struct request *rq);
 
+struct reply *ep_comparisons_get(struct request *rq);
+struct reply *ep_comparisons_plot(struct request *rq);
+
 struct reply *ep_schedules_create(struct request *rq);
 struct reply *ep_experts_create(struct request *rq);
 struct reply *ep_diagnostics_simpson(struct request *rq);

@@ -114,6 +114,7 @@ struct making {
     struct making *next; /* in the queue */
     struct ticket *ticket;
     const struct immutable_ops *ops;
+    struct immutable_manner manner;
     void *work;
     char *key;
     bool gzip;
@@ -146,6 +147,11 @@ static void read_run(void *arg, struct store *st)
 
 static void read_done(void *arg);
 
+static void read_some(struct making *m)
+{
+    service_store_call(m->maker->api->svc, read_run, read_done, m);
+}
+
 static void start_next(struct maker *k)
 {
     while (k->first && k->active < MAKING_MAX) {
@@ -163,7 +169,7 @@ static void start_next(struct maker *k)
             making_free(m);
         } else {
             k->active++;
-            service_store_call(k->api->svc, read_run, read_done, m);
+            read_some(m);
         }
     }
 }
@@ -190,6 +196,7 @@ static void write_run(void *arg, void *state)
     m->no = m->ops->write(m->work, &text);
     if (!m->no) {
         m->doc = doc_new(text.type, &text.body, TAKE(text.link), m->gzip);
+        m->doc->changes = m->manner.changes;
     } else {
         buf_done(&text.body);
         free(text.link);
@@ -203,7 +210,8 @@ static void write_done(void *arg, const struct err *group_err)
 
     (void)group_err;
     if (rq && m->doc) {
-        doc_cache_put(rq->api->docs, m->key, m->doc);
+        if (!m->manner.changes)
+            doc_cache_put(rq->api->docs, m->key, m->doc);
         request_finish(rq, doc_reply(rq, m->doc));
     } else if (rq) {
         request_finish(rq, TAKE(m->no));
@@ -218,7 +226,10 @@ static void read_done(void *arg)
 
     if (rq && !m->no) {
         m->ticket = request_ticket(rq);
-        actor_send(rq->api->writer, write_run, write_done, m);
+        if (m->manner.more && m->manner.more(m->work))
+            read_some(m);
+        else
+            actor_send(rq->api->writer, write_run, write_done, m);
         return;
     }
     if (rq)
@@ -229,12 +240,20 @@ static void read_done(void *arg)
 struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,
                              const struct immutable_ops *ops, void *work)
 {
+    return immutable_make_so(rq, wish, ops, &(struct immutable_manner){.changes = false}, work);
+}
+
+struct reply *immutable_make_so(struct request *rq, const struct immutable_wish *wish,
+                                const struct immutable_ops *ops,
+                                const struct immutable_manner *manner, void *work)
+{
     struct maker *k = rq->api->maker;
     struct making *m = xcalloc(1, sizeof *m);
 
     *m = (struct making){.maker = k,
                          .ticket = request_ticket(rq),
                          .ops = ops,
+                         .manner = *manner,
                          .work = work,
                          .key = key_of(rq, wish),
                          .gzip = wish->gzip};

@@ -57,6 +57,15 @@ struct reply *immutable_choose(struct request *rq, const struct immutable_form *
 struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,
                              const struct immutable_ops *ops, void *work);
 
+/* The same for what takes long to read, or may change. */
+struct immutable_manner {
+    bool (*more)(const void *work); /* read() is to be called again; NULL: once is enough */
+    bool changes;                   /* it depends on labels: made for every request, never kept */
+};
+struct reply *immutable_make_so(struct request *rq, const struct immutable_wish *wish,
+                                const struct immutable_ops *ops,
+                                const struct immutable_manner *manner, void *work);
+
 /* With the server; immutable_stop() after every request was answered. */
 void immutable_start(struct api *api);
 void immutable_stop(struct api *api);

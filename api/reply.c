@@ -233,7 +233,9 @@ void reply_compress(struct reply *r)
 static void doc_headers(const struct doc *d, bool body, struct MHD_Response *out)
 {
     (void)MHD_add_response_header(out, "ETag", d->etag);
-    (void)MHD_add_response_header(out, "Cache-Control", "private, max-age=31536000, immutable");
+    (void)MHD_add_response_header(out, "Cache-Control",
+                                  d->changes ? "private, no-cache"
+                                             : "private, max-age=31536000, immutable");
     (void)MHD_add_response_header(out, "Vary", "Accept, Accept-Encoding");
     if (d->gzip && body)
         (void)MHD_add_response_header(out, "Content-Encoding", "gzip");

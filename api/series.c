@@ -107,8 +107,8 @@ int series_list_some(struct series *s, struct store *st, struct err *err)
 
 /* --- order --------------------------------------------------------------------------------- */
 
-/* Decimal notation only: strtod() knows more. */
-static bool read_number(const char *s, double *out)
+/* strtod() knows more. */
+bool series_number(const char *s, double *out)
 {
     char *end;
 
@@ -157,7 +157,7 @@ static void note_numbers(struct series *s)
              end++) {
             const char *step = s->item[end].step.step;
 
-            if (step && !read_number(step, &s->item[end].number))
+            if (step && !series_number(step, &s->item[end].number))
                 numeric = false;
         }
         for (size_t k = i; k < end; k++)

@@ -55,6 +55,9 @@ int series_read_some(struct series *s, struct store *st, struct err *err);
 /* Write the reply, as JSON or CSV. */
 void series_write(const struct series *s, struct immutable_text *out);
 
+/* Decimal notation, finite: what counts as a step that is a number. */
+bool series_number(const char *s, double *out);
+
 /* True for a numeric column of layer rows; *out is static. */
 bool series_metric(const char *name, const char **out);
 

@@ -161,6 +161,9 @@ class World:
                                  labels={"run": "llama-7b", "step": "1"}).json
         self.ids = {"job": job["id"], "ana": job["result"]["analysis"],
                     "mdl": job["result"]["model"]}
+        other = self.daemon.submit("manlm.safetensors", {"randomize": True},
+                                   labels={"run": "llama-7b", "step": "2"}).json
+        self.ids["other"] = other["result"]["analysis"]
         self.layer = "model.layers.0.mlp.up_proj"
         if "/v1/plans" in CONTRACT.doc["paths"]:
             plan = self.daemon.request("POST", "/v1/plans",
@@ -176,9 +179,16 @@ class World:
         self.ids["art"] = self.artifacts[-1]
 
     def real(self, value):
-        """An example with its invented ids and paths made real."""
-        text = re.sub(r"\b(job|ana|mdl|upl|pln|art)_[0-9a-z]{26}",
-                      lambda m: self.ids.get(m[1], m[0]), json.dumps(value))
+        """An example with its invented ids and paths made real; of two analyses, two."""
+        first = []
+
+        def id_of(m):
+            if m[1] == "ana" and not first:
+                first.append(m[0])
+            another = m[1] == "ana" and m[0] != first[0]
+            return self.ids.get("other" if another else m[1], m[0])
+
+        text = re.sub(r"\b(job|ana|mdl|upl|pln|art)_[0-9a-z]{26}", id_of, json.dumps(value))
         return json.loads(text.replace("/models/", self.daemon.root + "/"))
 
     def path(self, template):

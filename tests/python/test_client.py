@@ -21,8 +21,8 @@ from daemon import Daemon
 from spectrald import Client, types
 
 # What is no operation of its own.
-MORE = {"analyze", "close", "eigenvalues", "events", "layers_csv", "plans_svg", "request", "series_csv",
-        "tensors_csv", "wait"}
+MORE = {"analyze", "close", "comparison_csv", "eigenvalues", "events", "layers_csv", "plans_svg",
+        "request", "series_csv", "tensors_csv", "wait"}
 # Query parameters that no method shows: the method itself decides.
 HIDDEN = {"format"}
 
@@ -283,6 +283,18 @@ def test_spectra(client, analysis):
     assert sum(histogram["counts"]) == esd["n"] == len(esd["evals"])
     with pytest.raises(spectrald.NotFound):
         client.get_esd(analysis["id"], "no.such.layer")
+
+
+def test_comparisons(client, analysis):
+    other = client.analyze("manlm.safetensors", params={"min_evals": 11})
+    both = [analysis["id"], other["id"]]
+    got = client.get_comparison(both, metrics=["alpha", "D"], moved=3)
+    assert [a["id"] for a in got["analyses"]] == both and got["n_changed"] == 0
+    assert client.get_comparison(both, changed=True)["layers"] == []
+    text = client.comparison_csv(both, metrics=["alpha"])
+    assert text.splitlines()[0].startswith(f"longname,metric,changed,{both[0]},{both[1]}")
+    assert client.get_comparison_plot(both).startswith("<svg")
+    assert client.get_comparison_plot(both, "trend", metric="D").startswith("<svg")
 
 
 def test_analyses_series_and_labels(client, analysis):

@@ -381,6 +381,28 @@ class Client:
         """The same as CSV, with one line of names at the top."""
         return self._csv("/v1/series", _series_query(label, metric, step, layer, role, layer_type))
 
+    def get_comparison(self, analyses: Sequence[str], *, metrics: Sequence[str] = (),
+                       step: Optional[str] = None, changed: bool = False,
+                       moved: Optional[int] = None) -> t.Comparison:
+        """The same layers in 2 to 64 analyses, and what moved. step: the label whose number orders
+        them. changed: only layers whose weights the last step changed."""
+        return cast(t.Comparison, self.request(
+            "GET", "/v1/comparisons",
+            query=_comparison_query(analyses, metrics, step, changed, moved)).json())
+
+    def comparison_csv(self, analyses: Sequence[str], *, metrics: Sequence[str] = (),
+                       step: Optional[str] = None, changed: bool = False) -> str:
+        """The same as CSV, a line for each layer and metric."""
+        return self._csv("/v1/comparisons",
+                         _comparison_query(analyses, metrics, step, changed, None))
+
+    def get_comparison_plot(self, analyses: Sequence[str], kind: Optional[str] = None, *,
+                            metric: Optional[str] = None, step: Optional[str] = None) -> str:
+        """A picture of several analyses as SVG: alpha_scatter, or trend (of a metric)."""
+        return self.request("GET", "/v1/comparisons/plot.svg",
+                            query=[("analyses", ",".join(analyses)), ("kind", kind),
+                                   ("metric", metric), ("step", step)]).body.decode()
+
     # --- decisions -----------------------------------------------------------------------------
 
     def create_schedule(self, request: t.ScheduleRequest, *, timeout: Optional[float] = None,
@@ -535,6 +557,12 @@ def _series_query(label: str, metric: Optional[str], step: Optional[str], layer:
                   role: Optional[str], layer_type: Optional[str]) -> Query:
     return [("label", label), ("metric", metric), ("step", step), ("layer", layer), ("role", role),
             ("layer_type", layer_type)]
+
+
+def _comparison_query(analyses: Sequence[str], metrics: Sequence[str], step: Optional[str],
+                      changed: bool, moved: Optional[int]) -> Query:
+    return [("analyses", ",".join(analyses)), ("metrics", ",".join(metrics) or None),
+            ("step", step), ("changed", "true" if changed else None), ("moved", moved)]
 
 
 def _next(link: Optional[str]) -> Optional[Query]:

@@ -1226,6 +1226,100 @@ class Series(TypedDict):
     next_page_token: NextPageToken
 
 
+class ComparisonAnalysesItem(TypedDict):
+    id: AnalysisId
+    model: ModelId
+    # Number of the label, or the place: 0, 1, 2, …
+    at: float
+    created_at: Time
+
+
+class Trend(TypedDict):
+    """Over three analyses or more."""
+    # Analyses with a number.
+    n: int
+    # The median slope of all pairs (Theil and Sen), for one unit of `at`.
+    slope: Optional[float]
+    # Median of value - slope × at.
+    intercept: Optional[float]
+    # Rank correlation tau-b with `at`; 1 = it rises with every step.
+    kendall: Optional[float]
+    # Of `alpha` only. The first analysis where it is outside 2 to 6.
+    leaves: Optional[AnalysisId]
+    # The first inside after that.
+    returns: Optional[AnalysisId]
+    # How many are outside.
+    outside: int
+
+
+class ComparedMetricMovedItem(TypedDict):
+    longname: str
+    first: float
+    last: float
+    difference: float
+    # How far its difference is from what is usual among the layers, as a robust z; far from 0
+    # where it moved otherwise than the others. Null with fewer than 5 layers.
+    z: Optional[float]
+
+
+class ComparedMetric(TypedDict):
+    metric: str
+    # Layers that have a number in every analysis.
+    n_layers: int
+    # Over those, one for each analysis.
+    mean: List[Optional[float]]
+    # Of the means, last minus first.
+    difference: Optional[float]
+    # Of the means.
+    trend: Optional[Trend]
+    # The largest differences first; layers that did not move are left out.
+    moved: List[ComparedMetricMovedItem]
+
+
+class ComparisonWarningChangesItem(TypedDict):
+    longname: str
+    analysis: AnalysisId
+    warning_before: str
+    warning_after: str
+    alpha_before: float
+    alpha_after: float
+
+
+class ComparedLayerMetricsValue(TypedDict):
+    # One for each analysis; null where there is none.
+    values: List[Optional[float]]
+    # Last minus first.
+    difference: Optional[float]
+    trend: Optional[Trend]
+
+
+class ComparedLayer(TypedDict):
+    longname: str
+    role: str
+    layer_type: str
+    # Its weights are not those of the last analysis but one, or it is in one of the two alone.
+    changed: bool
+    missing_in: List[AnalysisId]
+    # By name.
+    metrics: Dict[str, ComparedLayerMetricsValue]
+
+
+class Comparison(TypedDict):
+    # In the order of all values below.
+    analyses: List[ComparisonAnalysesItem]
+    step_label: Optional[str]
+    # In any of the analyses.
+    n_layers: int
+    # In all of them.
+    n_shared: int
+    # Whose weights the last step changed.
+    n_changed: int
+    metrics: List[ComparedMetric]
+    # Exponents that went from one side of 2 or of 6 to the other.
+    warning_changes: List[ComparisonWarningChangesItem]
+    layers: List[ComparedLayer]
+
+
 # Numbers of a model's tensors by name, in the order of the model: at least the metric asked for.
 # Norms and biases may be listed without any, to be told whose multiplier they inherit. Blocks and
 # roles are read from the names.
