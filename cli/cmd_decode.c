@@ -34,7 +34,9 @@ static const struct arg_command args = {
     .max_operands = 1,
     .summary = "Make a sparse-bitmask model dense.",
     .notes = "PATH is taken as by analyze: where the server can see it, else uploaded. Made by\n"
-             "prune --format sparse-bitmask, or by compressed-tensors 0.9.0 to 0.14.0.1.\n",
+             "prune --format sparse-bitmask, or by compressed-tensors 0.9.0 to 0.14.0.1.\n\n"
+             "Example:\n"
+             "  spectralctl decode manlm-sparse --out manlm-dense\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
