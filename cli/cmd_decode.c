@@ -58,7 +58,7 @@ static void print_report(const json_t *report)
     AUTO(freep) char *id = text_clean(field_text(report, "id"));
     AUTO(freep) char *path = text_clean(field_text(report, "path"));
 
-    printf("%zu matrices were made dense\n", json_array_size(json_object_get(report, "tensors")));
+    printf("%zu tensors were made dense\n", json_array_size(json_object_get(report, "tensors")));
     if (*path)
         printf("%s: in %s\n", id, path);
     else

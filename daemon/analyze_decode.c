@@ -100,21 +100,35 @@ static int wrong(struct err *err, const char *name, const char *why)
     return err_set_at(err, ERR_FORMAT, "/source", "\"%.150s\": %s", name, why);
 }
 
-/* Two numbers: the only bytes of tensors that are looked at here, and believed only where they
- * agree with the shapes of the others. */
+/* One or two numbers: the only bytes of tensors that are looked at here, and believed only where
+ * they agree with the shapes of the others. A vector is a matrix of one row. */
 static int read_shape(const struct analyze *a, const struct named *s, uint64_t out[2],
                       struct err *err)
 {
     uint8_t bytes[16];
     struct reader r;
-    int rc = fd_pread_all(a->source->file[s->file].fd, bytes, sizeof bytes, s->t->offset, err);
+    size_t n = (size_t)s->t->nbytes;
+    int rc = fd_pread_all(a->source->file[s->file].fd, bytes, n, s->t->offset, err);
 
     if (rc < 0)
         return rc;
-    reader_init(&r, bytes, sizeof bytes);
-    out[0] = reader_u64(&r);
+    reader_init(&r, bytes, n);
+    out[0] = n == sizeof bytes ? reader_u64(&r) : 1;
     out[1] = reader_u64(&r);
     return 0;
+}
+
+/* Ranks and dtypes of a matrix's parts, or of a vector's, which some tools pack, too. */
+static bool ranks_ok(const struct named *const p[PARTS])
+{
+    const struct tensor *mask = p[DECODE_MASK]->t, *offsets = p[DECODE_OFFSETS]->t;
+    const struct tensor *shape = p[PART_SHAPE]->t, *values = p[DECODE_VALUES]->t;
+
+    return values->rank == 1 && dtype_bits(values->dtype) >= 8 && mask->dtype == DTYPE_U8 &&
+           (mask->rank == 1 || mask->rank == 2) && offsets->dtype == DTYPE_I64 &&
+           offsets->rank == mask->rank - 1 &&
+           (mask->rank == 1 || offsets->dims[0] == mask->dims[0]) && shape->dtype == DTYPE_I64 &&
+           shape->rank == 1 && shape->dims[0] == mask->rank;
 }
 
 static int check_parts(const struct analyze *a, const struct named *const p[PARTS],
@@ -122,27 +136,26 @@ static int check_parts(const struct analyze *a, const struct named *const p[PART
 {
     const struct tensor *values = p[DECODE_VALUES]->t, *mask = p[DECODE_MASK]->t;
     const struct tensor *offsets = p[DECODE_OFFSETS]->t, *shape = p[PART_SHAPE]->t;
-    unsigned bits = dtype_bits(values->dtype);
-    uint64_t dims[2];
+    uint64_t dims[2], rows, row_bytes;
     int r;
 
-    if (values->rank != 1 || bits < 8 || mask->dtype != DTYPE_U8 || mask->rank != 2 ||
-        offsets->dtype != DTYPE_I64 || offsets->rank != 1 || offsets->dims[0] != mask->dims[0] ||
-        shape->dtype != DTYPE_I64 || shape->rank != 1 || shape->dims[0] != 2)
-        return wrong(err, values->name, "its parts are not those of a sparse-bitmask matrix");
+    if (!ranks_ok(p))
+        return wrong(err, values->name, "its parts are not those of a sparse-bitmask tensor");
+    rows = mask->rank == 2 ? mask->dims[0] : 1;
+    row_bytes = mask->dims[mask->rank - 1];
     r = read_shape(a, p[PART_SHAPE], dims, err);
     if (r < 0)
         return r;
-    if (dims[0] != mask->dims[0] || dims[0] == 0 || dims[0] > INT32_MAX || dims[1] == 0 ||
-        dims[1] > INT32_MAX || bitmask_row_bytes((size_t)dims[1]) != mask->dims[1])
+    if (dims[0] != rows || rows == 0 || rows > INT32_MAX || dims[1] == 0 || dims[1] > INT32_MAX ||
+        bitmask_row_bytes((size_t)dims[1]) != row_bytes)
         return wrong(err, shape->name, "it is not the shape of the mask");
-    *out = (struct decode_task){.rows = dims[0],
+    *out = (struct decode_task){.rows = rows,
                                 .cols = dims[1],
-                                .element = bits / 8,
+                                .element = dtype_bits(values->dtype) / 8,
                                 .n_values = values->dims[0],
                                 .offset = {values->offset, mask->offset, offsets->offset}};
-    if (out->n_values > dims[0] * dims[1] || dims[0] * dims[1] > INT64_MAX / 8)
-        return wrong(err, values->name, "it has more values than the matrix has places");
+    if (out->n_values > rows * dims[1] || rows * dims[1] > INT64_MAX / 8)
+        return wrong(err, values->name, "it has more values than there are places");
     return 0;
 }
 
@@ -183,8 +196,8 @@ static int add_matrix(struct analyze *a, struct prune_shard *s, const struct nam
                                        .rows = d->task.rows,
                                        .cols = d->task.cols,
                                        .nbytes = row->len[0]};
-    t->t.rank = 2;
-    t->t.dims[0] = d->task.rows;
+    t->t.rank = p[DECODE_MASK]->t->rank;
+    t->t.dims[0] = t->t.rank == 2 ? d->task.rows : d->task.cols;
     t->t.dims[1] = d->task.cols;
     t->t.nbytes = row->len[0];
     t->row = w->n_rows++;
