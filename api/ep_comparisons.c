@@ -32,7 +32,10 @@ static struct reply *work_read(void *arg, struct store *st)
     struct work *w = arg;
     struct err err;
 
-    return layer_compare_read_some(w->c, st, &err) == 0 ? NULL : reply_err(&err);
+    if (layer_compare_read_some(w->c, st, &err) == 0)
+        return NULL;
+    layer_compare_free(TAKE(w->c)); /* not on the loop thread */
+    return reply_err(&err);
 }
 
 static bool work_more(const void *arg)
@@ -50,6 +53,7 @@ static struct reply *work_write(void *arg, struct immutable_text *out)
             : w->csv   ? layer_compare_write_csv(w->c, &out->body, &err)
                        : layer_compare_write_json(w->c, &out->body, &err);
 
+    layer_compare_free(TAKE(w->c));
     out->type = w->type;
     return r == 0 ? NULL : reply_err(&err);
 }
@@ -177,7 +181,7 @@ static struct reply *make(struct request *rq, const struct immutable_wish *wish,
                           const struct immutable_form *form, bool picture)
 {
     static const struct immutable_ops ops = {work_read, work_write, work_free};
-    struct immutable_manner manner = {.more = work_more};
+    struct immutable_manner manner = {.more = work_more, .slow = true};
     struct layer_compare_ask ask = {.n = 0};
     struct work *w = xcalloc(1, sizeof *w);
     struct err err;

@@ -229,7 +229,8 @@ static void read_done(void *arg)
         if (m->manner.more && m->manner.more(m->work))
             read_some(m);
         else
-            actor_send(rq->api->writer, write_run, write_done, m);
+            actor_send(m->manner.slow ? rq->api->fitter : rq->api->writer, write_run, write_done,
+                       m);
         return;
     }
     if (rq)

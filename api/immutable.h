@@ -60,6 +60,7 @@ struct reply *immutable_make(struct request *rq, const struct immutable_wish *wi
 /* The same for what takes long to read, or may change. */
 struct immutable_manner {
     bool (*more)(const void *work); /* read() is to be called again; NULL: once is enough */
+    bool slow;                      /* writing takes seconds: on the fitter thread */
     bool changes;                   /* it depends on labels: made for every request, never kept */
 };
 struct reply *immutable_make_so(struct request *rq, const struct immutable_wish *wish,

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows in one turn on the store thread: some milliseconds; at least one analysis. */
+/* Rows in one turn on the store thread: some milliseconds. */
 #define ROWS_AT_ONCE 1000
 
 struct layer_compare *layer_compare_new(const struct layer_compare_ask *ask)
@@ -136,7 +136,6 @@ struct reading {
     struct layer_compare *c;
     size_t item;
     size_t next; /* the number that the next layer probably has */
-    int r;
     struct err *err;
 };
 
@@ -231,26 +230,23 @@ static void note_content(struct layer_compare *c, struct layer_compare_layer *l,
         l->changed = !l->before || strcmp(l->before, (const char *)hex.data) != 0;
 }
 
-static bool take_row(void *arg, const char *longname, const char *json, size_t len)
+static int take_row(struct reading *g, const struct layer_row *row)
 {
-    struct reading *g = arg;
     struct layer_compare *c = g->c;
     struct layer_compare_layer *l;
     const struct row_member *status;
     struct row_text t;
     double *x;
+    int r;
 
-    (void)len;
-    if (!row_text_parse(json, &t)) {
-        g->r = err_set(g->err, ERR_INTERNAL, "a row of the analysis is malformed");
-        return false;
-    }
+    if (!row_text_parse(row->json, &t))
+        return err_set(g->err, ERR_INTERNAL, "a row of the analysis is malformed");
     status = row_text_find(&t, "status", 9);
     if (status && row_text_matches(status, "skipped", false))
-        return true;
-    g->r = find_layer(g, longname, &t);
-    if (g->r < 0)
-        return false;
+        return 0;
+    r = find_layer(g, row->longname, &t);
+    if (r < 0)
+        return r;
     l = &c->layer[g->next];
     if (!(l->in >> g->item & 1)) { /* two rows of one name: the first counts */
         l->in |= 1ull << g->item;
@@ -260,7 +256,7 @@ static bool take_row(void *arg, const char *longname, const char *json, size_t l
         note_content(c, l, g->item, &t);
     }
     g->next++;
-    return true;
+    return 0;
 }
 
 /* A layer that left with the last step has changed, too. */
@@ -273,15 +269,23 @@ static void note_gone(struct layer_compare *c)
 
 static int read_rows(struct layer_compare *c, struct store *st, struct err *err)
 {
-    struct reading g = {.c = c, .item = c->read, .err = err};
-    int r = store_rows_each(st, &c->item[c->read].rows, take_row, &g, err);
+    struct layer_row_list l = {0};
+    struct reading g = {.c = c, .item = c->read, .next = c->next, .err = err};
+    int r = store_rows_get(st, &c->item[c->read].rows, c->row, ROWS_AT_ONCE, &l, err);
 
-    if (r < 0 || g.r < 0)
-        return r < 0 ? r : g.r;
-    c->read++;
-    if (c->read == c->n)
-        note_gone(c);
-    return 0;
+    for (size_t i = 0; r == 0 && i < l.count; i++)
+        r = take_row(&g, &l.row[i]);
+    c->next = g.next;
+    if (r == 0 && l.count == ROWS_AT_ONCE) {
+        c->row = l.row[l.count - 1].layer_id + 1;
+    } else if (r == 0) {
+        c->row = c->next = 0;
+        c->read++;
+        if (c->read == c->n)
+            note_gone(c);
+    }
+    layer_row_list_done(&l);
+    return r;
 }
 
 int layer_compare_read_some(struct layer_compare *c, struct store *st, struct err *err)
@@ -291,11 +295,12 @@ int layer_compare_read_some(struct layer_compare *c, struct store *st, struct er
     if (!c->known)
         return read_analyses(c, st, err);
     while (c->read < c->n && rows < ROWS_AT_ONCE) {
+        uint64_t of_it = c->item[c->read].n_layers - c->row;
         int r = read_rows(c, st, err);
 
         if (r < 0)
             return r;
-        rows += c->item[c->read - 1].n_layers;
+        rows += of_it < ROWS_AT_ONCE ? of_it : ROWS_AT_ONCE;
     }
     return 0;
 }

@@ -31,7 +31,9 @@ struct layer_compare {
     size_t n_metrics;
     size_t alpha; /* which of them it is */
     bool known;   /* the analyses were read */
-    size_t read;  /* rows of so many were read */
+    size_t read;  /* rows of so many were read, */
+    uint64_t row; /* and of the next those before this one */
+    size_t next;  /* of its layers the next is probably this one */
     struct layer_compare_layer *layer;
     size_t n_layers, cap;
     double *x; /* [layer][metric][analysis], NaN = none */

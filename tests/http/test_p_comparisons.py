@@ -290,6 +290,26 @@ def test_a_limit_on_values(tmp_path):
         assert got["n_layers"] == 489 and got["n_changed"] == 0
 
 
+def test_rows_are_read_in_pieces(tmp_path):
+    """Of a thousand each: here two whole ones, and then two and a part."""
+    rng = np.random.default_rng(3)
+    tensors = {f"l.{i}.weight": rng.standard_normal((7, 6)).astype(np.float32)
+               for i in range(2100)}
+    with Daemon(str(tmp_path)) as d:
+        write_safetensors(f"{d.root}/b.safetensors", tensors)
+        write_safetensors(f"{d.root}/a.safetensors", dict(list(tensors.items())[100:]))
+        of = [d.analyze(f"{m}.safetensors", {"min_evals": 3}) for m in "ab"]
+        ids = [job["result"]["analysis"] for job, _ in of]
+        got = ask(d, ids, "&metrics=log_norm").json
+        assert (got["n_layers"], got["n_shared"], got["n_changed"]) == (2100, 2000, 100)
+        for x in got["layers"]:
+            rows = [r.get(x["longname"]) for _, r in of]
+            assert x["metrics"]["log_norm"]["values"] == [r and r["log_norm"] for r in rows]
+            assert x["missing_in"] == [i for i, r in zip(ids, rows) if r is None]
+        back = ask(d, ids[::-1], "&metrics=log_norm&changed=true").json
+        assert len(back["layers"]) == 100 and back["n_changed"] == 100
+
+
 # --- pictures -------------------------------------------------------------------------------------
 
 PICTURES = {"comparison_alpha": "&kind=alpha_scatter", "comparison_trend": "&kind=trend&step=step",
