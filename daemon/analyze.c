@@ -290,6 +290,7 @@ void analyze_start(struct job *j, struct source *src)
     r = strcmp(j->rec.kind, "plan") == 0     ? analyze_plan_start(a, params, &err)
         : strcmp(j->rec.kind, "prune") == 0  ? analyze_prune_start(a, params, &err)
         : strcmp(j->rec.kind, "decode") == 0 ? analyze_decode_start(a, params, &err)
+        : strcmp(j->rec.kind, "smooth") == 0 ? analyze_smooth_start(a, params, &err)
                                              : analyze_params_parse(params, &a->params, &err);
     json_decref(params);
     if (r < 0) { /* stored by another version of the program */

@@ -13,6 +13,7 @@
  *   analyze_weigh.c    what a plan wants to know of weights
  *   analyze_activity.c what a plan wants to know of weights and inputs
  *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
+ *   analyze_smooth.c   layers -> a smoothed copy, in a job of that kind
  *   analyze_report.c   values -> stored rows, analysis
  *   analyze_summary.c  values -> what they say together
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
@@ -206,6 +207,8 @@ int analyze_plan_put(struct analyze *a, struct store *st);
 int analyze_prune_start(struct analyze *a, const json_t *params, struct err *err);
 /* The same of a job of kind decode. */
 int analyze_decode_start(struct analyze *a, const json_t *params, struct err *err);
+/* The same of a job of kind smooth. */
+int analyze_smooth_start(struct analyze *a, const json_t *params, struct err *err);
 void analyze_prune_free(struct analyze *a);
 /* "art_…" */
 const char *analyze_prune_id(const struct analyze *a);

@@ -157,9 +157,10 @@ static void rows_run(void *arg, void *state)
 
     (void)state;
     a->err.code = 0;
-    r = w->reshape         ? analyze_reshape_find(a, &a->err)
-        : w->params.decode ? analyze_decode_rows(a, &a->err)
-                           : analyze_prune_rows(a, &a->err);
+    r = w->reshape            ? analyze_reshape_find(a, &a->err)
+        : w->params.decode    ? analyze_decode_rows(a, &a->err)
+        : w->params.smooth.on ? analyze_smooth_rows(a, &a->err)
+                              : analyze_prune_rows(a, &a->err);
     if (r == 0)
         r = analyze_prune_config_check(a, &a->err);
     if (r == 0 && set_path(a, &a->err) == 0 &&

@@ -7,6 +7,7 @@
  *   analyze_prune_write.c   tasks -> files
  *   analyze_prune_config.c  index and configuration beside them
  *   analyze_prune_report.c  outcomes -> what the artifact says of itself
+ *   analyze_smooth.c        layers -> rows of lower rank, instead of a plan
  *   analyze_decode.c        sparse-bitmask -> rows and tasks, instead of a plan
  *   analyze_reshape*.c      where whole experts or neurons go: instead of rows and tasks
  *
@@ -132,6 +133,8 @@ void analyze_prune_stats(struct analyze *a);
 /* Fill row[] and shard[] from the plan's text. Takes time. ERR_INVALID, ERR_UNSUPPORTED, with the
  * pointer of the field. */
 int analyze_prune_rows(struct analyze *a, struct err *err);
+/* row[] is filled: put it in order, by file and place, and fill shard[]. ERR_LIMIT, ERR_FORMAT. */
+int analyze_prune_shards(struct analyze *a, struct err *err);
 
 /* --- analyze_prune_layout.c ------------------------------------------------------------------ */
 
@@ -157,6 +160,14 @@ int analyze_prune_seal(const struct analyze *a, struct prune_shard *s, struct er
 int analyze_decode_rows(struct analyze *a, struct err *err);
 void analyze_decode_task(const struct analyze *a, size_t row, struct task *t);
 void analyze_decode_report(const struct analyze *a, struct buf *out);
+
+/* --- analyze_smooth.c ------------------------------------------------------------------------ */
+
+/* The same for a smooth job. ERR_INVALID: nothing to do. */
+int analyze_smooth_rows(struct analyze *a, struct err *err);
+double analyze_smooth_flops(const struct prune_work *w, const struct prune_row *row);
+void analyze_smooth_task(const struct analyze *a, const struct prune_row *row, struct task *t);
+void analyze_smooth_report(const struct analyze *a, struct buf *out);
 
 /* --- analyze_prune_config.c ------------------------------------------------------------------ */
 

@@ -221,6 +221,12 @@ static void make_key(const struct analyze *a, size_t file, struct prune_shard *s
     hasher_add_str(h, "spectrald-prune-3");
     hasher_add(h, id, sizeof *id);
     hasher_add_str(h, prune_format_name(w->params.format));
+    if (w->params.smooth.on) {
+        AUTO(freep) char *text = prune_params_text(&w->params);
+
+        hasher_add_u64(h, SMOOTH_VERSION);
+        hasher_add_str(h, text);
+    }
     if (w->stats.source)
         hasher_add(h, &w->stats.source->file[0].id, sizeof w->stats.source->file[0].id);
     for (size_t i = s->first; i < s->first + s->count; i++) {
@@ -249,6 +255,16 @@ static void make_shards(struct analyze *a)
         s->count = at - s->first;
         make_key(a, f, s);
     }
+}
+
+int analyze_prune_shards(struct analyze *a, struct err *err)
+{
+    struct prune_work *w = a->prune;
+
+    if (w->n_rows)
+        qsort_r(w->row, w->n_rows, sizeof *w->row, by_place, &a->layers);
+    make_shards(a);
+    return analyze_prune_layout(a, err);
 }
 
 int analyze_prune_rows(struct analyze *a, struct err *err)
@@ -299,8 +315,5 @@ int analyze_prune_rows(struct analyze *a, struct err *err)
             return err_set_at(err, ERR_INVALID, AT_PLAN, "the plan names \"%.100s\" twice",
                               a->layers.l[w->row[i].layer].longname);
     r = prune_blocks_all_taken(&w->params.blocks, err);
-    if (r < 0)
-        return r;
-    make_shards(a);
-    return analyze_prune_layout(a, err);
+    return r < 0 ? r : analyze_prune_shards(a, err);
 }

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPORT     "sparsity_plan.json"
 #define CHUNK      (1u << 18)
 #define HASH_LEAST (4u << 20) /* bytes, in one message to a hashing thread */
 #define HASH_MOST  (64u << 20)
@@ -163,10 +162,15 @@ static int put_side_file(const struct analyze *a, const struct source_file *f, s
     return analyze_prune_edits(a, f->name) ? edit_side_file(a, f, err) : copy_side_file(w, f, err);
 }
 
+static const char *report_name(const struct prune_work *w)
+{
+    return w->params.smooth.on ? "smooth_report.json" : "sparsity_plan.json";
+}
+
 /* Files that the job writes itself, whatever the model has of their names. */
 static bool is_made(const struct prune_work *w, const char *name, const char *index)
 {
-    return (index && strcmp(name, index) == 0) || (!w->decode && strcmp(name, REPORT) == 0);
+    return (index && strcmp(name, index) == 0) || (!w->decode && strcmp(name, report_name(w)) == 0);
 }
 
 /* Files beside the weights: those of the model go with a whole model only. */
@@ -199,9 +203,11 @@ static int write_report(const struct analyze *a, struct err *err)
         analyze_reshape_report(a, &report);
     else if (w->decode)
         analyze_decode_report(a, &report);
+    else if (w->params.smooth.on)
+        analyze_smooth_report(a, &report);
     else
         analyze_prune_report(a, &report);
-    r = w->decode ? 0 : write_side_file(w, REPORT, &report, err);
+    r = w->decode ? 0 : write_side_file(w, report_name(w), &report, err);
     buf_reset(&w->manifest);
     analyze_prune_manifest(a, &report, &w->manifest);
     buf_put_u8(&w->manifest, '\0');
@@ -453,18 +459,30 @@ static void put_task(const struct analyze *a, const struct prune_row *row, struc
     prune_task_put(&t->body, &row->task);
 }
 
+static enum wire_type type_of(const struct prune_work *w)
+{
+    return w->decode ? WIRE_DECODE : w->params.smooth.on ? WIRE_SMOOTH : WIRE_PRUNE;
+}
+
+static double flops_of(const struct prune_work *w, const struct prune_row *row)
+{
+    return w->params.smooth.on ? analyze_smooth_flops(w, row) : prune_task_flops(&row->task);
+}
+
 static void add_task(struct analyze *a, size_t i)
 {
     struct prune_work *w = a->prune;
     const struct prune_row *row = &w->row[i];
     const struct layer *l = &a->layers.l[row->layer];
-    struct task *t = task_new(WORKER_COMPUTE, w->decode ? WIRE_DECODE : WIRE_PRUNE, pruned, a);
+    struct task *t = task_new(WORKER_COMPUTE, type_of(w), pruned, a);
 
     t->tag[0] = i;
     t->label = l->longname;
-    t->flops = prune_task_flops(&row->task);
+    t->flops = flops_of(w, row);
     if (w->decode)
         analyze_decode_task(a, i, t);
+    else if (w->params.smooth.on)
+        analyze_smooth_task(a, row, t);
     else
         put_task(a, row, t);
     w->under_way++;
@@ -624,7 +642,7 @@ static void known_done(void *arg, const struct err *group_err)
     (void)group_err;
     if (step_over(s)) {
         for (size_t i = 0; i < w->n_rows; i++) {
-            j->flops_total += prune_task_flops(&w->row[i].task);
+            j->flops_total += flops_of(w, &w->row[i]);
             j->rec.layers_done += w->row[i].done;
         }
         if (w->reshape)

@@ -223,6 +223,23 @@ static int prune_params(struct submit *q)
     return r;
 }
 
+static int smooth_params(struct submit *q)
+{
+    struct analyze_params layers;
+    struct prune_params params;
+    int r = prune_params_parse_smooth(q->json_params, &params, &layers, &q->err);
+
+    if (r < 0)
+        return r;
+    r = layer_filter_check(&layers.filter, &q->err);
+    if (r == 0)
+        r = prune_params_check(&params, q->svc->config, &q->err);
+    q->rec.params = prune_params_text(&params);
+    prune_params_done(&params);
+    analyze_params_done(&layers);
+    return r;
+}
+
 static int fill_record(struct submit *q)
 {
     int r = source_ref_parse(q->json_source, &q->ref, &q->err);
@@ -231,7 +248,8 @@ static int fill_record(struct submit *q)
         r = strcmp(q->rec.kind, "plan") == 0 ? plan_params(q)
             : strcmp(q->rec.kind, "prune") == 0 || strcmp(q->rec.kind, "decode") == 0
                 ? prune_params(q)
-                : analyze_params(q);
+            : strcmp(q->rec.kind, "smooth") == 0 ? smooth_params(q)
+                                                 : analyze_params(q);
     if (r < 0)
         return r;
     q->rec.source = dumps(q->json_source);
@@ -279,9 +297,10 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
         return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
     if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0 && strcmp(kind, "prune") != 0 &&
-        strcmp(kind, "decode") != 0)
-        return err_set_at(err, ERR_INVALID, "/kind",
-                          "kind must be \"analyze\", \"plan\", \"prune\" or \"decode\"");
+        strcmp(kind, "decode") != 0 && strcmp(kind, "smooth") != 0)
+        return err_set_at(
+            err, ERR_INVALID, "/kind",
+            "kind must be \"analyze\", \"plan\", \"prune\", \"decode\" or \"smooth\"");
     return 0;
 }
 

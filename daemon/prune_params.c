@@ -421,6 +421,29 @@ int prune_params_parse_decode(const json_t *params, struct prune_params *out, st
     return 0;
 }
 
+int prune_params_parse_smooth(const json_t *params, struct prune_params *out,
+                              struct analyze_params *layers, struct err *err)
+{
+    struct prune_params p = {.output = NULL};
+    int r = smooth_params_parse(params, &p.smooth, layers, err);
+
+    if (r < 0)
+        return r;
+    r = parse_output(params, &p, err);
+    if (r == 0 && json_object_get(json_object_get(params, "output"), "format"))
+        r = wrong(err, "output/format", "a job of kind smooth writes dense files");
+    if (r < 0) {
+        free(p.output);
+        analyze_params_done(layers);
+        return r;
+    }
+    p.body = json_deep_copy(params);
+    if (p.smooth.opt.method == SMOOTH_SVD && p.smooth.opt.k == 0)
+        (void)json_object_set_new(p.body, "percent", json_real(p.smooth.opt.percent));
+    *out = p;
+    return 0;
+}
+
 void prune_params_done(struct prune_params *p)
 {
     if (p->has_job)

@@ -7,6 +7,7 @@
 #include "daemon/prune_blocks.h"
 #include "daemon/prune_task.h"
 #include "daemon/reshape_params.h"
+#include "daemon/smooth_params.h"
 
 #define PRUNE_BLOCK_MAX 4096
 
@@ -29,9 +30,10 @@ struct prune_params {
     bool has_stats;
     char *output; /* path as sent, or NULL: the state directory */
     enum prune_format format;
-    bool decode;                /* a job of kind decode: an output, and nothing else */
-    struct prune_blocks blocks; /* of the plan's, those that are pruned */
-    json_t *body;               /* canonical */
+    bool decode;                 /* a job of kind decode: an output, and nothing else */
+    struct smooth_params smooth; /* of a job of kind smooth: and an output */
+    struct prune_blocks blocks;  /* of the plan's, those that are pruned */
+    json_t *body;                /* canonical */
 };
 
 /* Parse and check `params`. ERR_INVALID, ERR_LIMIT or ERR_UNSUPPORTED with the pointer of the
@@ -40,6 +42,9 @@ struct prune_params {
 int prune_params_parse(const json_t *params, struct prune_params *out, struct err *err);
 /* The same for a job of kind decode. */
 int prune_params_parse_decode(const json_t *params, struct prune_params *out, struct err *err);
+/* The same for a job of kind smooth; *layers gets the filters, the caller frees it. */
+int prune_params_parse_smooth(const json_t *params, struct prune_params *out,
+                              struct analyze_params *layers, struct err *err);
 void prune_params_done(struct prune_params *p);
 
 /* What takes time: regular expressions, the place for the output, and that of the statistics, which

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define OUTCOME_MAGIC 0x344f5053u /* "SPO4" */
+#define OUTCOME_MAGIC 0x354f5053u /* "SPO5" */
 
 static double weights_of(const struct prune_task *t)
 {
@@ -219,6 +219,8 @@ void prune_outcome_write(const struct prune_outcome *o, struct buf *out)
     buf_put_u64(out, o->dsnot.swaps);
     buf_put_f64(out, o->dsnot.before);
     buf_put_f64(out, o->dsnot.after);
+    buf_put_u8(out, o->has_smooth);
+    smooth_outcome_put(out, &o->smooth);
 }
 
 int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t len,
@@ -253,6 +255,8 @@ int prune_outcome_parse(const struct prune_task *t, const void *bytes, size_t le
     o.dsnot.swaps = reader_u64(&r);
     o.dsnot.before = reader_f64(&r);
     o.dsnot.after = reader_f64(&r);
+    o.has_smooth = reader_u8(&r) != 0;
+    good = good && smooth_outcome_get(&r, &t->m, &o.smooth);
     good = good && reader_ok(&r) && o.pruned <= n && o.zeros <= n && o.zeros_before <= n &&
            (o.n_nonfinite || o.zeros >= o.pruned) && o.n_dead <= t->m.cols && isfinite(o.error) &&
            isfinite(o.damping) && isfinite(o.rho) && isfinite(o.trim.uniform) &&

@@ -13,7 +13,7 @@
 #include "compute/alps.h"
 #include "compute/prune.h"
 #include "compute/sparsegpt.h"
-#include "daemon/wire.h"
+#include "daemon/smooth_task.h"
 #include "models/dtype.h"
 
 /* What is known of a matrix's inputs. */
@@ -76,6 +76,8 @@ struct prune_outcome {
     struct trim_result trim;
     bool has_dsnot;
     struct dsnot_result dsnot;
+    bool has_smooth; /* of a job of kind smooth: nothing else is set */
+    struct smooth_outcome smooth;
 };
 
 /* Floating-point operations and bytes of memory, for the scheduler. */

@@ -25,6 +25,7 @@
 #include "daemon/measure_task.h"
 #include "daemon/prune_task.h"
 #include "daemon/records.h"
+#include "daemon/smooth_task.h"
 #include "daemon/squares_task.h"
 
 #include <stdio.h>
@@ -323,6 +324,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_prune(m, &r, reply, err);
     case WIRE_DECODE:
         return role_decode(m, &r, reply, err);
+    case WIRE_SMOOTH:
+        return role_smooth(m, &r, reply, err);
     case WIRE_MEASURE:
         return role_measure(m, &r, reply, err);
     case WIRE_ACTIVITY:

@@ -105,6 +105,19 @@ def prune_job(params):
     params.update(kept, method="magnitude", sparsity=0.5)
 
 
+SMOOTH_METHODS = {"svd", "detX", "alpha_min", "rmt", "sharpness"}
+
+
+def smooth_job(params):
+    """Members that go together, and no place, which no invented path is."""
+    if params["method"] != "svd" or "k" in params:
+        params.pop("percent", None)
+    if params["method"] != "svd":
+        params.pop("k", None)
+    for name in ("output", "layers", "include", "exclude"):
+        params.pop(name, None)
+
+
 def comparable(body):
     """Models whose metrics have the same names, and nothing that needs a whole grid of them."""
     body.pop("contest", None)
@@ -152,6 +165,9 @@ def before_call(context, case, kwargs):
         if params and params.get("method") in PRUNE_METHODS:
             case.body["kind"] = "prune"
             prune_job(params)
+        elif params and params.get("method") in SMOOTH_METHODS:
+            case.body["kind"] = "smooth"
+            smooth_job(params)
         elif params and {"sparsity", "bits"} & set(params):
             case.body["kind"] = "plan"
             plan_job(params)

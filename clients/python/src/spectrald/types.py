@@ -443,18 +443,59 @@ class DecodeParams(TypedDict):
     output: DecodeParamsOutput
 
 
+class SmoothParamsOutput(TypedDict):
+    """Where to; without it, the server keeps the copy."""
+    path: str
+
+
+class _SmoothParams(TypedDict):
+    # What k, the number of singular values that stay, comes from. `svd`: `percent` or `k`.
+    # `detX`: the tail whose determinant is one. `alpha_min`: the tail of the power law. `rmt`:
+    # what lies above the Marchenko–Pastur edge. `sharpness` removes instead: as many of the
+    # largest as the same weights in random order have above that edge.
+    method: Literal["svd", "detX", "alpha_min", "rmt", "sharpness"]
+
+
+class SmoothParams(_SmoothParams, total=False):
+    """Parameters of a job of kind smooth. All filters must agree on a layer for it to be
+    smoothed; everything else is copied, embeddings too unless `layers` or `types` name
+    them. Names, shapes, dtypes and files stay. docs/smoothing.md says how k is chosen, and
+    what the report means.
+    """
+    # Of `svd`: this share of all singular values stays, rounded down; below 0, that share is
+    # removed, the largest first. Not 0. Default 0.8, unless `k` is given.
+    percent: float
+    # Of `svd`, instead of `percent`: so many stay; below 0, so many are removed. Not 0. Of a
+    # convolution: of all slices together.
+    k: int
+    # Only these layers, by `layer_id` or `longname` (or full tensor name).
+    layers: Optional[List[Union[int, str]]]
+    # Only layers of these types.
+    types: Optional[List[Literal["dense", "embedding", "conv1d", "conv2d", "norm", "bias", "other"]]]
+    # Only layers in whose longname this POSIX extended regular expression is found.
+    include: Optional[str]
+    # Not the layers in whose longname this one is found.
+    exclude: Optional[str]
+    # The k of WeightWatcher where the default differs, and its limits of size.
+    compat: Optional[Literal["weightwatcher-0.7.5.5"]]
+    # Where to; without it, the server keeps the copy.
+    output: Optional[SmoothParamsOutput]
+
+
 class _JobRequest(TypedDict):
     # `analyze`: spectra and their metrics. `plan`: as `POST /v1/plans` with a source; the metric
     # decides how much of an analysis it needs, and `params` are required. `prune`: a pruned copy
     # of the model; `params` are required. `decode`: a dense copy of a model that is stored as
-    # sparse-bitmask, ours or that of compressed-tensors 0.9.0 to 0.14.0.1.
-    kind: Literal["analyze", "plan", "prune", "decode"]
+    # sparse-bitmask, ours or that of compressed-tensors 0.9.0 to 0.14.0.1. `smooth`: a copy of
+    # the model whose matrices have lower rank, or have lost their largest singular values;
+    # `params` are required.
+    kind: Literal["analyze", "plan", "prune", "decode", "smooth"]
     source: Source
 
 
 class JobRequest(_JobRequest, total=False):
     # Of the kind of job.
-    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams, DecodeParams]]
+    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams, DecodeParams, SmoothParams]]
     labels: Optional[Labels]
 
 
