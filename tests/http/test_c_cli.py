@@ -155,7 +155,8 @@ def test_columns(ctl, analysis):
 
 @pytest.mark.parametrize("command", [["jobs"], ["show", "ANALYSIS"], ["analyze", "manlm.safetensors"],
                                      ["watch"], ["--help"], ["analyze", "--help"], ["help"],
-                                     ["uploads"], ["esd", "ANALYSIS", "3"], ["rm", "job_x"]])
+                                     ["uploads"], ["esd", "ANALYSIS", "3"], ["rm", "job_x"],
+                                     ["report", "ANALYSIS"]])
 def test_no_escape_codes_on_a_pipe(ctl, analysis, command):
     r = ctl(*[analysis if a == "ANALYSIS" else a for a in command], TERM="xterm-256color")
     assert "\033" not in r.stdout + r.stderr
