@@ -43,7 +43,7 @@ const struct measure_result *analyze_measured(const struct analyze *a, size_t ro
     const struct measuring *w = a->measuring;
 
     *failed = NULL;
-    if (!w || !w->row[row].result)
+    if (!w || !(w->wanted & 1u << m) || !w->row[row].result)
         return NULL;
     *failed = w->row[row].failed & 1u << m ? w->row[row].reason : NULL;
     return *failed ? NULL : measure_result_at(w, row, m);
