@@ -1,9 +1,6 @@
 /* cmd_decode.c: spectralctl decode MODEL: a sparse-bitmask checkpoint made dense */
 #include "cli/body.h"
-#include "cli/commands.h"
-#include "cli/field.h"
-#include "cli/submit.h"
-#include "cli/text.h"
+#include "cli/copy_job.h"
 
 struct decode_settings {
     bool detach;
@@ -55,65 +52,24 @@ static json_t *body_of(const struct decode_settings *s)
 
 static void print_report(const json_t *report)
 {
-    AUTO(freep) char *id = text_clean(field_text(report, "id"));
-    AUTO(freep) char *path = text_clean(field_text(report, "path"));
-
     printf("%zu tensors were made dense\n", json_array_size(json_object_get(report, "tensors")));
-    if (*path)
-        printf("%s: in %s\n", id, path);
-    else
-        printf("%s: kept by the server (spectralctl artifact get %s)\n", id, id);
-}
-
-static int report_artifact(struct context *cx, const json_t *job, const struct output_form *form)
-{
-    const char *artifact = field_text(json_object_get(job, "result"), "artifact");
-    AUTO(freep) char *id = http_escape(artifact);
-    AUTO(freep) char *target = xasprintf("/v1/artifacts/%s", id);
-    json_auto_t *report = NULL;
-    int status = EXIT_DONE;
-
-    if (form->quiet) {
-        printf("%s\n", artifact);
-        return EXIT_DONE;
-    }
-    if (!command_call(cx, "GET", target, &report, &status))
-        return status;
-    if (form->json)
-        command_print_json(report);
-    else
-        print_report(report);
-    return EXIT_DONE;
+    copy_job_place(report);
 }
 
 static int run(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct decode_settings *s = settings;
-    struct submit_settings how = s->submit;
-    json_auto_t *job = NULL, *body = NULL;
-    int status;
+    json_auto_t *body = NULL;
 
     if (!output_form_valid(&s->form) || !submit_valid(&s->submit))
         return EXIT_USAGE;
     body = body_of(s);
     if (!body)
         return EXIT_USAGE;
-    how.quiet = s->form.quiet;
-    how.keep_upload |= s->detach;
-    struct submit_file file[] = {SUBMIT_SOURCE(operands->value[0], body)};
-    status = submit_files(cx, &how, body, file, 1, &job);
-    if (status == EXIT_DONE && !s->detach)
-        status = follow_job(cx, &job, s->form.quiet);
-    submit_end(cx, &how, file, 1, job);
-    if (status != EXIT_DONE)
-        return status;
-    if (!s->detach)
-        return report_artifact(cx, job, &s->form);
-    if (s->form.json)
-        command_print_json(job);
-    else
-        printf("%s\n", field_text(job, "id"));
-    return EXIT_DONE;
+    const struct copy_job c = {operands->value[0], body,      &s->submit,
+                               &s->form,           s->detach, print_report};
+
+    return copy_job_run(cx, &c);
 }
 
 const struct command command_decode = {&args, sizeof(struct decode_settings), run};

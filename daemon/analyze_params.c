@@ -1,5 +1,5 @@
 /* analyze_params.c: one reader per field, each naming the field it complains about. */
-#include "daemon/analyze_params.h"
+#include "daemon/analyze_params_fit.h"
 
 #include "compute/spectrum.h"
 
@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIT_COUNT_MAX     10000 /* fingers, eigenvalues left out */
 #define MIN_EVALS_DEFAULT 10    /* as upstream */
 #define COMPAT_MAX_EVALS  15000 /* upstream's defaults, which it cannot lift */
 #define COMPAT_MAX_N      50000
@@ -22,7 +21,7 @@ void analyze_params_done(struct analyze_params *p)
     layer_filter_done(&p->filter);
 }
 
-static int wrong(struct err *err, const char *field, const char *want)
+int analyze_params_wrong(struct err *err, const char *field, const char *want)
 {
     char pointer[ERR_POINTER_MAX];
 
@@ -30,9 +29,7 @@ static int wrong(struct err *err, const char *field, const char *want)
     return err_set_at(err, ERR_INVALID, pointer, "%s must be %s", field, want);
 }
 
-/* A whole number from 0 to 2^53 - 1, beyond which not every JSON reader keeps integers; 3.0 is one,
- * too. -1: it is none. */
-static int64_t whole(const json_t *v)
+int64_t analyze_params_whole(const json_t *v)
 {
     double x = json_number_value(v);
 
@@ -48,16 +45,17 @@ static int get_count(const json_t *v, const char *field, uint64_t *out, struct e
         *out = 0;
         return 0;
     }
-    if (whole(v) < 0)
-        return wrong(err, field, "a non-negative integer below 2^53, or null for no limit");
-    *out = (uint64_t)whole(v);
+    if (analyze_params_whole(v) < 0)
+        return analyze_params_wrong(err, field,
+                                    "a non-negative integer below 2^53, or null for no limit");
+    *out = (uint64_t)analyze_params_whole(v);
     return 0;
 }
 
-static int get_bool(const json_t *v, const char *field, bool *out, struct err *err)
+int analyze_params_flag(const json_t *v, const char *field, bool *out, struct err *err)
 {
     if (!json_is_boolean(v))
-        return wrong(err, field, "true or false");
+        return analyze_params_wrong(err, field, "true or false");
     *out = json_is_true(v);
     return 0;
 }
@@ -69,7 +67,7 @@ static int get_regex(const json_t *v, const char *field, char **out, struct err 
     if (!json_is_string(v) || json_string_length(v) == 0 ||
         json_string_length(v) > LAYER_REGEX_MAX ||
         strlen(json_string_value(v)) != json_string_length(v))
-        return wrong(err, field, "a regular expression of 1 to 1024 bytes");
+        return analyze_params_wrong(err, field, "a regular expression of 1 to 1024 bytes");
     free(*out);
     *out = xstrdup(json_string_value(v));
     return 0;
@@ -83,19 +81,20 @@ static int get_layers(const json_t *v, struct layer_filter *f, struct err *err)
     if (json_is_null(v))
         return 0;
     if (!json_is_array(v) || n > ANALYZE_LIST_MAX)
-        return wrong(err, "layers", "an array of at most 10000 layer ids and names");
+        return analyze_params_wrong(err, "layers", "an array of at most 10000 layer ids and names");
     f->ids = xcalloc(n, sizeof *f->ids);
     f->names = xcalloc(n, sizeof *f->names);
     json_array_foreach(v, i, item)
     {
-        if (whole(item) >= 0)
-            f->ids[f->n_ids++] = whole(item);
+        if (analyze_params_whole(item) >= 0)
+            f->ids[f->n_ids++] = analyze_params_whole(item);
         else if (json_is_string(item) && json_string_length(item) <= ANALYZE_NAME_MAX)
             f->names[f->n_names++] = xstrdup(json_string_value(item));
         else
-            return wrong(err, "layers",
-                         "an array of layer ids (integers >= 0) and names of at most "
-                         "4096 bytes");
+            return analyze_params_wrong(
+                err, "layers",
+                "an array of layer ids (integers >= 0) and names of at most "
+                "4096 bytes");
     }
     return 0;
 }
@@ -108,14 +107,14 @@ static int get_types(const json_t *v, struct layer_filter *f, struct err *err)
     if (json_is_null(v))
         return 0;
     if (!json_is_array(v))
-        return wrong(err, "types", "an array of layer types");
+        return analyze_params_wrong(err, "types", "an array of layer types");
     json_array_foreach(v, i, item)
     {
         int t = json_is_string(item) ? layer_type_from_name(json_string_value(item)) : -1;
 
         if (t < 0)
-            return wrong(err, "types",
-                         "an array of \"dense\", \"embedding\", \"conv1d\", \"conv2d\"");
+            return analyze_params_wrong(
+                err, "types", "an array of \"dense\", \"embedding\", \"conv1d\", \"conv2d\"");
         f->types |= 1u << t;
     }
     return 0;
@@ -130,7 +129,7 @@ static int get_precision(const json_t *v, enum precision *out, struct err *err)
     else if (s && strcmp(s, "single") == 0)
         *out = PRECISION_SINGLE;
     else
-        return wrong(err, "precision", "\"double\" or \"single\"");
+        return analyze_params_wrong(err, "precision", "\"double\" or \"single\"");
     return 0;
 }
 
@@ -141,7 +140,7 @@ static int get_compat(const json_t *v, bool *out, struct err *err)
     if (json_is_null(v))
         return 0;
     if (!s || strcmp(s, ANALYZE_COMPAT_NAME) != 0)
-        return wrong(err, "compat", "null or \"" ANALYZE_COMPAT_NAME "\"");
+        return analyze_params_wrong(err, "compat", "null or \"" ANALYZE_COMPAT_NAME "\"");
     *out = true;
     return 0;
 }
@@ -176,12 +175,12 @@ static int get_farms_field(const char *key, const json_t *v, struct farms_params
     const char *s = json_string_value(v);
     bool size = strcmp(key, "rows") == 0 || strcmp(key, "windows") == 0;
 
-    if (size && whole(v) < 0)
+    if (size && analyze_params_whole(v) < 0)
         return wrong_farms(err, key, "a positive integer");
     if (strcmp(key, "rows") == 0)
-        f->rows = (size_t)whole(v);
+        f->rows = (size_t)analyze_params_whole(v);
     else if (size)
-        f->windows = (size_t)whole(v);
+        f->windows = (size_t)analyze_params_whole(v);
     else if (strcmp(key, "q") == 0 && json_is_number(v))
         f->q = json_number_value(v);
     else if (strcmp(key, "q") == 0)
@@ -208,7 +207,7 @@ static int get_farms(const json_t *v, struct analyze_params *p, struct err *err)
     if (json_is_null(v))
         return 0;
     if (!json_is_object(v))
-        return wrong(err, "farms", "an object or null");
+        return analyze_params_wrong(err, "farms", "an object or null");
     p->want_farms = true;
     p->farms = (struct farms_params){
         .rows = FARMS_ROWS_DEFAULT, .q = 1, .windows = FARMS_WINDOWS_DEFAULT, .fit = HILL_MID};
@@ -235,143 +234,6 @@ static int check_farms(struct analyze_params *p, struct err *err)
     return err_set_at(err, e.code, pointer, "farms: %s", e.text);
 }
 
-static int get_mp(const json_t *v, struct analyze_params *p, bool *on, struct err *err)
-{
-    *on = true;
-    for (unsigned k = 0; k < MP_FIT_METHOD_COUNT; k++)
-        if (strcmp(json_string_value(v), mp_fit_method_name((enum mp_fit_method)k)) == 0) {
-            p->measure.mp = (enum mp_fit_method)k;
-            return 0;
-        }
-    return wrong(err, "mp_fit", "true, false, \"robust\" or \"upstream\"");
-}
-
-/* How often. */
-static int get_times(const char *key, const json_t *v, int64_t least, int64_t most, uint32_t *out,
-                     bool *on, struct err *err)
-{
-    char want[80];
-
-    *on = true;
-    snprintf(want, sizeof want, "true, false or a number from %d to %d", (int)least, (int)most);
-    if (whole(v) < least || whole(v) > most)
-        return wrong(err, key, want);
-    *out = (uint32_t)whole(v);
-    return 0;
-}
-
-static int get_measure_value(enum measure m, const json_t *v, struct analyze_params *p, bool *on,
-                             struct err *err)
-{
-    const char *key = measure_info(m)->name;
-
-    if (m == MEASURE_MP && json_is_string(v))
-        return get_mp(v, p, on, err);
-    if (m == MEASURE_RANDOM && json_is_number(v))
-        return get_times(key, v, 1, ANALYZE_REPLICAS_MAX, &p->measure.replicas, on, err);
-    if (m == MEASURE_BOOTSTRAP && json_is_number(v))
-        return get_times(key, v, ANALYZE_BOOTSTRAP_MIN, ANALYZE_BOOTSTRAP_MAX,
-                         &p->measure.bootstrap, on, err);
-    return get_bool(v, key, on, err);
-}
-
-/* True when `key` asks for a measure. */
-static bool get_measure(const char *key, const json_t *v, struct analyze_params *p, int *r,
-                        struct err *err)
-{
-    for (unsigned m = 0; m < MEASURE_COUNT; m++)
-        if (strcmp(key, measure_info((enum measure)m)->name) == 0) {
-            bool on = false;
-
-            *r = get_measure_value((enum measure)m, v, p, &on, err);
-            p->measures |= (uint32_t)on << m;
-            return true;
-        }
-    return false;
-}
-
-static int wrong_fit(struct err *err, const char *field, const char *want)
-{
-    char pointer[ERR_POINTER_MAX];
-
-    snprintf(pointer, sizeof pointer, "/params/fit/%.64s", field);
-    return err_set_at(err, ERR_INVALID, pointer, "fit: %.64s must be %s", field, want);
-}
-
-static int get_fit_word(const char *key, const json_t *v, struct layer_fit_options *f,
-                        struct err *err)
-{
-    const char *s = json_string_value(v);
-    bool law = strcmp(key, "law") == 0;
-
-    for (unsigned k = 0; s && law && k < LAYER_FIT_LAW_COUNT; k++)
-        if (strcmp(s, layer_fit_law_name((enum layer_fit_law)k)) == 0) {
-            f->law = (enum layer_fit_law)k;
-            return 0;
-        }
-    for (unsigned k = 1; s && !law && k < LAYER_FINGERS_COUNT; k++)
-        if (strcmp(s, layer_fit_fingers_name((enum layer_fit_fingers)k)) == 0) {
-            f->fingers = (enum layer_fit_fingers)k;
-            return 0;
-        }
-    return wrong_fit(err, key,
-                     law ? "\"pl\", \"tpl\", \"e_tpl\" or \"hill\""
-                         : "\"clip_xmax\" or \"xmin_peak\"");
-}
-
-static int get_fit_field(const char *key, const json_t *v, struct layer_fit_options *f,
-                         struct err *err)
-{
-    const struct {
-        const char *name;
-        double *to;
-    } reals[] = {{"finger_thresh", &f->finger_thresh},
-                 {"xmin", &f->xmin},
-                 {"xmax", &f->xmax},
-                 {"pos", &f->pos}};
-    bool drop = strcmp(key, "drop_top") == 0;
-
-    if (strcmp(key, "law") == 0 || strcmp(key, "fix_fingers") == 0)
-        return get_fit_word(key, v, f, err);
-    if (drop || strcmp(key, "max_fingers") == 0) {
-        if (whole(v) < 1 || whole(v) > FIT_COUNT_MAX)
-            return wrong_fit(err, key, "a number from 1 to 10000");
-        *(drop ? &f->drop_top : &f->max_fingers) = (uint32_t)whole(v);
-        return 0;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(reals); i++)
-        if (strcmp(key, reals[i].name) == 0) {
-            *reals[i].to = json_number_value(v);
-            return *reals[i].to > 0 && isfinite(*reals[i].to)
-                       ? 0
-                       : wrong_fit(err, key, "a number above 0");
-        }
-    return wrong_fit(err, key, "left out: there is no such parameter");
-}
-
-static int get_fit(const json_t *v, struct analyze_params *p, struct err *err)
-{
-    struct err e = {0};
-    char pointer[ERR_POINTER_MAX];
-    const char *key;
-    json_t *item;
-    int r = 0;
-
-    if (json_is_null(v))
-        return 0;
-    if (!json_is_object(v))
-        return wrong(err, "fit", "an object or null");
-    json_object_foreach((json_t *)(uintptr_t)v, key, item)
-    {
-        if (r == 0)
-            r = get_fit_field(key, item, &p->fit, err);
-    }
-    if (r < 0 || layer_fit_options_check(&p->fit, &e) == 0)
-        return r;
-    snprintf(pointer, sizeof pointer, "/params/fit%.64s", e.pointer);
-    return err_set_at(err, e.code, pointer, "fit: %s: %s", e.pointer + 1, e.text);
-}
-
 static int get_field(const char *key, const json_t *v, struct analyze_params *p, struct err *err)
 {
     struct layer_filter *f = &p->filter;
@@ -393,16 +255,16 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
     if (strcmp(key, "max_N") == 0)
         return get_count(v, key, &f->max_n, err);
     if (strcmp(key, "integers") == 0)
-        return get_bool(v, key, &f->integers, err);
+        return analyze_params_flag(v, key, &f->integers, err);
     if (strcmp(key, "precision") == 0)
         return get_precision(v, &p->precision, err);
     if (strcmp(key, "farms") == 0)
         return get_farms(v, p, err);
     if (strcmp(key, "fit") == 0)
-        return get_fit(v, p, err);
+        return analyze_params_get_fit(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
-    if (get_measure(key, v, p, &r, err))
+    if (analyze_params_get_measure(key, v, p, &r, err))
         return r;
     snprintf(pointer, sizeof pointer, "/params/%.64s", key);
     return err_set_at(err, ERR_INVALID, pointer, "an analyze job has no parameter \"%.64s\"", key);
@@ -488,46 +350,6 @@ static json_t *farms_json(const struct analyze_params *p)
                      f->mode == FARMS_FAST ? "fast" : "exact");
 }
 
-static void set_positive(json_t *o, const char *key, double x)
-{
-    if (x > 0)
-        json_object_set_new(o, key, json_real(x));
-}
-
-/* What was asked for, null for the default. */
-static json_t *fit_json(const struct layer_fit_options *f)
-{
-    json_t *o;
-
-    if (layer_fit_is_default(f))
-        return json_null();
-    o = json_pack("{s:s}", "law", layer_fit_law_name(f->law));
-    if (f->fingers != LAYER_FINGERS_KEEP)
-        json_object_set_new(o, "fix_fingers", json_string(layer_fit_fingers_name(f->fingers)));
-    if (f->max_fingers)
-        json_object_set_new(o, "max_fingers", json_integer(f->max_fingers));
-    set_positive(o, "finger_thresh", f->finger_thresh);
-    set_positive(o, "xmin", f->xmin);
-    set_positive(o, "xmax", f->xmax);
-    if (f->drop_top)
-        json_object_set_new(o, "drop_top", json_integer(f->drop_top));
-    set_positive(o, "pos", f->pos);
-    return o;
-}
-
-static json_t *measure_json(const struct analyze_params *p, enum measure m)
-{
-    bool on = p->measures >> m & 1;
-
-    if (on && m == MEASURE_MP)
-        return json_string(mp_fit_method_name(p->measure.mp));
-    if (on && m == MEASURE_RANDOM && p->measure.replicas)
-        return json_integer(p->measure.replicas);
-    if (on && m == MEASURE_BOOTSTRAP && p->measure.bootstrap)
-        return json_integer(p->measure.bootstrap);
-    return json_boolean(on);
-}
-
 char *analyze_params_text(const struct analyze_params *p)
 {
     const struct layer_filter *f = &p->filter;
@@ -540,10 +362,10 @@ char *analyze_params_text(const struct analyze_params *p)
         string_or_null(p->compat ? ANALYZE_COMPAT_NAME : NULL), "farms", farms_json(p));
     char *text;
 
-    json_object_set_new(o, "fit", fit_json(&p->fit));
+    json_object_set_new(o, "fit", analyze_params_fit_json(&p->fit));
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,
-                            measure_json(p, (enum measure)m));
+                            analyze_params_measure_json(p, (enum measure)m));
     ASSERT(o != NULL);
     text = json_dumps(o, JSON_COMPACT);
     ASSERT(text != NULL);

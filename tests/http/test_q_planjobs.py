@@ -396,7 +396,6 @@ def test_misused_and_failed_on_the_command_line(served):
     path = os.path.join(served.root, SMALL)
     for args, status, text in (
             ((path,), 1, "--sparsity"),
-            ((path, "--sparsity", "0.5", "--compare"), 1, "--compare"),
             ((path, "--sparsity", "0.5", "--upload", "--no-upload"), 1, "exclude each other"),
             ((path, "--sparsity", "0.9", "--max", "0.5"), 3, "sparsity"),
             (("gone", "--sparsity", "0.5"), 2, "gone"),
