@@ -20,6 +20,9 @@ def plausible(params):
     low, high = params.get("min_evals", 10), params.get("max_evals")
     if low is not None and high is not None and 0 < high < low:
         params["max_evals"] = low
+    if isinstance(params.get("fit"), dict):  # options that go together, and without replicates
+        params["fit"] = {"law": params["fit"].get("law", "pl")}
+        params.pop("bootstrap", None)
 
 
 def without_nul(value):
@@ -95,7 +98,7 @@ def plan_job(params):
 
 
 PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external",
-                 "dsnot", "admm", "alps"}
+                 "dsnot", "admm", "alps", "expert_drop", "width"}
 
 
 def prune_job(params):
@@ -141,6 +144,11 @@ def before_call(context, case, kwargs):
         case.query["page_token"] = ""  # tokens are signed: no invented one is valid
     if case.query and "kind" in case.query:  # its limit is in bytes
         case.query["kind"] = str(case.query["kind"]).encode("ascii", "ignore").decode()
+    for name in ("metric", "metrics"):
+        if case.query and name in case.query and "comparisons" in str(case.path):
+            case.query[name] = "alpha"  # a column, and not of every picture
+            if "plot" in str(case.path):
+                case.query["kind"] = "trend"
     if case.query and case.query.get("format") == "npy":
         for name in ("bins", "scale"):
             case.query.pop(name, None)  # a histogram has no such form
