@@ -69,13 +69,6 @@ int layer_esd_fetch(struct layer_esd *e, struct store *st, struct err *err)
     return r;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 int layer_esd_pool(struct layer_esd *e, struct err *err)
 {
     struct spectrum_record *rec = &e->rec;
@@ -85,10 +78,9 @@ int layer_esd_pool(struct layer_esd *e, struct err *err)
         return r;
     e->n = rec->n_nonfinite ? 0 : (size_t)(rec->n_slices * rec->n_per_slice);
     e->lambda = xcalloc(e->n ? e->n : 1, sizeof *e->lambda);
-    for (size_t i = 0; i < e->n; i++)
-        e->lambda[i] = rec->lambda[i] * e->layer->row.scale;
-    if (rec->n_slices > 1)
-        qsort(e->lambda, e->n, sizeof *e->lambda, ascending);
+    if (e->n)
+        layer_pool(rec->lambda, (size_t)rec->n_slices, (size_t)rec->n_per_slice,
+                   e->layer->row.scale, e->lambda);
     /* TSQR resolves values far below the bound that it can state. */
     e->noise = rec->method == SPECTRUM_TSQR_SVD ? 0 : rec->error_bound * e->layer->row.scale;
     return 0;

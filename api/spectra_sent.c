@@ -1,6 +1,7 @@
 /* spectra_sent.c: see spectra_sent.h. */
 #include "api/spectra_sent.h"
 
+#include "common/sort.h"
 #include "daemon/member.h"
 
 #include <float.h>
@@ -110,13 +111,6 @@ struct taking {
     uint64_t squares;     /* of the numbers of eigenvalues so far */
 };
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int read_values(struct taking *k, const json_t *eigs, const char *at, struct err *err)
 {
     size_t n = json_array_size(eigs), i;
@@ -138,7 +132,7 @@ static int read_values(struct taking *k, const json_t *eigs, const char *at, str
                           "too many eigenvalues for %s: the squares of their numbers may sum to "
                           "%u; xmin_mid has no such limit",
                           fit_method_name(k->fit), SPECTRA_WORK_MAX);
-    qsort(k->value, n, sizeof *k->value, ascending);
+    sort_ascending(k->value, n);
     return 0;
 }
 

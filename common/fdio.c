@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -74,6 +75,23 @@ int memfd_seal(int fd, struct err *err)
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
         return err_set_errno(err, errno, "cannot seal a memory file");
     return 0;
+}
+
+int memfd_of(const char *name, const void *bytes, size_t len, int *fd, struct err *err)
+{
+    void *map = NULL;
+    int r;
+
+    *fd = -1;
+    r = memfd_new(name, len, fd, &map, err);
+    if (r < 0)
+        return r;
+    memcpy(map, bytes, len);
+    (void)munmap(map, len);
+    r = memfd_seal(*fd, err);
+    if (r < 0)
+        fd_close(fd);
+    return r;
 }
 
 int memfd_sealed_size(int fd, size_t *len, struct err *err)

@@ -21,6 +21,9 @@ int fd_write_all(int fd, const void *bytes, size_t len, struct err *err);
 int memfd_new(const char *name, size_t len, int *fd, void **map, struct err *err);
 int memfd_seal(int fd, struct err *err);
 
+/* `len` bytes (at least 1) as a sealed memory file; the caller owns *fd, -1 on failure. */
+int memfd_of(const char *name, const void *bytes, size_t len, int *fd, struct err *err);
+
 /* Map a received memory file read-only, after checking that it is sealed against shrinking and
  * writing and has exactly `len` bytes, so that it cannot change under the reader. */
 int memfd_map_sealed(int fd, size_t len, const void **map, struct err *err);

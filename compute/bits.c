@@ -1,6 +1,8 @@
 /* bits.c: see bits.h. */
 #include "compute/bits.h"
 
+#include "common/sort.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +38,6 @@ static int check_matrices(const struct bits_matrix *m, size_t n, bool params, st
     return 0;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* w of every matrix. */
 static int weigh(const struct bits_rule *rule, const struct bits_matrix *m, size_t n, double *w,
                  struct err *err)
@@ -51,7 +46,7 @@ static int weigh(const struct bits_rule *rule, const struct bits_matrix *m, size
 
     for (size_t i = 0; i < n; i++)
         w[i] = m[i].alpha;
-    qsort(w, n, sizeof *w, ascending);
+    sort_ascending(w, n);
     median = n % 2 ? w[n / 2] : (w[n / 2 - 1] + w[n / 2]) / 2;
     for (size_t i = 0; i < n; i++) {
         w[i] = pow(median / m[i].alpha, rule->gamma) * m[i].variance;

@@ -1,15 +1,10 @@
 /* bootstrap.c: see bootstrap.h. */
 #include "compute/bootstrap.h"
 
+#include "common/sort.h"
+
 #include <math.h>
 #include <stdlib.h>
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 static size_t count_below(const double *x, size_t m, double xmin)
 {
@@ -37,7 +32,7 @@ static void draw_from_model(const double *x, size_t m, size_t body, const struct
         out[i] = k < body ? x[random_below(r, body)]
                           : fmin(fit->xmin * pow(random_uniform_positive(r), power), 1e308);
     }
-    qsort(out, m, sizeof *out, ascending);
+    sort_ascending(out, m);
 }
 
 /* How often each value is drawn, then so many of each: ascending without sorting. */

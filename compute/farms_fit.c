@@ -11,6 +11,8 @@
  */
 #include "compute/farms.h"
 
+#include "common/sort.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,13 +27,6 @@
 /* The density at the median comes from this part of the values around it. */
 #define DENSITY_PART 0.1
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int no_memory(size_t n, struct err *err)
 {
     return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
@@ -45,7 +40,7 @@ static int fit_pool(const struct farms_plan *p, double *lambda, size_t n, double
     struct hill_fit h;
     int r;
 
-    qsort(lambda, n, sizeof *lambda, ascending);
+    sort_ascending(lambda, n);
     r = hill_fit(lambda, n, p->params.fit, 0, work, &h, err);
     if (r < 0)
         return r;

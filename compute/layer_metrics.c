@@ -8,6 +8,7 @@
  */
 #include "compute/layer_metrics.h"
 
+#include "common/sort.h"
 #include "compute/hill.h"
 #include "compute/powerlaw.h"
 
@@ -34,13 +35,6 @@ const char *layer_warning(double alpha)
     if (alpha < OVER_TRAINED)
         return "over-trained";
     return alpha > UNDER_TRAINED ? "under-trained" : "";
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static double finite_or_nan(double x)
@@ -242,6 +236,17 @@ static int hill_columns(const struct layer_spectrum *s, const double *lambda, si
     return 0;
 }
 
+void layer_pool(const double *lambda, size_t n_slices, size_t n_per_slice, double scale,
+                double *out)
+{
+    size_t n = n_slices * n_per_slice;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = lambda[i] * scale;
+    if (n_slices > 1)
+        sort_ascending(out, n);
+}
+
 int layer_metrics(const struct layer_spectrum *s, const struct layer_fit_options *fit, bool compat,
                   struct layer_values *out, struct err *err)
 {
@@ -254,10 +259,7 @@ int layer_metrics(const struct layer_spectrum *s, const struct layer_fit_options
         return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
     for (size_t c = 0; c < COLUMN_COUNT; c++)
         v.v[c] = NAN;
-    for (size_t i = 0; i < n; i++)
-        pooled[i] = s->lambda[i] * s->scale;
-    if (s->n_slices > 1)
-        qsort(pooled, n, sizeof *pooled, ascending);
+    layer_pool(s->lambda, s->n_slices, s->n_per_slice, s->scale, pooled);
     v.v[COL_N] = (double)s->n_long;
     v.v[COL_M] = (double)s->n_per_slice;
     v.v[COL_Q] = (double)s->n_long / (double)s->n_per_slice;

@@ -48,6 +48,11 @@ struct layer_spectrum {
     enum precision precision;
 };
 
+/* All eigenvalues of a layer, times `scale`, in one ascending list of n_slices * n_per_slice to
+ * `out`. */
+void layer_pool(const double *lambda, size_t n_slices, size_t n_per_slice, double scale,
+                double *out);
+
 struct layer_values {
     double v[COLUMN_COUNT]; /* NaN = not available */
     enum layer_reason reason;

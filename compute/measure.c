@@ -12,25 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the spectrum ---------------------------------------------------------------------------- */
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-void measure_pool(const struct layer_spectrum *s, double *out)
-{
-    size_t n = s->n_slices * s->n_per_slice;
-
-    for (size_t i = 0; i < n; i++)
-        out[i] = s->lambda[i] * s->scale;
-    if (s->n_slices > 1)
-        qsort(out, n, sizeof *out, ascending);
-}
-
 /* --- measures -------------------------------------------------------------------------------- */
 
 static int measure_mp(const struct measure_input *in, struct measure_result *out, struct err *err)

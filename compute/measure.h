@@ -28,8 +28,8 @@ enum measure_form { MEASURE_REAL = 0, MEASURE_INTEGER, MEASURE_WORD };
 struct measure_column {
     const char *name;
     enum measure_form form;
-    const char *const *word; /* of MEASURE_WORD: the value is an index; ends with NULL */
-    const char *meaning;     /* one line, with unit */
+    const char *(*word)(unsigned value); /* of MEASURE_WORD: its name; NULL for an unknown value */
+    const char *meaning;                 /* one line, with unit */
 };
 
 #define MEASURE_COLUMNS_MAX 24
@@ -98,9 +98,6 @@ struct measure_input {
     uint64_t seed;       /* of random steps: from the content of the weights */
     struct measure_options opt;
 };
-
-/* All eigenvalues of a layer in one ascending list, scaled, to `out` (n_slices * n_per_slice). */
-void measure_pool(const struct layer_spectrum *s, double *out);
 
 /* Fill *out, for measures that need no weights. Returns 0 also when there are no values
  * (out->reason). ERR_NOMEM. */

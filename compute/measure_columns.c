@@ -10,7 +10,25 @@
 
 #include <string.h>
 
-static const char *const mp_methods[] = {"robust", "upstream", NULL};
+static const char *mp_method_word(unsigned v)
+{
+    return mp_fit_method_name((enum mp_fit_method)v);
+}
+
+static const char *phase_word(unsigned v)
+{
+    return phase_name((enum phase_kind)v);
+}
+
+static const char *quantity_word(unsigned v)
+{
+    return phase_quantity_name((enum phase_quantity)v);
+}
+
+static const char *law_word(unsigned v)
+{
+    return tail_law_name((enum tail_law_kind)v);
+}
 
 static const struct measure_column mp_columns[] = {
     {"W_scale", MEASURE_REAL, NULL, "factor that gives the weights a mean eigenvalue of 1"},
@@ -22,7 +40,7 @@ static const struct measure_column mp_columns[] = {
     {"mp_edge", MEASURE_REAL, NULL, "what the largest eigenvalue of noise stays below"},
     {"num_far_spikes", MEASURE_INTEGER, NULL, "eigenvalues clearly above mp_edge"},
     {"mp_distance", MEASURE_REAL, NULL, "Kolmogorov-Smirnov distance of the bulk to the law"},
-    {"mp_method", MEASURE_WORD, mp_methods, "how the law was fitted"},
+    {"mp_method", MEASURE_WORD, mp_method_word, "how the law was fitted"},
 };
 
 static const struct measure_column erg_columns[] = {
@@ -76,19 +94,10 @@ static const struct measure_column vectors_columns[] = {
     {"tail_var_part_ratio", MEASURE_REAL, NULL, "its variance"},
 };
 
-static const char *const phases[] = {
-    "insufficient", "degenerate",   "rank_collapse", "random_like", "element_trap",
-    "bleeding_out", "heavy_tailed", "bulk_spikes",   "bulk_decay",  NULL};
-static const char *const quantities[] = {
-    "zero_share", "excess", "misfit", "null_ratio", "null_excess", "far_excess", "spike_share",
-    "far_share",  "reach",  "D",      "softrank",   "noise_share", NULL};
-_Static_assert(ARRAY_LEN(phases) == PHASE_COUNT + 1, "every phase");
-_Static_assert(ARRAY_LEN(quantities) == PHASE_QUANTITIES + 1, "every quantity");
-
 static const struct measure_column phase_columns[] = {
-    {"phase", MEASURE_WORD, phases, "phase of training"},
-    {"phase_next", MEASURE_WORD, phases, "the phase that is nearest"},
-    {"phase_next_by", MEASURE_WORD, quantities, "what would have to change"},
+    {"phase", MEASURE_WORD, phase_word, "phase of training"},
+    {"phase_next", MEASURE_WORD, phase_word, "the phase that is nearest"},
+    {"phase_next_by", MEASURE_WORD, quantity_word, "what would have to change"},
     {"phase_next_at", MEASURE_REAL, NULL, "to which value"},
     {"phase_distance", MEASURE_REAL, NULL, "by which share of it"},
     {"confidence", MEASURE_REAL, NULL, "how far to believe alpha, 0 to 1"},
@@ -105,12 +114,8 @@ static const struct measure_column phase_columns[] = {
     {"phase_noise_share", MEASURE_REAL, NULL, "evidence: noise in the mean eigenvalue"},
 };
 
-static const char *const laws[] = {
-    "power_law", "truncated_power_law", "exponential", "stretched_exponential", "lognormal", NULL};
-_Static_assert(ARRAY_LEN(laws) == TAIL_LAW_COUNT + 1, "every law");
-
 static const struct measure_column alternatives_columns[] = {
-    {"best_fit", MEASURE_WORD, laws, "the distribution that describes the tail best"},
+    {"best_fit", MEASURE_WORD, law_word, "the distribution that describes the tail best"},
     {"TPL_R", MEASURE_REAL, NULL, "power law against the truncated one: below 0 for the latter"},
     {"TPL_p", MEASURE_REAL, NULL, "its significance"},
     {"EXP_R", MEASURE_REAL, NULL, "power law against the exponential distribution"},

@@ -31,15 +31,6 @@ static size_t block_rows(const struct prune_input *in)
     return rows == 0 ? 1 : rows > in->rows ? in->rows : rows;
 }
 
-double prune_bytes(const struct prune_input *in, const struct prune_options *opt)
-{
-    double block = (double)(block_rows(in) * in->cols);
-
-    (void)opt;
-    return block * 8 + (double)in->cols * 32 + 600e3 +
-           (in->trim ? trim_bytes(in->rows, in->cols, in->trim->tokens) : 0);
-}
-
 /* --- scores ---------------------------------------------------------------------------------- */
 
 static int bad_score(struct err *err)

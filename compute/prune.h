@@ -60,9 +60,6 @@ struct prune_result {
     struct dsnot_result dsnot;
 };
 
-/* Bytes of memory, besides the arguments. */
-double prune_bytes(const struct prune_input *in, const struct prune_options *opt);
-
 /* Fill the mask: rows x prune_mask_bytes(cols), zero before; rows begin on a byte. Per tensor, ties
  * go in order of rows, then columns. ERR_NOMEM, ERR_INVALID, and what `read` returns. */
 int prune_mask(const struct prune_input *in, const struct prune_options *opt, uint8_t *mask,

@@ -41,25 +41,11 @@ struct pool {
     struct layer_values values;
 };
 
-static int ascending(const void *x, const void *y)
-{
-    double a = *(const double *)x, b = *(const double *)y;
-
-    return (a > b) - (a < b);
-}
-
-static void take_pool(struct pool *p)
-{
-    for (size_t i = 0; i < p->n; i++)
-        p->lambda[i] = p->by_slice[i];
-    qsort(p->lambda, p->n, sizeof *p->lambda, ascending);
-}
-
 static int get_values(struct pool *p, const struct layer_spectrum *s, bool compat, struct err *err)
 {
     int r = layer_metrics(s, NULL, compat, &p->values, err);
 
-    take_pool(p);
+    layer_pool(p->by_slice, p->n_slices, s->n_per_slice, s->scale, p->lambda);
     return r;
 }
 

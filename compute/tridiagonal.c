@@ -7,6 +7,8 @@
  */
 #include "compute/tridiagonal.h"
 
+#include "common/sort.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -172,13 +174,6 @@ static void lane_load(struct lanes *g, size_t lane, const double *d, const doubl
     g->m[lane] = -1;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int solve_lanes(struct lanes *g, sweep_fn *sweep, size_t count, double *d, const double *e,
                        struct err *err)
 {
@@ -197,7 +192,7 @@ static int solve_lanes(struct lanes *g, sweep_fn *sweep, size_t count, double *d
     for (size_t k = 0; r == 0 && k < count; k++) {
         for (size_t i = 0; i < g->n; i++)
             d[k * g->n + i] = g->d[i][k];
-        qsort(d + k * g->n, g->n, sizeof *d, ascending);
+        sort_ascending(d + k * g->n, g->n);
     }
     return r;
 }

@@ -6,6 +6,8 @@
  */
 #include "compute/waterfill.h"
 
+#include "common/sort.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -41,13 +43,6 @@ void waterfill_range(const struct waterfill *item, size_t n, double *least, doub
     *most = (double)(high / all);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static size_t list_corners(const struct waterfill *item, size_t n, double *corner)
 {
     size_t k = 0;
@@ -58,7 +53,7 @@ static size_t list_corners(const struct waterfill *item, size_t n, double *corne
             corner[k++] = (item[i].high - item[i].a) / item[i].b;
         }
     if (k)
-        qsort(corner, k, sizeof *corner, ascending);
+        sort_ascending(corner, k);
     return k;
 }
 

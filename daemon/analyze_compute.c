@@ -161,15 +161,9 @@ static void add_fit(struct analyze *a, size_t row)
     struct layer_work *w = &a->lw[row];
     struct task *t = task_new(WORKER_COMPUTE, WIRE_FIT, fitted, a);
     struct err err = {0};
-    void *map = NULL;
-    int fd = -1;
-    int r = memfd_new("spectrum", w->spectrum.len, &fd, &map, &err);
+    int fd;
+    int r = memfd_of("spectrum", w->spectrum.data, w->spectrum.len, &fd, &err);
 
-    if (r == 0) {
-        memcpy(map, w->spectrum.data, w->spectrum.len);
-        (void)munmap(map, w->spectrum.len);
-        r = memfd_seal(fd, &err);
-    }
     buf_done(&w->spectrum);
     t->tag[0] = row;
     t->label = a->layers.l[row].longname;

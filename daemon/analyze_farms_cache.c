@@ -116,21 +116,6 @@ static void row_message_free(struct row_message *k)
     free(k);
 }
 
-/* The pool, as a sealed memory file for a worker; -1 when that fails. */
-static int pool_to_fd(const struct buf *b)
-{
-    void *map = NULL;
-    int fd = -1;
-
-    if (memfd_new("pool", b->len, &fd, &map, NULL) < 0)
-        return -1;
-    memcpy(map, b->data, b->len);
-    (void)munmap(map, b->len);
-    if (memfd_seal(fd, NULL) < 0)
-        fd_close(&fd);
-    return fd;
-}
-
 static void load_run(void *arg, void *state)
 {
     struct row_message *k = arg;
@@ -140,7 +125,7 @@ static void load_run(void *arg, void *state)
     if (!find_result(k->a, job_store(state), k->row) &&
         store_cache_find(job_store(state), CACHE_WINDOWS, &f->windows_key, &b, NULL) == 0 &&
         farms_pool_check(&f->plan, b.data, b.len, NULL) == 0)
-        f->pool_fd = pool_to_fd(&b);
+        (void)memfd_of("pool", b.data, b.len, &f->pool_fd, NULL);
     buf_done(&b);
 }
 

@@ -94,28 +94,14 @@ static void call_store(struct analyze *a, size_t row, void (*run)(void *arg, voi
     job_call_store(a->job, run, done, k);
 }
 
-static int to_memfd(const struct buf *b, int *out)
-{
-    void *map = NULL;
-    int r = memfd_new("spectrum", b->len, out, &map, NULL);
-
-    if (r < 0)
-        return r;
-    memcpy(map, b->data, b->len);
-    (void)munmap(map, b->len);
-    return memfd_seal(*out, NULL);
-}
-
 static void load_run(void *arg, void *state)
 {
     const struct row_message *k = arg;
     AUTO(buf_done) struct buf b = BUF_INIT;
-    int *fd = &k->a->measuring->row[k->row].fd;
 
     if (store_cache_find(job_store(state), CACHE_SPECTRUM, &k->a->lw[k->row].spectrum_key, &b,
-                         NULL) == 0 &&
-        to_memfd(&b, fd) < 0)
-        fd_close(fd);
+                         NULL) == 0)
+        (void)memfd_of("spectrum", b.data, b.len, &k->a->measuring->row[k->row].fd, NULL);
 }
 
 static void load_done(void *arg, const struct err *group_err)

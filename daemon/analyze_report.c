@@ -149,7 +149,7 @@ static void put_measure(struct buf *b, const struct measure_info *info,
         double x = v ? v->v[k] : NAN;
 
         if (c->form == MEASURE_WORD)
-            json_text_key_string(b, c->name, isnan(x) ? NULL : c->word[(size_t)x]);
+            json_text_key_string(b, c->name, isnan(x) ? NULL : c->word((unsigned)x));
         else if (c->form == MEASURE_INTEGER && !isnan(x))
             json_text_key_int(b, c->name, (int64_t)x);
         else

@@ -5,6 +5,7 @@
 #include "compute/randomize.h"
 #include "daemon/records.h"
 
+#include <limits.h>
 #include <math.h>
 
 void measure_task_put(struct buf *b, const struct measure_task *t)
@@ -75,16 +76,13 @@ void measure_result_put(struct buf *b, enum measure m, const struct measure_resu
 
 static bool value_ok(const struct measure_column *c, double x)
 {
-    size_t words = 0;
-
     if (isnan(x))
         return true;
     if (c->form == MEASURE_REAL)
         return isfinite(x);
-    while (c->form == MEASURE_WORD && c->word[words])
-        words++;
-    return x == floor(x) && fabs(x) < 9e15 &&
-           (c->form != MEASURE_WORD || (x >= 0 && x < (double)words));
+    if (c->form == MEASURE_WORD)
+        return x == floor(x) && x >= 0 && x < UINT_MAX && c->word((unsigned)x);
+    return x == floor(x) && fabs(x) < 9e15;
 }
 
 bool measure_result_get(struct reader *r, enum measure m, struct measure_result *out)

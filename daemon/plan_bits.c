@@ -2,6 +2,7 @@
 #include "daemon/plan_bits.h"
 
 #include "common/json_out.h"
+#include "common/sort.h"
 #include "daemon/member.h"
 #include "daemon/plan_text.h"
 
@@ -117,13 +118,6 @@ json_t *plan_bits_json(const struct bits_rule *rule)
 
 /* --- what is computed ------------------------------------------------------------------------ */
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Of the tensors that have an exponent; a tensor without takes it. NaN: none has. */
 static double median_alpha(const struct plan *p)
 {
@@ -135,7 +129,7 @@ static double median_alpha(const struct plan *p)
             x[n++] = p->unit[i].metric;
     if (n == 0)
         return NAN;
-    qsort(x, n, sizeof *x, ascending);
+    sort_ascending(x, n);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 

@@ -1,5 +1,6 @@
 /* plan_write.c: a plan as JSON, and what to be careful about with it. */
 #include "common/json_out.h"
+#include "common/sort.h"
 #include "daemon/plan_bits.h"
 #include "daemon/plan_text.h"
 #include "daemon/plan_width.h"
@@ -38,16 +39,9 @@ static void open_warning(struct buf *b, const char *code, struct buf *detail)
         buf_done(&detail_);                                                                        \
     } while (0)
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static double median(double *x, size_t n)
 {
-    qsort(x, n, sizeof *x, ascending);
+    sort_ascending(x, n);
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 

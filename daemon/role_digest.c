@@ -56,24 +56,15 @@ static int take(struct magnitude_counter *c, size_t slot, struct buf *all, struc
 static int hand_over(const struct buf *all, const struct buf *len, struct wire_reply *reply,
                      struct err *err)
 {
-    AUTO(fd_close) int fd = -1;
-    void *map = NULL;
     int r;
 
     buf_put(&reply->body, len->data, len->len);
     if (all->len == 0)
         return 0;
-    r = memfd_new("magnitudes", all->len, &fd, &map, err);
-    if (r < 0)
-        return r;
-    memcpy(map, all->data, all->len);
-    (void)munmap(map, all->len);
-    r = memfd_seal(fd, err);
-    if (r < 0)
-        return r;
-    reply->fd[reply->n_fds++] = fd;
-    fd = -1;
-    return 0;
+    r = memfd_of("magnitudes", all->data, all->len, &reply->fd[reply->n_fds], err);
+    if (r == 0)
+        reply->n_fds++;
+    return r;
 }
 
 /* --- digest ---------------------------------------------------------------------------------- */

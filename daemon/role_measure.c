@@ -109,11 +109,6 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
                          const struct spectrum_record *rec, struct wire_reply *reply,
                          struct err *err)
 {
-    struct layer_spectrum s = {.n_slices = rec->n_slices,
-                               .n_per_slice = rec->n_per_slice,
-                               .n_long = rec->n_long,
-                               .scale = t->scale,
-                               .lambda = rec->lambda};
     size_t n = (size_t)(rec->n_slices * rec->n_per_slice);
     AUTO(freep) double *pool = malloc((n + 1) * sizeof *pool);
     struct measure_input in = {.lambda = pool,
@@ -129,7 +124,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
         return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
     if (rec->n_nonfinite || n == 0)
         return bad_task(err);
-    measure_pool(&s, pool);
+    layer_pool(rec->lambda, rec->n_slices, rec->n_per_slice, t->scale, pool);
     return t->weights ? from_weights(t, &in, m->fd[1], reply, err)
                       : from_spectrum(t, &in, &reply->body, err);
 }

@@ -80,23 +80,13 @@ static int inspect_calibration(int fd, uint64_t size, struct buf *out, struct er
 
 static int reply_bytes(const struct buf *b, struct wire_reply *reply, struct err *err)
 {
-    size_t len = b->len ? b->len : 1;
-    AUTO(fd_close) int fd = -1;
-    void *map = NULL;
-    int r = memfd_new("table", len, &fd, &map, err);
+    int r = b->len ? memfd_of("table", b->data, b->len, &reply->fd[0], err)
+                   : memfd_of("table", "", 1, &reply->fd[0], err);
 
     if (r < 0)
         return r;
-    if (b->len)
-        memcpy(map, b->data, b->len);
-    (void)munmap(map, len);
-    r = memfd_seal(fd, err);
-    if (r < 0)
-        return r;
     buf_put_u64(&reply->body, b->len);
-    reply->fd[0] = fd;
     reply->n_fds = 1;
-    fd = -1;
     return 0;
 }
 

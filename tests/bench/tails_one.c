@@ -10,6 +10,7 @@
  * X is raw doubles. Prints the seconds of the computation first, then what was found.
  */
 #include "common/base.h"
+#include "common/sort.h"
 #include "compute/bootstrap.h"
 #include "compute/vuong.h"
 
@@ -92,13 +93,6 @@ static int one_best(const double *x, size_t n)
     return 0;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void sample(const char *shape, double alpha, size_t n, struct random *r, double *x)
 {
     for (size_t i = 0; i < n; i++) {
@@ -110,7 +104,7 @@ static void sample(const char *shape, double alpha, size_t n, struct random *r, 
         else if (strcmp(shape, "bulk") == 0 && which < 0.6)
             x[i] = 0.3 * exp(0.8 * random_normal(r) - 1);
     }
-    qsort(x, n, sizeof *x, ascending);
+    sort_ascending(x, n);
 }
 
 static int coverage(char **arg)

@@ -2,6 +2,7 @@
  * there is none. */
 #include "compute/hill.h"
 
+#include "common/sort.h"
 #include "golden.h"
 
 #include <float.h>
@@ -55,13 +56,6 @@ static void spectrum_g(double *x)
     spectrum_f(x);
     for (int i = 0; i < N; i++)
         x[i] *= 0.02;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 static struct hill_fit fit(const double *x, size_t n, enum hill_rule rule, double eps)
@@ -143,7 +137,7 @@ static void published_values(void **state)
         struct hill_fit f;
 
         want[i].make(x);
-        qsort(x, N, sizeof *x, ascending);
+        sort_ascending(x, N);
         f = fit(x, N, HILL_MID, 0);
         expect(want[i].name, &f, want[i].mid.alpha, want[i].mid.d, want[i].mid.first);
         f = fit(x, N, HILL_PEAK_UPSTREAM, 0);
@@ -216,7 +210,7 @@ static void same_as_plain_loops(void **state)
 
         for (size_t i = 0; i < n; i++)
             x[i] = pow(1 - rng_uniform(&r), -shape) * (round % 2 ? 1 : 1e-3);
-        qsort(x, n, sizeof *x, ascending);
+        sort_ascending(x, n);
         peak = plain_peak(x, n);
         f = fit(x, n, HILL_MID, 0);
         assert_true(fabs(f.alpha - plain_alpha(x, n, n / 2)) < 1e-11 * f.alpha);

@@ -2,6 +2,7 @@
  * Constants are NumPy's and SciPy's. */
 #include "compute/model_summary.h"
 
+#include "common/sort.h"
 #include "golden.h"
 
 #include <setjmp.h>
@@ -15,13 +16,6 @@
 static bool near(double got, double want)
 {
     return isnan(want) ? isnan(got) : fabs(got - want) <= 1e-12 * fmax(1, fabs(want));
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 /* Against sorting, for all sizes, with many equal values and without. */
@@ -41,9 +35,9 @@ static void medians(void **state)
                        : kind == 2 ? (double)i
                                    : -(double)i;
             memcpy(sorted, x, sizeof x);
-            qsort(sorted, n, sizeof *sorted, ascending);
+            sort_ascending(sorted, n);
             assert_true(near(median_of(x, n), (sorted[(n - 1) / 2] + sorted[n / 2]) / 2));
-            qsort(x, n, sizeof *x, ascending);
+            sort_ascending(x, n);
             assert_memory_equal(x, sorted, n * sizeof *x); /* nothing is lost */
         }
 }

@@ -2,6 +2,7 @@
  */
 #include "compute/powerlaw.h"
 
+#include "common/sort.h"
 #include "golden.h"
 
 #include <setjmp.h>
@@ -11,20 +12,13 @@
 
 #include <cmocka.h>
 
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static size_t load_sorted(const json_t *a, double *x)
 {
     size_t n = json_array_size(a);
 
     for (size_t i = 0; i < n; i++)
         x[i] = json_number_value(json_array_get(a, i));
-    qsort(x, n, sizeof *x, ascending);
+    sort_ascending(x, n);
     return n;
 }
 
@@ -86,7 +80,7 @@ static void same_as_full_scan(void **state)
                    : kind == 2 ? fabs(rng_gauss(&r)) + 1e-3
                                : 1 + floor(4 * u);
         }
-        qsort(x, n, sizeof *x, ascending);
+        sort_ascending(x, n);
         assert_int_equal(powerlaw_fit(x, n, work, &a, NULL), 0);
         assert_int_equal(powerlaw_fit_reference(x, n, work, &b, NULL), 0);
         assert_memory_equal(&a, &b, sizeof a);
@@ -128,7 +122,7 @@ static void recovers_exponent(void **state)
     (void)state;
     for (size_t i = 0; i < 20000; i++)
         x[i] = 2 * pow(1 - rng_uniform(&r), -1 / (2.7 - 1));
-    qsort(x, 20000, sizeof *x, ascending);
+    sort_ascending(x, 20000);
     assert_int_equal(powerlaw_fit(x, 20000, work, &f, NULL), 0);
     assert_true(fabs(f.alpha - 2.7) < 5 * f.sigma + 0.05);
 }
@@ -143,7 +137,7 @@ static void scale_invariant(void **state)
     (void)state;
     for (size_t i = 0; i < 300; i++)
         x[i] = pow(1 - rng_uniform(&r), -0.7);
-    qsort(x, 300, sizeof *x, ascending);
+    sort_ascending(x, 300);
     for (size_t i = 0; i < 300; i++)
         y[i] = 1024 * x[i];
     assert_int_equal(powerlaw_fit(x, 300, work, &a, NULL), 0);

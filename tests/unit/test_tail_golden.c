@@ -2,6 +2,7 @@
  * matrices: powerlaw 1.5 with and without xmax="force", clip_xmax, xmin_peak, an integer xmax.
  */
 #include "compute/fingers.h"
+#include "common/sort.h"
 #include "compute/powerlaw_distinct.h"
 #include "compute/spectrum.h"
 
@@ -12,13 +13,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 /* Eigenvalues above upstream's threshold, ascending; *n_all counts all. The caller frees them. */
 static double *spectrum_of(const struct golden_matrix *m, size_t *n, size_t *n_all)
@@ -39,7 +33,7 @@ static double *spectrum_of(const struct golden_matrix *m, size_t *n, size_t *n_a
     *n_all = per * m->slices;
     for (size_t i = 0; i < *n_all; i++)
         x[i] *= m->slices > 1 ? 0.5 : 1;
-    qsort(x, *n_all, sizeof *x, ascending);
+    sort_ascending(x, *n_all);
     while (x[first] <= POWERLAW_THRESHOLD)
         first++;
     *n = *n_all - first;
