@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDTH     640
-#define HEIGHT    420
 #define ALPHA_MAX 12.0 /* larger exponents are shown there */
 #define ALPHA_BIN 0.25
 #define BINS      50 /* more than ALPHA_MAX / ALPHA_BIN */
@@ -39,13 +37,6 @@ void analysis_points_done(struct analysis_points *ps)
     *ps = (struct analysis_points){.n = 0};
 }
 
-static double number(const struct row_text *row, const char *name)
-{
-    const struct row_member *m = row_text_find(row, name, 0);
-
-    return m && m->len > 0 && *m->value != 'n' ? strtod(m->value, NULL) : NAN;
-}
-
 static char *text(const struct row_text *row, const char *name)
 {
     const struct row_member *m = row_text_find(row, name, 0);
@@ -65,7 +56,7 @@ static int take_row(const struct layer_row *row, struct analysis_points *ps, str
 
     if (!row_text_parse(row->json, &t))
         return err_set(err, ERR_INTERNAL, "a row of the analysis is malformed");
-    alpha = number(&t, "alpha");
+    alpha = row_text_real(&t, "alpha");
     if (!isfinite(alpha) || alpha <= 1)
         return 0;
     if (ps->n % READ_ROWS == 0)
@@ -73,8 +64,8 @@ static int take_row(const struct layer_row *row, struct analysis_points *ps, str
     p = &ps->p[ps->n++];
     *p = (struct analysis_point){.name = text(&t, "longname"),
                                  .alpha = alpha,
-                                 .D = number(&t, "D"),
-                                 .scale = number(&t, "log_spectral_norm")};
+                                 .D = row_text_real(&t, "D"),
+                                 .scale = row_text_real(&t, "log_spectral_norm")};
     AUTO(freep) char *role = text(&t, "role");
     int r = layer_role_from_name(role);
 
@@ -208,9 +199,7 @@ static void draw_hist(const char *title, const struct analysis_points *ps, struc
     AUTO(freep) char *mean = xasprintf("mean %.3f", mean_alpha(ps));
     const char *names[] = {layers, mean, "well trained: 2 to 6"};
     double high = greatest_alpha(ps);
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = "How many layers have which power-law exponent",
                           .x = {1, high + ALPHA_BIN, "alpha (12: all larger ones)", .log = false},
                           .legend = names,
@@ -290,9 +279,7 @@ static void draw_points(enum analysis_plot_kind k, const char *title,
         [ANALYSIS_PLOT_SCALE_DEPTH] = "Largest eigenvalue of each layer, in the order of depth"};
     size_t style[SVG_STYLES];
     const char *names[SVG_STYLES];
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = about[k],
                           .legend = names,
                           .n_legend = name_groups(ps, style, names),

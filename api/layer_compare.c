@@ -205,13 +205,6 @@ static int find_layer(struct reading *g, const char *longname, const struct row_
     return known ? 0 : add_layer(c, longname, t, g->err);
 }
 
-static double number(const struct row_text *t, const char *name)
-{
-    const struct row_member *m = row_text_find(t, name, 0);
-
-    return m && m->len > 0 && *m->value != 'n' && *m->value != '"' ? strtod(m->value, NULL) : NAN;
-}
-
 /* The content now, against that of the step before. */
 static void note_content(struct layer_compare *c, struct layer_compare_layer *l, size_t item,
                          const struct row_text *t)
@@ -252,7 +245,7 @@ static int take_row(struct reading *g, const struct layer_row *row)
         l->in |= 1ull << g->item;
         x = c->x + g->next * c->n_metrics * c->n;
         for (size_t m = 0; m < c->n_metrics; m++)
-            x[m * c->n + g->item] = number(&t, c->metric[m]);
+            x[m * c->n + g->item] = row_text_real(&t, c->metric[m]);
         note_content(c, l, g->item, &t);
     }
     g->next++;

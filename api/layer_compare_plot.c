@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WIDTH       640
-#define HEIGHT      420
 #define ALPHA_SHOWN 12.0 /* larger exponents are drawn there */
 #define MOVED_LINES 5    /* beside the mean */
 #define NAME_SHOWN  34   /* characters of a layer's name in the legend: its end */
@@ -89,9 +87,7 @@ static int draw_scatter(const struct layer_compare *c, struct buf *out, struct e
                                         "comes into 2 to 6", "stays outside", "no change"};
     static const enum svg_key keys[] = {SVG_KEY_MARK, SVG_KEY_MARK, SVG_KEY_MARK, SVG_KEY_MARK,
                                         SVG_KEY_LINE};
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
-                          .title = "Exponents before and after",
+    struct svg_frame f = {.title = "Exponents before and after",
                           .about = "Power-law exponents of the layers in the last analysis over "
                                    "those in the first",
                           .legend = names,
@@ -191,9 +187,7 @@ static void draw_lines(const struct layer_compare *c, size_t m, const struct tre
 {
     AUTO(freep) char *title = xasprintf("%s: the layers that moved most", c->metric[m]);
     const char *names[MOVED_LINES + 1];
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = "A metric over the analyses: its mean, and the layers that "
                                    "moved most",
                           .legend = names,

@@ -139,9 +139,7 @@ static int draw_esd(struct esd_plot *e, struct buf *out, struct err *err)
     histogram_make(p->lambda, p->n, bins_for(p->n), e->log, p->noise, &e->h);
     if (h->n_nonpositive == p->n || !(h->edge[h->bins] > h->edge[0]))
         return err_set(err, ERR_NOT_FOUND, "the spectrum is zero: there is nothing to draw");
-    e->f = (struct svg_frame){.width = LAYER_PLOT_WIDTH,
-                              .height = LAYER_PLOT_HEIGHT,
-                              .title = title,
+    e->f = (struct svg_frame){.title = title,
                               .about = about,
                               .x = {scaled(e, h->edge[0]), scaled(e, h->edge[h->bins]),
                                     "eigenvalue of W'W", .log = e->log},
@@ -242,9 +240,7 @@ static int draw_search(const struct layer_plot *p, struct buf *out, struct err *
     AUTO(freep) char *title = layer_plot_title(p, "Search for xmin");
     AUTO(freep) char *chosen = xasprintf("xmin = %.4g", p->xmin);
     const char *names[] = {"distance D", "exponent alpha", chosen};
-    struct svg_frame f = {.width = LAYER_PLOT_WIDTH,
-                          .height = LAYER_PLOT_HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = "Kolmogorov-Smirnov distance and exponent of the power law "
                                    "fitted to the eigenvalues from xmin on",
                           .legend = names,

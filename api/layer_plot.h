@@ -40,7 +40,4 @@ int layer_plot_rand(const struct layer_plot *p, struct buf *out, struct err *err
 int layer_plot_erg(const struct layer_plot *p, struct buf *out, struct err *err);
 int layer_plot_mp(const struct layer_plot *p, struct buf *out, struct err *err);
 
-#define LAYER_PLOT_WIDTH  640
-#define LAYER_PLOT_HEIGHT 420
-
 #endif

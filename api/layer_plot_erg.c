@@ -62,9 +62,7 @@ static void draw(const struct layer_plot *p, const struct sums *t, const struct 
     const char *names[] = {"sum of ln eigenvalue, at mean 1", start, xmin};
     bool fitted = isfinite(p->xmin) && p->xmin > 0 && log10(p->xmin) <= t->x[0];
     double low = fmin(t->x[t->n - 1], fitted ? log10(p->xmin) : t->x[0]), least = 0;
-    struct svg_frame f = {.width = LAYER_PLOT_WIDTH,
-                          .height = LAYER_PLOT_HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = "Sum of the logarithms of all eigenvalues from some value on, "
                                    "against that value",
                           .legend = names,

@@ -82,9 +82,7 @@ static void draw(const struct layer_plot *p, const struct mp_fit *f, const struc
     AUTO(freep) char *bulk = xasprintf("bulk_max %.4g", f->bulk_max);
     const char *names[] = {all, law, edge, bulk};
     double share = (double)shown / (double)p->n;
-    struct svg_frame frame = {.width = LAYER_PLOT_WIDTH,
-                              .height = LAYER_PLOT_HEIGHT,
-                              .title = title,
+    struct svg_frame frame = {.title = title,
                               .about = "Empirical density of the smaller eigenvalues and the "
                                        "Marchenko-Pastur law fitted to them",
                               .x = {0, BEYOND * f->edge, "eigenvalue of W'W", .log = false},

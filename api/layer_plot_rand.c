@@ -58,9 +58,7 @@ int layer_plot_rand(const struct layer_plot *p, struct buf *out, struct err *err
         return err_set(err, ERR_NOT_FOUND, "the spectrum is zero: there is nothing to draw");
     AUTO(freep) char *largest = xasprintf("largest when shuffled: %.4g", p->null[p->n - 1]);
     const char *names[] = {"eigenvalues", "weights shuffled", largest};
-    struct svg_frame f = {.width = LAYER_PLOT_WIDTH,
-                          .height = LAYER_PLOT_HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = "Eigenvalues of the weights, and of the same weights in random "
                                    "order",
                           .legend = names,

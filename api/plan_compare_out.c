@@ -11,9 +11,7 @@
 
 #define DISAGREEMENTS 5    /* blocks named */
 #define GRID          1e-9 /* ratios closer than that are ties: they are rounded to multiples */
-#define WIDTH         640
-#define HEIGHT        420
-#define MARKS_MAX     64 /* blocks; lines of more have no marks */
+#define MARKS_MAX     64   /* blocks; lines of more have no marks */
 
 static void range(const double *x, size_t n, double *low, double *high)
 {
@@ -260,9 +258,7 @@ int comparison_draw(const struct comparison *c, struct buf *out, struct err *err
                             "of %zu blocks, in order of depth",
                             c->n, c->n_blocks);
     const char *names[PLANS_COMPARED_MAX];
-    struct svg_frame f = {.width = WIDTH,
-                          .height = HEIGHT,
-                          .title = title,
+    struct svg_frame f = {.title = title,
                           .about = about,
                           .x = {-0.5, (double)c->n_blocks - 0.5, "block, by depth", true, false},
                           .legend = names,

@@ -4,16 +4,17 @@
 #include <math.h>
 #include <string.h>
 
-#define MARGIN_LEFT   58
-#define MARGIN_RIGHT  16
-#define MARGIN_TOP    34 /* the title */
-#define MARGIN_BOTTOM 46 /* ticks, label */
-#define LEGEND_ROW    18
-#define LEGEND_WIDTH  195 /* at least, of an entry */
-#define TICKS         6   /* about */
-#define TICKS_MAX     32
-#define MARK          3.2
-#define PANEL_GAP     34 /* between panels: ticks */
+#define MARGIN_LEFT    58
+#define MARGIN_RIGHT   16
+#define MARGIN_TOP     34 /* the title */
+#define MARGIN_BOTTOM  46 /* ticks, label */
+#define LEGEND_ROW     18
+#define LEGEND_WIDTH   195 /* at least, of an entry */
+#define LEGEND_COLUMNS (size_t)((SVG_WIDTH - MARGIN_LEFT - MARGIN_RIGHT) / LEGEND_WIDTH)
+#define TICKS          6 /* about */
+#define TICKS_MAX      32
+#define MARK           3.2
+#define PANEL_GAP      34 /* between panels: ticks */
 
 static const char *const dash[SVG_STYLES] = {"", "7 3", "2 3", "9 3 2 3",
                                              "", "7 3", "2 3", "9 3 2 3"};
@@ -259,18 +260,9 @@ static void put_mark(struct svg *s, size_t k, double x, double y)
     }
 }
 
-static size_t legend_columns(const struct svg_frame *f)
-{
-    size_t fit = (f->width - MARGIN_LEFT - MARGIN_RIGHT) / LEGEND_WIDTH;
-
-    return fit < 1 ? 1 : fit;
-}
-
 static double legend_height(const struct svg_frame *f)
 {
-    size_t columns = legend_columns(f);
-
-    return (double)((f->n_legend + columns - 1) / columns) * LEGEND_ROW;
+    return (double)((f->n_legend + LEGEND_COLUMNS - 1) / LEGEND_COLUMNS) * LEGEND_ROW;
 }
 
 static void legend_key(struct svg *s, size_t k, enum svg_key key, double x, double y)
@@ -293,11 +285,10 @@ static void legend_key(struct svg *s, size_t k, enum svg_key key, double x, doub
 
 static void legend(struct svg *s, const struct svg_frame *f)
 {
-    size_t columns = legend_columns(f);
-
     for (size_t k = 0; k < f->n_legend; k++) {
-        double x = s->left + (double)(k % columns) * (s->right - s->left) / (double)columns;
-        double y = MARGIN_TOP + (double)(k / columns) * LEGEND_ROW + 8;
+        double x =
+            s->left + (double)(k % LEGEND_COLUMNS) * (s->right - s->left) / (double)LEGEND_COLUMNS;
+        double y = MARGIN_TOP + (double)(k / LEGEND_COLUMNS) * LEGEND_ROW + 8;
 
         legend_key(s, k, f->key ? f->key[k] : SVG_KEY_BOTH, x, y);
         buf_printf(s->out, "<text x=\"%.1f\" y=\"%.1f\">", x + 34, y + 4);
@@ -312,19 +303,19 @@ void svg_open(struct svg *s, struct buf *out, const struct svg_frame *f)
 {
     *s = (struct svg){.out = out,
                       .left = MARGIN_LEFT,
-                      .right = (double)f->width - MARGIN_RIGHT,
+                      .right = SVG_WIDTH - MARGIN_RIGHT,
                       .top = MARGIN_TOP + legend_height(f) + 8,
-                      .bottom = (double)f->height - MARGIN_BOTTOM,
+                      .bottom = SVG_HEIGHT - MARGIN_BOTTOM,
                       .x = f->x,
                       .y = f->y};
     buf_printf(out,
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%u\" height=\"%u\" "
-               "viewBox=\"0 0 %u %u\" role=\"img\">\n",
-               f->width, f->height, f->width, f->height);
+               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+               "viewBox=\"0 0 %d %d\" role=\"img\">\n",
+               SVG_WIDTH, SVG_HEIGHT, SVG_WIDTH, SVG_HEIGHT);
     element(out, "title", f->title);
     element(out, "desc", f->about);
-    buf_printf(out, "\n%s<rect class=\"bg\" width=\"%u\" height=\"%u\"/>\n", style, f->width,
-               f->height);
+    buf_printf(out, "\n%s<rect class=\"bg\" width=\"%d\" height=\"%d\"/>\n", style, SVG_WIDTH,
+               SVG_HEIGHT);
     buf_printf(out, "<text class=\"t\" x=\"%.1f\" y=\"22\">", s->left);
     svg_text(out, f->title);
     buf_printf(out, "</text>\n");

@@ -10,7 +10,9 @@
 
 #include "common/buf.h"
 
-#define SVG_STYLES 8 /* of lines and their marks */
+#define SVG_STYLES 8   /* of lines and their marks */
+#define SVG_WIDTH  640 /* of every picture */
+#define SVG_HEIGHT 420
 
 struct svg_axis {
     double low, high; /* low < high: in units of the data */
@@ -23,7 +25,6 @@ struct svg_axis {
 enum svg_key { SVG_KEY_BOTH = 0, SVG_KEY_LINE, SVG_KEY_MARK, SVG_KEY_AREA };
 
 struct svg_frame {
-    unsigned width, height;
     const char *title, *about; /* about: for those who cannot see the picture */
     struct svg_axis x, y;
     const char *const *legend; /* a name for each style from 0 on */

@@ -55,7 +55,7 @@ static int get(struct reader *r, struct activity_task *t, struct err *err)
     if (!reader_ok(r) || t->m.n_slices != 1 || t->m.col_stride != 1 ||
         t->m.row_stride != t->m.cols || t->m.rows == 0 || t->m.cols == 0 ||
         !dtype_decodable(t->dtype) || t->count != (t->transposed ? t->m.rows : t->m.cols))
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     return 0;
 }
 

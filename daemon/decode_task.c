@@ -49,7 +49,7 @@ int decode_task_get(struct reader *r, struct decode_task *out, struct err *err)
         (t.element != 1 && t.element != 2 && t.element != 4 && t.element != 8) ||
         __builtin_mul_overflow(t.rows * t.cols, t.element, &n) || n > INT64_MAX ||
         t.n_values > t.rows * t.cols)
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     *out = t;
     return 0;
 }
@@ -94,7 +94,7 @@ int role_decode(const struct wire_message *m, struct reader *r, struct wire_repl
     if (rc < 0)
         return rc;
     if (m->n_fds != DECODE_PARTS)
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     rc = memfd_new("decoded", (size_t)decode_task_size(&t), &fd, &map, err);
     if (rc < 0)
         return rc;

@@ -54,7 +54,7 @@ int farms_task_get(struct reader *r, struct farms_task *out, struct err *err)
     t.params.mode = (enum farms_mode)reader_u8(r);
     t.params.precision = (enum precision)reader_u8(r);
     if (r->fault || t.params.precision > PRECISION_SINGLE || t.m.rows == 0 || t.m.cols == 0)
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     *out = t;
     return 0;
 }

@@ -62,7 +62,7 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
         t.opt.replicas >= RANDOMIZE_REPLICAS_MAX || t.opt.bootstrap > BOOTSTRAP_REPLICATES_MAX ||
         t.precision > PRECISION_SINGLE ||
         values_record_parse(r->p, (size_t)(r->end - r->p), &t.fit, NULL) < 0)
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     *out = t;
     return 0;
 }

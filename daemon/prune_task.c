@@ -187,7 +187,7 @@ int prune_task_get(struct reader *r, struct prune_task *out, struct err *err)
         !prune_form_fits(&t) || !statistics_fit(&t) ||
         !dtype_zero_is_bytes((enum dtype)t.m.dtype) || t.update >= UPDATE_COUNT ||
         (t.update && !dtype_encodable((enum dtype)t.m.dtype)))
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     *out = t;
     return 0;
 }

@@ -33,11 +33,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int bad_task(struct err *err)
-{
-    return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
-}
-
 static int no_memory(struct err *err, size_t nbytes)
 {
     return err_set(err, ERR_NOMEM, "no memory for %zu bytes", nbytes);
@@ -84,14 +79,14 @@ static int do_gram(const struct wire_message *m, struct reader *r, struct wire_r
     part = reader_u32(r);
     parts = reader_u32(r);
     if (!reader_ok(r) || m->n_fds != 1 || parts == 0 || part >= parts)
-        return bad_task(err);
+        return wire_bad_task(err);
     rc = file_matrix_open(m->fd[0], &wm, &fm, err);
     if (rc < 0)
         return rc;
     const struct matrix_source *src = file_matrix_slice(fm, 0);
 
     if (src->n_short > SPECTRUM_N_MAX)
-        return bad_task(err);
+        return wire_bad_task(err);
     len = gram_file_size(src->n_short);
     rc = memfd_new("gram", len, &fd, &map, err);
     if (rc < 0)
@@ -131,7 +126,7 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
     if (!fit_options_get(r, &t->fit) || !reader_ok(r) || precision > PRECISION_SINGLE ||
         m->n_fds != 1 + t->parts || t->parts > SPECTRUM_PARTS_MAX ||
         (t->parts && t->m.n_slices != 1))
-        return bad_task(err);
+        return wire_bad_task(err);
     t->opt = (struct spectrum_options){.precision = (enum precision)precision};
     return 0;
 }
@@ -162,7 +157,7 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
     int rc = 0;
 
     if (n > SPECTRUM_N_MAX)
-        return bad_task(err);
+        return wire_bad_task(err);
     g = calloc(len, 1);
     if (!g)
         return no_memory(err, len);
@@ -259,7 +254,7 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
     snprintf(rec.core, sizeof rec.core, "%s", spectrum_blas_core());
     snprintf(rec.config, sizeof rec.config, "%s", spectrum_blas_config());
     if (__builtin_mul_overflow(rec.n_slices * sizeof(double), rec.n_per_slice, &nbytes))
-        return bad_task(err);
+        return wire_bad_task(err);
     lambda = malloc(nbytes);
     if (!lambda)
         return no_memory(err, nbytes);
@@ -285,7 +280,7 @@ static int do_fit(const struct wire_message *m, struct reader *r, struct wire_re
     int rc;
 
     if (!fit_options_get(r, &fit) || !reader_ok(r) || m->n_fds != 1)
-        return bad_task(err);
+        return wire_bad_task(err);
     rc = memfd_sealed_size(m->fd[0], &len, err);
     if (rc == 0)
         rc = memfd_map_sealed(m->fd[0], len, &map, err);
@@ -333,7 +328,7 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
     case WIRE_SQUARES:
         return role_squares(m, &r, reply, err);
     default:
-        return bad_task(err);
+        return wire_bad_task(err);
     }
 }
 

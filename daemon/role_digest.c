@@ -9,11 +9,6 @@
 
 #define CHUNK (1u << 18)
 
-static int bad_task(struct err *err)
-{
-    return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
-}
-
 /* Bytes of a range through `h` and, as weights, through `c`; either may be NULL. */
 static int read_range(int fd, uint64_t offset, uint64_t nbytes, struct hasher *h,
                       struct magnitude_counter *c, size_t width, struct err *err)
@@ -95,7 +90,7 @@ static int digest_item(struct digesting *d, struct reader *r, struct buf *body, 
     int rc = 0;
 
     if (r->fault || (format >= MAGNITUDE_FORMAT_COUNT && format != MAGNITUDE_NONE))
-        return bad_task(err);
+        return wire_bad_task(err);
     if (format != MAGNITUDE_NONE) {
         c = &d->counter[format];
         width = magnitude_width((enum magnitude_format)format);
@@ -122,12 +117,12 @@ int role_digest(const struct wire_message *m, struct reader *r, struct wire_repl
     int rc = 0;
 
     if (m->n_fds != 1)
-        return bad_task(err);
+        return wire_bad_task(err);
     d.h = hasher_new();
     for (uint32_t i = 0; rc == 0 && i < n; i++)
         rc = digest_item(&d, r, &reply->body, err);
     if (rc == 0 && !reader_ok(r))
-        rc = bad_task(err);
+        rc = wire_bad_task(err);
     return rc < 0 ? rc : hand_over(&d.all, &d.len, reply, err);
 }
 
@@ -147,12 +142,12 @@ int role_magnitude(const struct wire_message *m, struct reader *r, struct wire_r
     int rc;
 
     if (format >= MAGNITUDE_FORMAT_COUNT || n > MAGNITUDE_SLOTS_MAX || (level == 0) != (n == 0))
-        return bad_task(err);
+        return wire_bad_task(err);
     for (size_t i = 0; i < n; i++)
         prefix[i] = reader_u64(r);
     width = magnitude_width((enum magnitude_format)format);
     if (!reader_ok(r) || m->n_fds != 1 || nbytes % width)
-        return bad_task(err);
+        return wire_bad_task(err);
     rc = magnitude_counter_new((enum magnitude_format)format, level, level ? prefix : NULL,
                                level ? n : 1, &c, err);
     if (rc == 0)

@@ -10,11 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static int bad_task(struct err *err)
-{
-    return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
-}
-
 static int read_box(void *arg, size_t slice, size_t row, size_t n_rows, size_t col, size_t n_cols,
                     enum precision p, void *out, uint64_t *n_nonfinite, struct err *err)
 {
@@ -63,7 +58,7 @@ int role_farms(const struct wire_message *m, struct reader *r, struct wire_reply
     count = reader_u32(r);
     if (!reader_ok(r) || m->n_fds != 1 || first >= plan.n_runs || count == 0 ||
         count > plan.n_runs - first)
-        return bad_task(err);
+        return wire_bad_task(err);
     rc = file_matrix_open(m->fd[0], &t.m, &fm, err);
     if (rc < 0)
         return rc;
@@ -100,7 +95,7 @@ int role_farms_fit(const struct wire_message *m, struct reader *r, struct wire_r
     if (rc < 0)
         return rc;
     if (!reader_ok(r) || m->n_fds != 1)
-        return bad_task(err);
+        return wire_bad_task(err);
     len = farms_pool_bytes(&plan);
     pool = malloc(len);
     if (!pool)

@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-static int bad_task(struct err *err)
-{
-    return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
-}
-
 /* --- from the spectrum ----------------------------------------------------------------------- */
 
 static int from_spectrum(const struct measure_task *t, const struct measure_input *in,
@@ -85,7 +80,7 @@ static int from_weights(const struct measure_task *t, const struct measure_input
     if (r < 0)
         return r;
     if (in->n != (size_t)t->m.n_slices * file_matrix_slice(fm, 0)->n_short)
-        return bad_task(err);
+        return wire_bad_task(err);
     r = memfd_new("shuffled", in->n * sizeof(double), &fd, &null, err);
     if (r < 0)
         return r;
@@ -123,7 +118,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
     if (!pool)
         return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
     if (rec->n_nonfinite || n == 0)
-        return bad_task(err);
+        return wire_bad_task(err);
     layer_pool(rec->lambda, rec->n_slices, rec->n_per_slice, t->scale, pool);
     return t->weights ? from_weights(t, &in, m->fd[1], reply, err)
                       : from_spectrum(t, &in, &reply->body, err);
@@ -139,7 +134,7 @@ int role_measure(const struct wire_message *m, struct reader *r, struct wire_rep
     int rc = measure_task_get(r, &t, err);
 
     if (rc == 0 && m->n_fds != (t.weights ? 2u : 1u))
-        rc = bad_task(err);
+        rc = wire_bad_task(err);
     if (rc == 0)
         rc = memfd_sealed_size(m->fd[0], &len, err);
     if (rc == 0)

@@ -511,7 +511,7 @@ int role_prune(const struct wire_message *m, struct reader *r, struct wire_reply
     for (int i = 0; i < STAT_COUNT; i++)
         stats = stats || t.stat[i].present;
     if (m->n_fds != (stats ? 2u : 1u))
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     if (!chunk)
         return no_memory(err, PRUNE_STATS_CHUNK * sizeof(double));
     size = (size_t)(in_single(&t) ? t.m.rows * t.m.cols * sizeof(float) : t.m.nbytes);

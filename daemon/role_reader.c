@@ -104,7 +104,7 @@ static int handle_inspect(void *state, const struct wire_message *m, struct wire
     kind = reader_u8(&r);
     size = reader_u64(&r);
     if (m->type != WIRE_INSPECT || !reader_ok(&r) || m->n_fds != 1)
-        return err_set(err, ERR_INTERNAL, "a reader got a task it cannot do");
+        return wire_bad_task(err);
     switch ((enum inspect_kind)kind) {
     case INSPECT_SAFETENSORS:
         rc = inspect_safetensors(m->fd[0], size, &out, err);

@@ -219,7 +219,7 @@ int role_smooth(const struct wire_message *m, struct reader *r, struct wire_repl
     if (rc < 0)
         return rc;
     if (m->n_fds != 1)
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     rc = memfd_new("smoothed", (size_t)t.m.nbytes, &fd, &map, err);
     if (rc < 0)
         return rc;

@@ -3,6 +3,8 @@
 
 #include "common/json_text.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- splitting ---------------------------------------------------------------------------------
@@ -101,6 +103,13 @@ void row_text_needle(const char *name, const char *value, struct buf *out)
 bool row_text_holds(const char *json, size_t len, const struct buf *needle)
 {
     return memmem(json, len, needle->data, needle->len) != NULL;
+}
+
+double row_text_real(const struct row_text *r, const char *name)
+{
+    const struct row_member *m = row_text_find(r, name, 0);
+
+    return m && m->len > 0 && *m->value != 'n' && *m->value != '"' ? strtod(m->value, NULL) : NAN;
 }
 
 const char *row_text_number(const char *json, size_t len, const struct buf *needle, size_t *n)

@@ -29,6 +29,9 @@ bool row_text_parse(const char *json, struct row_text *out);
 /* The member of that name, or NULL. `hint`: where to look first. */
 const struct row_member *row_text_find(const struct row_text *r, const char *name, size_t hint);
 
+/* The number of that name; NaN: there is none, or it is null or no number. */
+double row_text_real(const struct row_text *r, const char *name);
+
 /* The number that a needle of row_text_needle() finds in a row of `len` bytes, without taking the
  * row apart; NULL when there is none or it is null. *n = its length. */
 const char *row_text_number(const char *json, size_t len, const struct buf *needle, size_t *n);

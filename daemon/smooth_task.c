@@ -66,7 +66,7 @@ int smooth_task_get(struct reader *r, struct smooth_task *out, struct err *err)
     if (!reader_ok(r) || t.m.rows == 0 || t.m.cols == 0 || t.m.n_slices == 0 ||
         t.m.rows > INT32_MAX || t.m.cols > INT32_MAX || sides_of(&t.m).n_short > SMOOTH_N_MAX ||
         t.opt.method >= SMOOTH_METHOD_COUNT || !dtype_encodable((enum dtype)t.m.dtype))
-        return err_set(err, ERR_INTERNAL, "a compute worker got a task it cannot do");
+        return wire_bad_task(err);
     *out = t;
     return 0;
 }

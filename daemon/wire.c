@@ -14,6 +14,11 @@ struct wire_header {
     uint64_t task;
 };
 
+int wire_bad_task(struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "a worker got a task it cannot do");
+}
+
 void wire_message_done(struct wire_message *m)
 {
     buf_done(&m->body);

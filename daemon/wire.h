@@ -52,6 +52,9 @@ struct wire_message {
     size_t n_fds;
 };
 
+/* Refuse a task that the control process would not send. */
+int wire_bad_task(struct err *err);
+
 /* Close descriptors and release the body. */
 void wire_message_done(struct wire_message *m);
 

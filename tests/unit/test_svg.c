@@ -48,9 +48,7 @@ static size_t count(const char *in, const char *what)
 
 static struct svg_frame frame(double low, double high, const char *const *names, size_t n)
 {
-    return (struct svg_frame){.width = 640,
-                              .height = 420,
-                              .title = "a & b",
+    return (struct svg_frame){.title = "a & b",
                               .about = "c",
                               .x = {-0.5, 3.5, "x", true, false},
                               .y = {low, high, "y", false, false},
