@@ -1,7 +1,7 @@
 /* analyze_measures.c: what is measured of rows besides their default columns, if asked for.
  *
  * What the cache does not have comes from workers, which get the cached spectrum: a few spectra are
- * in memory at a time.
+ * in memory at a time. A task that another job has under way is waited for (sched.h).
  */
 #include "daemon/analyze_measures.h"
 
@@ -24,6 +24,7 @@ void analyze_measures_free(struct analyze *a)
         free(w->row[i].result);
         fd_close(&w->row[i].fd);
         fd_close(&w->row[i].null_fd);
+        free(w->row[i].key);
     }
     if (w)
         free(w->row);
@@ -53,49 +54,39 @@ const struct measure_result *analyze_measured(const struct analyze *a, size_t ro
 
 static void load_more(struct analyze *a);
 
-static struct measure_cost cost_of(const struct analyze *a, size_t row, uint32_t wanted)
+static struct measure_cost cost_of(const struct analyze *a, size_t row, enum measure m)
 {
     const struct layer *l = &a->layers.l[row];
-    uint64_t n, m;
-    struct measure_cost all = {0, 0};
+    uint64_t n_long, n_short;
 
-    layer_sides(l, false, &n, &m);
-    for (unsigned k = 0; k < MEASURE_COUNT; k++) {
-        struct measure_cost c;
-
-        if (!(wanted & 1u << k))
-            continue;
-        c = measure_cost((enum measure)k, &a->params.measure, (size_t)n, (size_t)m,
-                         (size_t)l->n_slices);
-        all.flops += c.flops;
-        all.bytes = c.bytes > all.bytes ? c.bytes : all.bytes;
-    }
-    return all;
+    layer_sides(l, false, &n_long, &n_short);
+    return measure_cost(m, &a->params.measure, (size_t)n_long, (size_t)n_short,
+                        (size_t)l->n_slices);
 }
 
 static void row_over(struct analyze *a, size_t row)
 {
-    fd_close(&a->measuring->row[row].fd);
-    fd_close(&a->measuring->row[row].null_fd);
+    struct row_measures *f = &a->measuring->row[row];
+    const struct service *svc = a->job->svc;
+
+    metric_inc(f->measured || f->failed ? svc->m_misses : svc->m_hits, "measure", 1);
+    fd_close(&f->fd);
+    fd_close(&f->null_fd);
+    free(TAKE(f->key));
     a->measuring->n_loaded--;
     job_changed(a->job);
     load_more(a);
     analyze_row_finished(a);
 }
 
-static void note_failure(struct analyze *a, size_t row, uint32_t wanted, const struct err *err)
+static void note_failure(struct analyze *a, size_t row, uint32_t measures, const struct err *err)
 {
     struct row_measures *f = &a->measuring->row[row];
 
-    f->failed |= wanted;
+    f->failed |= measures;
     f->reason = err_name(err->code);
     log_warn("job %s: measures of layer \"%.100s\": %s", a->job->rec.id, a->layers.l[row].longname,
              err->text);
-}
-
-void analyze_measures_kept(struct analyze *a, size_t row)
-{
-    row_over(a, row);
 }
 
 /* Eigenvalues that a worker sent: as many as the layer has, in order. */
@@ -122,59 +113,81 @@ static int take_null(struct analyze *a, size_t row, struct wire_message *m, stru
     return 0;
 }
 
-static int take_results(struct analyze *a, size_t row, uint32_t wanted, struct wire_message *m,
-                        struct err *err)
+static int take_result(struct analyze *a, size_t row, enum measure m, struct wire_message *msg,
+                       struct err *err)
 {
-    struct measuring *w = a->measuring;
+    struct measure_result *out = measure_result_at(a->measuring, row, m);
     struct reader r;
-    bool good = true;
 
-    reader_init(&r, m->body.data, m->body.len);
-    for (unsigned i = 0; good && i < MEASURE_COUNT; i++)
-        if (wanted & 1u << i)
-            good =
-                measure_result_get(&r, (enum measure)i, measure_result_at(w, row, (enum measure)i));
-    if (!good || !reader_ok(&r))
+    reader_init(&r, msg->body.data, msg->body.len);
+    if (!measure_result_get(&r, m, out) || !reader_ok(&r))
         return err_set(err, ERR_CRASHED, "a worker sent malformed measures");
-    return wanted == 1u << MEASURE_RANDOM &&
-                   measure_result_at(w, row, MEASURE_RANDOM)->reason == MEASURED
-               ? take_null(a, row, m, err)
-               : 0;
+    return m == MEASURE_RANDOM && out->reason == MEASURED ? take_null(a, row, msg, err) : 0;
 }
 
-static void add_task(struct analyze *a, size_t row, uint32_t wanted);
+static void add_task(struct analyze *a, size_t row, enum measure m);
 
-static void task_over(struct analyze *a, size_t row)
+static void task_over(struct analyze *a, size_t row, enum measure m)
 {
     struct row_measures *f = &a->measuring->row[row];
 
-    if (--f->left > 0)
-        return;
-    if (f->phase_next) {
-        f->phase_next = false;
-        f->left = 1;
-        add_task(a, row, 1u << MEASURE_PHASE);
-        return;
-    }
-    if (f->missing & ~f->failed)
-        analyze_measures_keep(a, row);
-    else
+    if (m == MEASURE_RANDOM && f->phase_next)
+        add_task(a, row, MEASURE_PHASE);
+    if (--f->left == 0)
         row_over(a, row);
 }
 
-static void measured(void *arg, struct task *t, struct wire_message *m, const struct err *err)
+/* Then the result is not what its key promises. */
+static bool lacks_evidence(const struct analyze *a, size_t row, enum measure m)
+{
+    return m == MEASURE_PHASE && a->measuring->row[row].failed & 1u << MEASURE_RANDOM;
+}
+
+static bool is_shared(const struct analyze *a, size_t row, enum measure m)
+{
+    return !(a->measuring->row[row].unshared & 1u << m) && !lacks_evidence(a, row, m);
+}
+
+void analyze_measures_kept(struct analyze *a, size_t row, enum measure m, bool stored)
+{
+    if (is_shared(a, row, m))
+        sched_key_done(a->job->lane, &a->measuring->row[row].key[m], stored);
+    task_over(a, row, m);
+}
+
+void analyze_measures_found(struct analyze *a, size_t row, enum measure m, bool found)
+{
+    if (found) {
+        task_over(a, row, m);
+        return;
+    }
+    a->measuring->row[row].unshared |= 1u << m;
+    a->job->flops_total += cost_of(a, row, m).flops;
+    add_task(a, row, m);
+}
+
+static void measured(void *arg, struct task *t, struct wire_message *msg, const struct err *err)
 {
     struct analyze *a = arg;
     size_t row = t->tag[0];
-    uint32_t wanted = (uint32_t)t->tag[1];
+    enum measure m = (enum measure)t->tag[1];
     struct err bad;
 
     a->job->flops_done += t->flops;
-    if (!m)
-        note_failure(a, row, wanted, err);
-    else if (take_results(a, row, wanted, m, &bad) < 0)
-        note_failure(a, row, wanted, &bad);
-    task_over(a, row);
+    if (!msg && !err) {
+        analyze_measures_find(a, row, m);
+        return;
+    }
+    if (msg && take_result(a, row, m, msg, &bad) == 0) {
+        a->measuring->row[row].measured = true;
+        if (lacks_evidence(a, row, m))
+            task_over(a, row, m);
+        else
+            analyze_measures_keep(a, row, m);
+        return;
+    }
+    note_failure(a, row, 1u << m, msg ? &bad : err);
+    analyze_measures_kept(a, row, m, false);
 }
 
 static uint64_t seed_of(const struct layer_work *w)
@@ -197,79 +210,79 @@ static double null_largest(const struct analyze *a, size_t row)
 }
 
 /* A square matrix has two Gram matrices; upstream takes eigenvectors of WW'. */
-static struct wire_matrix matrix_for(const struct layer *l, uint32_t wanted)
+static struct wire_matrix matrix_for(const struct layer *l, enum measure m)
 {
-    struct wire_matrix m = analyze_matrix_of(l);
+    struct wire_matrix w = analyze_matrix_of(l);
 
-    if (wanted == 1u << MEASURE_VECTORS && m.rows == m.cols) {
-        m.row_stride = l->col_stride;
-        m.col_stride = l->row_stride;
+    if (m == MEASURE_VECTORS && w.rows == w.cols) {
+        w.row_stride = l->col_stride;
+        w.col_stride = l->row_stride;
     }
-    return m;
+    return w;
 }
 
-static void add_task(struct analyze *a, size_t row, uint32_t wanted)
+static void add_task(struct analyze *a, size_t row, enum measure m)
 {
     const struct layer *l = &a->layers.l[row];
-    bool weights = measure_info((enum measure)__builtin_ctz(wanted))->weights;
-    struct measure_task mt = {.wanted = wanted,
+    struct row_measures *f = &a->measuring->row[row];
+    struct measure_task mt = {.measure = m,
                               .opt = a->params.measure,
                               .scale = analyze_scale(l),
                               .null_largest = null_largest(a, row),
-                              .weights = weights,
-                              .m = matrix_for(l, wanted),
+                              .m = matrix_for(l, m),
                               .seed = seed_of(&a->lw[row]),
                               .precision = a->params.precision,
                               .fit = a->lw[row].values};
-    struct measure_cost cost = cost_of(a, row, wanted);
+    struct measure_cost cost = cost_of(a, row, m);
     struct task *t = task_new(WORKER_COMPUTE, WIRE_MEASURE, measured, a);
 
+    analyze_measures_key(a, row, m, &f->key[m]);
     t->tag[0] = row;
-    t->tag[1] = wanted;
+    t->tag[1] = m;
     t->label = l->longname;
+    t->key = is_shared(a, row, m) ? &f->key[m] : NULL;
     t->flops = cost.flops;
     t->bytes = cost.bytes;
-    t->fd[t->n_fds++] = a->measuring->row[row].fd;
-    if (weights)
+    t->fd[t->n_fds++] = f->fd;
+    if (measure_info(m)->weights)
         t->fd[t->n_fds++] = a->source->file[l->file].fd;
     measure_task_put(&t->body, &mt);
     sched_add(a->job->lane, t);
 }
 
-/* One task for all that the spectrum tells, one for each that takes the weights; the phase last,
- * where shuffled weights are evidence. */
+static void start_measure(struct analyze *a, size_t row, enum measure m)
+{
+    struct row_measures *f = &a->measuring->row[row];
+    double bytes = cost_of(a, row, m).bytes, budget = sched_budget(a->job->svc->sched);
+    struct err err;
+
+    f->left++;
+    if (measure_info(m)->weights && bytes > budget) {
+        err_set(&err, ERR_LIMIT, "about %.0f MB are needed, all workers may have %.0f MB",
+                bytes / 1e6, budget / 1e6);
+        note_failure(a, row, 1u << m, &err);
+        task_over(a, row, m);
+        return;
+    }
+    if (m == MEASURE_PHASE && f->missing & ~f->failed & 1u << MEASURE_RANDOM)
+        f->phase_next = true;
+    else
+        add_task(a, row, m);
+}
+
+/* A task for each measure, so that jobs which want some in common share those; the phase when the
+ * weights have been shuffled, where that is evidence. Results are kept task by task: what another
+ * job waits for must not wait in turn for what that job measures. */
 static void start_row(struct analyze *a, size_t row)
 {
     struct row_measures *f = &a->measuring->row[row];
-    double budget = sched_budget(a->job->svc->sched);
-    uint32_t cheap = 0;
-    struct err err;
 
     f->left = 1; /* until all are there */
-    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
-        uint32_t bit = f->missing & 1u << m;
-        double bytes = cost_of(a, row, bit).bytes;
-
-        if (!bit || !measure_info((enum measure)m)->weights) {
-            cheap |= bit;
-        } else if (bytes > budget) {
-            err_set(&err, ERR_LIMIT, "about %.0f MB are needed, all workers may have %.0f MB",
-                    bytes / 1e6, budget / 1e6);
-            note_failure(a, row, bit, &err);
-        } else {
-            f->left++;
-            add_task(a, row, bit);
-        }
-    }
-    f->phase_next = f->missing & cheap & 1u << MEASURE_PHASE && f->left > 1 &&
-                    f->missing & 1u << MEASURE_RANDOM;
-    if (f->phase_next)
-        cheap &= ~(1u << MEASURE_PHASE);
-    if (cheap) {
-        f->left++;
-        add_task(a, row, cheap);
-    }
-    task_over(a, row);
+    f->key = xcalloc(MEASURE_COUNT, sizeof *f->key);
+    for (unsigned m = 0; m < MEASURE_COUNT; m++)
+        if (f->missing & 1u << m)
+            start_measure(a, row, (enum measure)m);
+    task_over(a, row, MEASURE_COUNT);
 }
 
 /* --- spectra --------------------------------------------------------------------------------- */
@@ -312,10 +325,13 @@ void analyze_measures_looked_up(struct analyze *a)
 
         if (!w->row[i].result)
             continue;
-        metric_inc(hit ? a->job->svc->m_hits : a->job->svc->m_misses, "measure", 1);
-        if (hit)
+        if (hit) {
+            metric_inc(a->job->svc->m_hits, "measure", 1);
             continue;
-        a->job->flops_total += cost_of(a, i, w->row[i].missing).flops;
+        }
+        for (unsigned m = 0; m < MEASURE_COUNT; m++)
+            if (w->row[i].missing & 1u << m)
+                a->job->flops_total += cost_of(a, i, (enum measure)m).flops;
         a->waiting++;
     }
     if (a->waiting > 1)

@@ -14,11 +14,14 @@ struct row_measures {
     struct measure_result *result; /* of those that are wanted, in order; NULL: none */
     uint32_t missing;              /* not in the cache */
     uint32_t failed;               /* and cannot be had */
-    const char *reason;            /* of that; a literal */
-    size_t left;                   /* tasks under way */
-    bool phase_next;               /* the phase, once the weights were shuffled */
-    int fd;                        /* the spectrum, on its way to workers */
-    int null_fd;                   /* eigenvalues of shuffled weights, on their way to the cache */
+    uint32_t unshared;  /* another job's results were promised and not there: measure here */
+    const char *reason; /* of the failed; a literal */
+    size_t left;        /* tasks under way */
+    bool phase_next;    /* the phase, once the weights were shuffled */
+    bool measured;      /* by this job, something of it */
+    int fd;             /* the spectrum, on its way to workers */
+    int null_fd;        /* eigenvalues of shuffled weights, on their way to the cache */
+    struct digest *key; /* of each measure, while the row is worked on */
 };
 
 struct measuring {
@@ -31,6 +34,9 @@ struct measuring {
 /* Where the result of a measure that is wanted lies. */
 struct measure_result *measure_result_at(const struct measuring *w, size_t row, enum measure m);
 
+/* Two jobs with the same key measure the same. */
+void analyze_measures_key(const struct analyze *a, size_t row, enum measure m, struct digest *out);
+
 /* Fill results from the cache; the others are `missing`. Ends with analyze_measures_looked_up(). */
 void analyze_measures_lookup(struct analyze *a);
 void analyze_measures_looked_up(struct analyze *a);
@@ -39,8 +45,13 @@ void analyze_measures_looked_up(struct analyze *a);
 void analyze_measures_load(struct analyze *a, size_t row);
 void analyze_measures_loaded(struct analyze *a, size_t row);
 
-/* Store the row's new results. Ends with analyze_measures_kept(). */
-void analyze_measures_keep(struct analyze *a, size_t row);
-void analyze_measures_kept(struct analyze *a, size_t row);
+/* Another job has measured it since this one looked: take what the cache has. Ends with
+ * analyze_measures_found(). */
+void analyze_measures_find(struct analyze *a, size_t row, enum measure m);
+void analyze_measures_found(struct analyze *a, size_t row, enum measure m, bool found);
+
+/* Store a new result. Ends with analyze_measures_kept(). */
+void analyze_measures_keep(struct analyze *a, size_t row, enum measure m);
+void analyze_measures_kept(struct analyze *a, size_t row, enum measure m, bool stored);
 
 #endif

@@ -46,6 +46,13 @@ static bool find_result(struct store *st, const struct digest *key, enum measure
     return measure_result_get(&r, m, out) && reader_ok(&r);
 }
 
+void analyze_measures_key(const struct analyze *a, size_t row, enum measure m, struct digest *out)
+{
+    AUTO(hasher_freep) struct hasher *h = hasher_new();
+
+    make_key(h, a, row, m, out);
+}
+
 static void lookup_run(void *arg, void *state)
 {
     struct analyze *a = arg;
@@ -83,14 +90,16 @@ void analyze_measures_lookup(struct analyze *a)
 struct row_message {
     struct analyze *a;
     size_t row;
+    enum measure m;
+    bool good; /* found, stored */
 };
 
-static void call_store(struct analyze *a, size_t row, void (*run)(void *arg, void *state),
-                       actor_done *done)
+static void call_store(struct analyze *a, size_t row, enum measure m,
+                       void (*run)(void *arg, void *state), actor_done *done)
 {
     struct row_message *k = xmalloc(sizeof *k);
 
-    *k = (struct row_message){a, row};
+    *k = (struct row_message){.a = a, .row = row, .m = m};
     job_call_store(a->job, run, done, k);
 }
 
@@ -116,7 +125,32 @@ static void load_done(void *arg, const struct err *group_err)
 
 void analyze_measures_load(struct analyze *a, size_t row)
 {
-    call_store(a, row, load_run, load_done);
+    call_store(a, row, MEASURE_COUNT, load_run, load_done);
+}
+
+static void find_run(void *arg, void *state)
+{
+    struct row_message *k = arg;
+    struct digest key;
+
+    analyze_measures_key(k->a, k->row, k->m, &key);
+    k->good =
+        find_result(job_store(state), &key, k->m, measure_result_at(k->a->measuring, k->row, k->m));
+}
+
+static void find_done(void *arg, const struct err *group_err)
+{
+    struct row_message *k = arg;
+
+    (void)group_err;
+    if (!k->a->job->ended)
+        analyze_measures_found(k->a, k->row, k->m, k->good);
+    free(k);
+}
+
+void analyze_measures_find(struct analyze *a, size_t row, enum measure m)
+{
+    call_store(a, row, m, find_run, find_done);
 }
 
 static void keep_null(const struct analyze *a, size_t row, struct store *st)
@@ -137,22 +171,15 @@ static void keep_null(const struct analyze *a, size_t row, struct store *st)
 
 static void keep_run(void *arg, void *state)
 {
-    const struct row_message *k = arg;
-    const struct measuring *w = k->a->measuring;
-    const struct row_measures *f = &w->row[k->row];
-    AUTO(hasher_freep) struct hasher *h = hasher_new();
+    struct row_message *k = arg;
+    AUTO(buf_done) struct buf b = BUF_INIT;
+    struct digest key;
 
-    for (unsigned m = 0; m < MEASURE_COUNT; m++) {
-        AUTO(buf_done) struct buf b = BUF_INIT;
-        struct digest key;
-
-        if (!((f->missing & ~f->failed) >> m & 1))
-            continue;
-        make_key(h, k->a, k->row, (enum measure)m, &key);
-        measure_result_put(&b, (enum measure)m, measure_result_at(w, k->row, (enum measure)m));
-        (void)store_cache_put(job_store(state), CACHE_FIT, &key, b.data, b.len, NULL);
-    }
-    keep_null(k->a, k->row, job_store(state));
+    analyze_measures_key(k->a, k->row, k->m, &key);
+    measure_result_put(&b, k->m, measure_result_at(k->a->measuring, k->row, k->m));
+    k->good = store_cache_put(job_store(state), CACHE_FIT, &key, b.data, b.len, NULL) == 0;
+    if (k->m == MEASURE_RANDOM)
+        keep_null(k->a, k->row, job_store(state));
 }
 
 static void keep_done(void *arg, const struct err *group_err)
@@ -162,11 +189,11 @@ static void keep_done(void *arg, const struct err *group_err)
     if (group_err)
         log_warn("results could not be cached: %s", group_err->text);
     if (!k->a->job->ended)
-        analyze_measures_kept(k->a, k->row);
+        analyze_measures_kept(k->a, k->row, k->m, !group_err && k->good);
     free(k);
 }
 
-void analyze_measures_keep(struct analyze *a, size_t row)
+void analyze_measures_keep(struct analyze *a, size_t row, enum measure m)
 {
-    call_store(a, row, keep_run, keep_done);
+    call_store(a, row, m, keep_run, keep_done);
 }

@@ -10,7 +10,7 @@
 
 void measure_task_put(struct buf *b, const struct measure_task *t)
 {
-    buf_put_u32(b, t->wanted);
+    buf_put_u8(b, (uint8_t)t->measure);
     buf_put_u8(b, t->opt.compat);
     buf_put_u8(b, (uint8_t)t->opt.mp);
     buf_put_u32(b, t->opt.replicas);
@@ -18,31 +18,17 @@ void measure_task_put(struct buf *b, const struct measure_task *t)
     buf_put_f64(b, t->scale);
     buf_put_f64(b, t->null_largest);
     buf_put_u64(b, t->seed);
-    buf_put_u8(b, t->weights);
-    if (t->weights) {
+    if (measure_info(t->measure)->weights) {
         wire_put_matrix(b, &t->m);
         buf_put_u8(b, (uint8_t)t->precision);
     }
     values_record_write(&t->fit, b);
 }
 
-/* One that needs weights comes alone. */
-static bool wanted_ok(const struct measure_task *t)
-{
-    bool single = (t->wanted & (t->wanted - 1)) == 0;
-
-    if (t->wanted == 0 || t->wanted >> MEASURE_COUNT || (t->weights && !single))
-        return false;
-    for (unsigned m = 0; m < MEASURE_COUNT; m++)
-        if (t->wanted & 1u << m && measure_info((enum measure)m)->weights != t->weights)
-            return false;
-    return true;
-}
-
 int measure_task_get(struct reader *r, struct measure_task *out, struct err *err)
 {
-    struct measure_task t = {.wanted = reader_u32(r)};
-    int rc = 0;
+    struct measure_task t = {.measure = (enum measure)reader_u8(r)};
+    int rc = t.measure < MEASURE_COUNT ? 0 : wire_bad_task(err);
 
     t.opt.compat = reader_u8(r) != 0;
     t.opt.mp = (enum mp_fit_method)reader_u8(r);
@@ -51,14 +37,13 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
     t.scale = reader_f64(r);
     t.null_largest = reader_f64(r);
     t.seed = reader_u64(r);
-    t.weights = reader_u8(r) != 0;
-    if (t.weights) {
+    if (rc == 0 && measure_info(t.measure)->weights) {
         rc = wire_get_matrix(r, &t.m, err);
         t.precision = (enum precision)reader_u8(r);
     }
     if (rc < 0)
         return rc;
-    if (r->fault || !wanted_ok(&t) || t.opt.mp >= MP_FIT_METHOD_COUNT || !(t.scale > 0) ||
+    if (r->fault || t.opt.mp >= MP_FIT_METHOD_COUNT || !(t.scale > 0) ||
         t.opt.replicas >= RANDOMIZE_REPLICAS_MAX || t.opt.bootstrap > BOOTSTRAP_REPLICATES_MAX ||
         t.precision > PRECISION_SINGLE ||
         values_record_parse(r->p, (size_t)(r->end - r->p), &t.fit, NULL) < 0)

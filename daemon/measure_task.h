@@ -1,8 +1,7 @@
 /* measure_task.h: measures of one layer on the way to a compute worker and back.
  *
  *   measure  task                     fd: the spectrum record, and the file where it needs weights
- *     reply  a result record for each that is wanted, in order
- *                                     fd: of shuffled weights: eigenvalues, as many as there are
+ *     reply  a result record         fd: of shuffled weights: eigenvalues, as many as there are
  */
 #ifndef SPECTRALD_MEASURE_TASK_H
 #define SPECTRALD_MEASURE_TASK_H
@@ -12,13 +11,12 @@
 #include "daemon/wire.h"
 
 struct measure_task {
-    uint32_t wanted; /* bit set of 1 << enum measure */
+    enum measure measure;
     struct measure_options opt;
-    uint64_t seed;       /* of random steps */
-    double scale;        /* on eigenvalues */
-    double null_largest; /* of shuffled weights, NaN: not known */
-    bool weights;        /* then these count, and one measure is wanted: */
-    struct wire_matrix m;
+    uint64_t seed;        /* of random steps */
+    double scale;         /* on eigenvalues */
+    double null_largest;  /* of shuffled weights, NaN: not known */
+    struct wire_matrix m; /* these count where it needs weights */
     enum precision precision;
     struct layer_values fit;
 };

@@ -10,25 +10,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* --- from the spectrum ----------------------------------------------------------------------- */
-
-static int from_spectrum(const struct measure_task *t, const struct measure_input *in,
-                         struct buf *out, struct err *err)
-{
-    int r = 0;
-
-    for (unsigned m = 0; r == 0 && m < MEASURE_COUNT; m++) {
-        struct measure_result v;
-
-        if (!(t->wanted & 1u << m))
-            continue;
-        r = measure_spectrum((enum measure)m, in, &v, err);
-        if (r == 0)
-            measure_result_put(out, (enum measure)m, &v);
-    }
-    return r;
-}
-
 /* --- from the weights ------------------------------------------------------------------------ */
 
 struct slice {
@@ -65,15 +46,14 @@ static int measure(const struct measure_task *t, const struct measure_input *in,
         sources[i].read = read_slice;
         sources[i].arg = &slices[i];
     }
-    return measure_weights((enum measure)__builtin_ctz(t->wanted), in, &w, null, v, err);
+    return measure_weights(t->measure, in, &w, null, v, err);
 }
 
 static int from_weights(const struct measure_task *t, const struct measure_input *in, int file,
-                        struct wire_reply *reply, struct err *err)
+                        struct measure_result *v, struct wire_reply *reply, struct err *err)
 {
     AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
     AUTO(fd_close) int fd = -1;
-    struct measure_result v;
     void *null = NULL;
     int r = file_matrix_open(file, &t->m, &fm, err);
 
@@ -84,14 +64,13 @@ static int from_weights(const struct measure_task *t, const struct measure_input
     r = memfd_new("shuffled", in->n * sizeof(double), &fd, &null, err);
     if (r < 0)
         return r;
-    r = measure(t, in, fm, null, &v, err);
+    r = measure(t, in, fm, null, v, err);
     (void)munmap(null, in->n * sizeof(double));
     if (r == 0)
         r = memfd_seal(fd, err);
     if (r < 0)
         return r;
-    measure_result_put(&reply->body, (enum measure)__builtin_ctz(t->wanted), &v);
-    if (t->wanted == 1u << MEASURE_RANDOM) {
+    if (t->measure == MEASURE_RANDOM) {
         reply->fd[reply->n_fds++] = fd;
         fd = -1;
     }
@@ -114,14 +93,19 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
                                .null_largest = t->null_largest,
                                .seed = t->seed,
                                .opt = t->opt};
+    struct measure_result v;
+    int r;
 
     if (!pool)
         return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", n);
     if (rec->n_nonfinite || n == 0)
         return wire_bad_task(err);
     layer_pool(rec->lambda, rec->n_slices, rec->n_per_slice, t->scale, pool);
-    return t->weights ? from_weights(t, &in, m->fd[1], reply, err)
-                      : from_spectrum(t, &in, &reply->body, err);
+    r = measure_info(t->measure)->weights ? from_weights(t, &in, m->fd[1], &v, reply, err)
+                                          : measure_spectrum(t->measure, &in, &v, err);
+    if (r == 0)
+        measure_result_put(&reply->body, t->measure, &v);
+    return r;
 }
 
 int role_measure(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
@@ -133,7 +117,7 @@ int role_measure(const struct wire_message *m, struct reader *r, struct wire_rep
     size_t len = 0;
     int rc = measure_task_get(r, &t, err);
 
-    if (rc == 0 && m->n_fds != (t.weights ? 2u : 1u))
+    if (rc == 0 && m->n_fds != (measure_info(t.measure)->weights ? 2u : 1u))
         rc = wire_bad_task(err);
     if (rc == 0)
         rc = memfd_sealed_size(m->fd[0], &len, err);
