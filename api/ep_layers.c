@@ -106,9 +106,11 @@ static const struct table_filter filters[] = {
     {"name", "longname", true, 512, NULL, NULL},
 };
 
-/* Of the measures that an analysis was asked for. */
+/* Of the measures that an analysis was asked for, and of what its rows are made of. */
 static const char *measured_column(size_t i)
 {
+    static const char *const last[] = {"not_measured", "operation"};
+
     for (unsigned m = 0; m < MEASURE_COUNT; m++) {
         const struct measure_info *info = measure_info((enum measure)m);
 
@@ -116,7 +118,7 @@ static const char *measured_column(size_t i)
             return info->column[i].name;
         i -= info->n_columns;
     }
-    return i == 0 ? "not_measured" : NULL;
+    return i < ARRAY_LEN(last) ? last[i] : NULL;
 }
 
 static const struct table layers = {"layers",        columns, ARRAY_LEN(columns),

@@ -13,7 +13,7 @@ struct analyze_settings {
     bool wait, detach, compat, integers, farms;
     struct output_form form;
     struct submit_settings submit;
-    const char *precision, *include, *exclude, *columns;
+    const char *precision, *include, *exclude, *columns, *base;
     struct arg_list labels, layers, types, measure, fit;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
     const char *farms_q, *farms_fit, *farms_mode;
@@ -29,6 +29,8 @@ static const struct arg_option options[] = {
      "print only the analysis's id (the job's with\n--detach), and no progress"},
     {"columns", ARG_TEXT, AT(columns), "A,B,...", "columns to print, of those the server has"},
     SUBMIT_OPTIONS(AT(submit)),
+    {"base", ARG_TEXT, AT(base), "PATH",
+     "subtract this model's weights: spectra of what changed\nsince"},
     {"precision", ARG_TEXT, AT(precision), "double|single", "arithmetic (double)"},
     {"compat", ARG_FLAG, AT(compat), NULL,
      "WeightWatcher 0.7.5.5's values where the default differs"},
@@ -81,7 +83,8 @@ static const struct arg_command args = {
         "Examples:\n"
         "  spectralctl analyze model.safetensors --label run=a --label step=300\n"
         "  spectralctl analyze ./llama-7b --csv --columns longname,alpha,D > layers.csv\n"
-        "  spectralctl analyze ./llama-7b --farms-mode fast\n",
+        "  spectralctl analyze ./llama-7b --farms-mode fast\n"
+        "  spectralctl analyze ./llama-7b-tuned --base ./llama-7b\n",
     .options = options,
     .n_options = ARRAY_LEN(options),
 };
@@ -192,7 +195,6 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
 {
     const struct analyze_settings *s = settings;
     struct submit_settings how = s->submit;
-    struct submit_file source;
     json_auto_t *job = NULL, *body = NULL;
     int status;
 
@@ -209,11 +211,16 @@ static int run(struct context *cx, const void *settings, const struct arg_operan
     body = body_of(s);
     if (!body)
         return EXIT_USAGE;
-    source = (struct submit_file)SUBMIT_SOURCE(operands->value[0], body);
-    status = submit_files(cx, &how, body, &source, 1, &job);
+    struct submit_file file[] = {SUBMIT_SOURCE(operands->value[0], body),
+                                 {.path = s->base,
+                                  .in = json_object_get(body, "params"),
+                                  .key = "base",
+                                  .pointer = "#/params/base"}};
+    size_t n_files = s->base ? 2 : 1;
+    status = submit_files(cx, &how, body, file, n_files, &job);
     if (status == EXIT_DONE && !s->detach)
         status = follow_job(cx, &job, s->form.quiet);
-    submit_end(cx, &how, &source, 1, job);
+    submit_end(cx, &how, file, n_files, job);
     if (status == EXIT_DONE && s->detach)
         return print_detached(s, job);
     if (status == EXIT_DONE) {

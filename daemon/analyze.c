@@ -1,5 +1,6 @@
 /* analyze.c: the order of the stages of a job, of whatever kind. */
 #include "daemon/analyze_activity.h"
+#include "daemon/analyze_base.h"
 #include "daemon/analyze_weigh.h"
 
 #include "common/fdio.h"
@@ -10,15 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stage_name[] = {
-    [STAGE_OPEN] = "opening",          [STAGE_SIDE_FILES] = "reading headers",
-    [STAGE_SHARDS] = "opening",        [STAGE_TABLES] = "reading headers",
-    [STAGE_BUILD] = "reading headers", [STAGE_CHECK_PLAN] = "reading headers",
-    [STAGE_DIGEST] = "hashing",        [STAGE_IDENTIFY] = "hashing",
-    [STAGE_LOOKUP] = "looking up",     [STAGE_COMPUTE] = "computing",
-    [STAGE_FARMS] = "computing",       [STAGE_MEASURES] = "computing",
-    [STAGE_PLAN] = "planning",         [STAGE_PRUNE] = "pruning",
-    [STAGE_REPORT] = "storing",        [STAGE_END] = "storing"};
+static const char *const stage_name[] = {[STAGE_OPEN] = "opening",
+                                         [STAGE_OPEN_BASE] = "opening",
+                                         [STAGE_SIDE_FILES] = "reading headers",
+                                         [STAGE_SHARDS] = "opening",
+                                         [STAGE_TABLES] = "reading headers",
+                                         [STAGE_BUILD] = "reading headers",
+                                         [STAGE_CHECK_PLAN] = "reading headers",
+                                         [STAGE_DIGEST] = "hashing",
+                                         [STAGE_IDENTIFY] = "hashing",
+                                         [STAGE_LOOKUP] = "looking up",
+                                         [STAGE_COMPUTE] = "computing",
+                                         [STAGE_FARMS] = "computing",
+                                         [STAGE_MEASURES] = "computing",
+                                         [STAGE_PLAN] = "planning",
+                                         [STAGE_PRUNE] = "pruning",
+                                         [STAGE_REPORT] = "storing",
+                                         [STAGE_END] = "storing"};
 
 static void input_init(struct input *in, const struct source_file *f, enum inspect_kind kind)
 {
@@ -54,7 +63,7 @@ void analyze_free(struct analyze *a)
     for (size_t i = 0; a->lw && i < a->layers.count; i++)
         layer_work_done(&a->lw[i]);
     free(a->lw);
-    for (size_t i = 0; i < a->n_tables; i++) {
+    for (size_t i = 0; a->table && i < a->n_tables; i++) {
         tensor_table_done(&a->table[i]);
         if (a->unit_of)
             free(a->unit_of[i]);
@@ -73,6 +82,7 @@ void analyze_free(struct analyze *a)
     layer_list_done(&a->layers);
     analyze_params_done(&a->params);
     source_free(a->source);
+    analyze_base_free(a);
     free(a);
 }
 
@@ -127,20 +137,30 @@ static void open_source(struct analyze *a)
     locate_source(a->job->svc, &ref, opened, a);
 }
 
+static int open_shards(struct analyze *a, struct source *s, struct hf_index *ix, bool *have)
+{
+    const struct input *in = a->input;
+
+    if (*have || s->index.fd < 0)
+        return 0;
+    while (in->file != &s->index)
+        in++;
+    if (hf_index_read(in->bytes.data, in->bytes.len, ix, &a->err) < 0)
+        return a->err.code;
+    *have = true;
+    return source_open_shards(s, ix, &a->err);
+}
+
 static void shards_run(void *arg, void *state)
 {
     struct analyze *a = arg;
+    struct base_model *b = a->base;
 
     (void)state;
     a->err.code = 0;
-    if (!a->have_index && a->source->index.fd >= 0) {
-        struct input *in = &a->input[0];
-
-        if (hf_index_read(in->bytes.data, in->bytes.len, &a->index, &a->err) < 0)
-            return;
-        a->have_index = true;
-        (void)source_open_shards(a->source, &a->index, &a->err);
-    }
+    if (open_shards(a, a->source, &a->index, &a->have_index) == 0 && b &&
+        open_shards(a, b->source, &b->index, &b->have_index) < 0)
+        snprintf(a->err.pointer, sizeof a->err.pointer, "/params/base");
 }
 
 static void stage_done(void *arg, const struct err *group_err)
@@ -163,22 +183,24 @@ static void load_side_files(struct analyze *a)
 {
     const struct source *s = a->source;
 
-    a->input = xcalloc(2, sizeof *a->input);
+    a->input = xcalloc(3, sizeof *a->input);
     if (s->index.fd >= 0)
         input_init(&a->input[a->n_inputs++], &s->index, INSPECT_HF_INDEX);
     if (s->config.fd >= 0)
         input_init(&a->input[a->n_inputs++], &s->config, INSPECT_HF_CONFIG);
+    if (a->base && a->base->source->index.fd >= 0)
+        input_init(&a->input[a->n_inputs++], &a->base->source->index, INSPECT_HF_INDEX);
     a->n_side = a->n_inputs;
     analyze_load_inputs(a, 0);
 }
 
 static void load_tables(struct analyze *a)
 {
-    const struct source *s = a->source;
-
-    a->input = xrealloc(a->input, (a->n_side + s->n_files) * sizeof *a->input);
-    for (size_t i = 0; i < s->n_files; i++)
-        input_init(&a->input[a->n_inputs++], &s->file[i], INSPECT_SAFETENSORS);
+    a->n_own = a->source->n_files;
+    a->n_tables = a->n_own + (a->base ? a->base->source->n_files : 0);
+    a->input = xrealloc(a->input, (a->n_side + a->n_tables) * sizeof *a->input);
+    for (uint32_t f = 0; f < a->n_tables; f++)
+        input_init(&a->input[a->n_inputs++], analyze_file(a, f), INSPECT_SAFETENSORS);
     analyze_load_inputs(a, a->n_side);
 }
 
@@ -189,6 +211,9 @@ static void enter(struct analyze *a)
     switch (a->stage) {
     case STAGE_OPEN:
         open_source(a);
+        break;
+    case STAGE_OPEN_BASE:
+        analyze_open_base(a);
         break;
     case STAGE_SIDE_FILES:
         load_side_files(a);
@@ -246,6 +271,8 @@ bool analyze_is_analysed(const struct analyze *a)
 static bool is_needed(const struct analyze *a, enum stage stage)
 {
     switch (stage) {
+    case STAGE_OPEN_BASE:
+        return a->params.have_base;
     case STAGE_PLAN:
         return a->plan != NULL;
     case STAGE_CHECK_PLAN:
@@ -300,6 +327,8 @@ void analyze_start(struct job *j, struct source *src)
     a->params_text = analyze_params_text(&a->params);
     /* Begun again after a crash, the job makes the same analysis, and the same plan of it. */
     snprintf(a->analysis_id, sizeof a->analysis_id, "ana_%s", j->rec.id + strlen("job_"));
-    a->stage = src ? STAGE_SIDE_FILES : STAGE_OPEN;
-    enter(a);
+    if (src)
+        analyze_next(a);
+    else
+        enter(a);
 }

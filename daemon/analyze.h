@@ -3,6 +3,7 @@
  *
  *   analyze.c          the order of the stages
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
+ *   analyze_base.c     a base model's files, if its weights are subtracted
  *   analyze_build.c    tables -> rows and content units; model identity
  *   analyze_digest.c   units -> their digests
  *   analyze_histograms.c   histograms of magnitudes, on the way
@@ -28,6 +29,7 @@
 #include "daemon/analyze_params.h"
 #include "daemon/job.h"
 #include "daemon/records.h"
+#include "daemon/weights.h"
 
 /* One file whose table is wanted. */
 struct input {
@@ -97,8 +99,19 @@ struct layer_work {
     double flops, bytes;
 };
 
+/* A second model, whose tensors are taken with those of the same name. Its files' tables and units
+ * follow the model's own. */
+struct base_model {
+    struct source *source;
+    struct hf_index index;
+    bool have_index;
+    struct digest digest;
+    char id[IDENT_MAX]; /* "mdl_…", once it is identified */
+};
+
 enum stage {
     STAGE_OPEN = 0,
+    STAGE_OPEN_BASE,
     STAGE_SIDE_FILES,
     STAGE_SHARDS,
     STAGE_TABLES,
@@ -124,17 +137,18 @@ struct analyze {
     struct activity_work *activity; /* analyze_activity.c's own */
     struct prune_work *prune;       /* analyze_prune.h; NULL when nothing is pruned */
     struct source *source;
+    struct base_model *base; /* NULL when there is none */
     enum stage stage;
-    struct input *input; /* [0] index, [1] config when there; then the tensors' files */
+    struct input *input; /* index, config, the base's index, each when there; then tensors' files */
     size_t n_inputs, n_side, load_first;
     size_t waiting; /* tasks or messages of the stage under way */
 
     struct hf_index index;
     struct hf_config config;
     bool have_index, have_config;
-    struct tensor_table *table; /* one per tensor file */
-    size_t n_tables;
-    size_t **unit_of; /* [file][tensor] -> first unit */
+    struct tensor_table *table; /* one per tensor file: the model's, then the base's */
+    size_t n_own, n_tables;     /* the model's; all */
+    size_t **unit_of;           /* [file][tensor] -> first unit */
     struct unit *unit;
     size_t n_units;
     struct digest *leaf;
@@ -170,6 +184,7 @@ void analyze_needs_work(struct analyze *a);
 /* --- stages; all asynchronous ---------------------------------------------------------------- */
 /* Find out what inputs [first, n_inputs) contain. */
 void analyze_load_inputs(struct analyze *a, size_t first);
+void analyze_open_base(struct analyze *a);
 void analyze_build(struct analyze *a);
 void analyze_digest(struct analyze *a);
 void analyze_identify(struct analyze *a);
@@ -241,8 +256,18 @@ void analyze_histograms_free(struct analyze *a);
 /* The unit that holds row `l`'s bytes. */
 const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *l);
 
-/* Where a row's matrix lies, for a worker. */
-struct wire_matrix analyze_matrix_of(const struct layer *l);
+/* The file of table `f`, of the model or of its base. */
+const struct source_file *analyze_file(const struct analyze *a, uint32_t f);
+
+/* Files of the tensors that a row is made of, in the order of weights_of_layer(), to a task. */
+void analyze_add_files(const struct analyze *a, const struct layer *l, struct task *t);
+
+/* A digest of all that a row's matrix is made of: its unit's, where that is all. */
+void analyze_content(struct hasher *h, const struct analyze *a, const struct layer *l,
+                     struct digest *out);
+
+/* ERR_CHANGED in a->err when a file is not any more what it was. File thread, store thread. */
+int analyze_unchanged(struct analyze *a);
 
 /* Factor on the eigenvalues of a row: pooled conv2d slices are scaled by 1/2 (upstream's
  * conv2d_norm with pool=True). */

@@ -1,7 +1,7 @@
 /* analyze_build.c: tables -> rows and content units; digests of units -> the model's identity. */
-#include "daemon/analyze.h"
+#include "daemon/analyze_base.h"
 
-#include "common/fdio.h"
+#include "compute/low_rank.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,6 @@
 
 static int parse_tables(struct analyze *a)
 {
-    a->n_tables = a->n_inputs - a->n_side;
     a->table = xcalloc(a->n_tables, sizeof *a->table);
     for (size_t i = 0; i < a->n_tables; i++) {
         const struct input *in = &a->input[a->n_side + i];
@@ -42,9 +41,9 @@ static int by_tensor_name(const void *a, const void *b)
 
 /* Every name the index gives to shard `file` must be there; tensors it does not name are counted.
  */
-static int check_shard(struct analyze *a, uint32_t file)
+static int check_shard(struct analyze *a, const struct hf_index *ix, uint32_t file,
+                       const struct tensor_table *tt)
 {
-    const struct tensor_table *tt = &a->table[file];
     AUTO(freep) const char **name = xcalloc(tt->count, sizeof *name);
     size_t named = 0;
 
@@ -52,8 +51,8 @@ static int check_shard(struct analyze *a, uint32_t file)
         name[i] = tt->t[i].name;
     if (tt->count)
         qsort(name, tt->count, sizeof *name, by_tensor_name);
-    for (size_t i = 0; i < a->index.n_entries; i++) {
-        const struct hf_index_entry *e = &a->index.entry[i];
+    for (size_t i = 0; i < ix->n_entries; i++) {
+        const struct hf_index_entry *e = &ix->entry[i];
         const char *key = e->tensor;
 
         if (e->shard != file)
@@ -62,11 +61,27 @@ static int check_shard(struct analyze *a, uint32_t file)
             return err_set(&a->err, ERR_FORMAT,
                            "the index puts tensor \"%.150s\" into \"%.100s\", which has no such "
                            "tensor",
-                           key, a->index.shard[file]);
+                           key, ix->shard[file]);
         named++;
     }
-    a->unmapped += tt->count - named;
+    if (ix == &a->index)
+        a->unmapped += tt->count - named;
     return 0;
+}
+
+static int check_shards(struct analyze *a)
+{
+    const struct base_model *b = a->base;
+    uint32_t n = (uint32_t)a->n_own;
+    int r = 0;
+
+    for (uint32_t f = 0; r == 0 && f < a->n_tables; f++) {
+        const struct hf_index *ix = f < n ? &a->index : &b->index;
+
+        if (f < n ? a->have_index : b->have_index)
+            r = check_shard(a, ix, f < n ? f : f - n, &a->table[f]);
+    }
+    return r;
 }
 
 /* Matrices of a stack have digests of their own, so that one changed expert costs one solve. */
@@ -100,6 +115,8 @@ static void make_units(struct analyze *a)
     for (size_t f = 0; f < a->n_tables; f++)
         for (size_t i = 0; i < a->table[f].count; i++) {
             total += units_in(&a->table[f].t[i]);
+            if (f >= a->n_own)
+                continue;
             a->nbytes += a->table[f].t[i].nbytes;
             a->n_params += tensor_elements(&a->table[f].t[i]);
             a->n_tensors++;
@@ -121,14 +138,16 @@ static void make_units(struct analyze *a)
 
 static int build_rows(struct analyze *a)
 {
-    AUTO(freep) const struct tensor_table **tables = xcalloc(a->n_tables, sizeof *tables);
+    AUTO(freep) const struct tensor_table **tables = xcalloc(a->n_own, sizeof *tables);
     int r;
 
-    for (size_t i = 0; i < a->n_tables; i++)
+    for (size_t i = 0; i < a->n_own; i++)
         tables[i] = &a->table[i];
-    r = layers_build(tables, a->n_tables, a->have_config ? &a->config : NULL, &a->layers, &a->err);
+    r = layers_build(tables, a->n_own, a->have_config ? &a->config : NULL, &a->layers, &a->err);
     if (r == 0)
         r = layers_filter(&a->layers, &a->params.filter, &a->err);
+    if (r == 0 && a->base)
+        r = analyze_base_match(a);
     if (r < 0)
         return r;
     a->lw = xcalloc(a->layers.count, sizeof *a->lw);
@@ -149,10 +168,7 @@ static void build_run(void *arg, void *state)
     parse_config(a);
     if (parse_tables(a) < 0)
         return;
-    for (uint32_t f = 0; a->have_index && f < a->n_tables; f++)
-        if (check_shard(a, f) < 0)
-            return;
-    if (build_rows(a) == 0)
+    if (check_shards(a) == 0 && build_rows(a) == 0)
         make_units(a);
 }
 
@@ -183,6 +199,22 @@ const struct unit *analyze_unit_of(const struct analyze *a, const struct layer *
     return &a->unit[a->unit_of[l->file][l->index] + (size_t)(l->expert > 0 ? l->expert : 0)];
 }
 
+void analyze_content(struct hasher *h, const struct analyze *a, const struct layer *l,
+                     struct digest *out)
+{
+    if (l->made == MADE_TENSOR) {
+        *out = analyze_unit_of(a, l)->digest;
+        return;
+    }
+    hasher_add_str(h, "spectrald-made-1");
+    hasher_add_str(h, layer_made_name(l->made));
+    hasher_add_u64(h, LOW_RANK_VERSION);
+    hasher_add(h, analyze_unit_of(a, l)->digest.b, DIGEST_LEN);
+    for (size_t i = 0; i < layer_n_parts(l); i++)
+        hasher_add(h, analyze_part_unit(a, &l->part[i])->digest.b, DIGEST_LEN);
+    hasher_finish(h, out);
+}
+
 /* --- identity ------------------------------------------------------------------------------ */
 
 struct named_tensor {
@@ -196,12 +228,17 @@ static int by_named(const void *a, const void *b)
 }
 
 /* Tensors by name, whatever files they lie in: resharding a model does not change its id. */
-static void digest_model(struct hasher *h, struct analyze *a)
+static void digest_model(struct hasher *h, const struct analyze *a, size_t first, size_t last,
+                         struct digest *out)
 {
-    AUTO(freep) struct named_tensor *v = xcalloc(a->n_tensors, sizeof *v);
+    AUTO(freep) struct named_tensor *v = NULL;
     size_t n = 0;
 
-    for (size_t f = 0; f < a->n_tables; f++)
+    for (size_t f = first; f < last; f++)
+        n += a->table[f].count;
+    v = xcalloc(n + 1, sizeof *v);
+    n = 0;
+    for (size_t f = first; f < last; f++)
         for (size_t i = 0; i < a->table[f].count; i++)
             v[n++] = (struct named_tensor){a->table[f].t[i].name, a->unit_of[f][i],
                                            units_in(&a->table[f].t[i])};
@@ -213,7 +250,7 @@ static void digest_model(struct hasher *h, struct analyze *a)
         for (size_t k = 0; k < v[i].n; k++)
             hasher_add(h, a->unit[v[i].first + k].digest.b, DIGEST_LEN);
     }
-    hasher_finish(h, &a->model);
+    hasher_finish(h, out);
 }
 
 static void identify_run(void *arg, void *state)
@@ -223,13 +260,17 @@ static void identify_run(void *arg, void *state)
 
     (void)state;
     a->err.code = 0;
-    if (source_unchanged(a->source, &a->err) < 0)
+    if (analyze_unchanged(a) < 0)
         return;
     for (size_t i = 0; i < a->n_units; i++)
         if (!a->input[a->n_side + a->unit[i].file].found)
             analyze_digest_unit(h, a, &a->unit[i]);
-    digest_model(h, a);
+    digest_model(h, a, 0, a->n_own, &a->model);
     ident_of_bytes(a->model_id, "mdl_", a->model.b);
+    if (a->base) {
+        digest_model(h, a, a->n_own, a->n_tables, &a->base->digest);
+        ident_of_bytes(a->base->id, "mdl_", a->base->digest.b);
+    }
 }
 
 static void identify_done(void *arg, const struct err *group_err)

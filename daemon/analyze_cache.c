@@ -1,6 +1,6 @@
 /* analyze_cache.c: what an analyze job takes from the cache and puts into it.
  *
- *   spectrum key = H(version, unit digest, layout, precision)
+ *   spectrum key = H(version, content, layout, precision)
  *   fit key      = H(fit versions, spectrum key, scale, compat, how it is fitted)
  *
  * Rows with the same fit key (tied embeddings) are computed once. Every result goes into the
@@ -40,7 +40,7 @@ static void make_keys(struct hasher *h, const struct analyze *a, size_t i)
     struct layer_work *w = &a->lw[i];
     double scale = analyze_scale(l);
 
-    w->content = analyze_unit_of(a, l)->digest;
+    analyze_content(h, a, l, &w->content);
     hasher_add_str(h, "spectrald-spectrum");
     hasher_add_u64(h, SPECTRUM_VERSION);
     hasher_add(h, w->content.b, DIGEST_LEN);

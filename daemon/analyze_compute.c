@@ -12,17 +12,11 @@
 
 #define FIT_COST_PER_EVAL 2e3 /* operations, for estimates */
 
-struct wire_matrix analyze_matrix_of(const struct layer *l)
+void analyze_add_files(const struct analyze *a, const struct layer *l, struct task *t)
 {
-    return (struct wire_matrix){.dtype = l->dtype,
-                                .offset = l->offset,
-                                .nbytes = l->nbytes,
-                                .rows = l->rows,
-                                .cols = l->cols,
-                                .n_slices = l->n_slices,
-                                .row_stride = l->row_stride,
-                                .col_stride = l->col_stride,
-                                .slice_stride = l->slice_stride};
+    t->fd[t->n_fds++] = analyze_file(a, l->file)->fd;
+    for (size_t i = 0; i < layer_n_parts(l); i++)
+        t->fd[t->n_fds++] = analyze_file(a, l->part[i].file)->fd;
 }
 
 static uint64_t long_side(const struct layer *l)
@@ -189,17 +183,18 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     struct task *t = task_new(WORKER_COMPUTE, WIRE_SPECTRUM, solved, a);
-    struct wire_matrix m = analyze_matrix_of(l);
+    struct weights weights;
 
     t->tag[0] = row;
     t->label = l->longname;
     t->key = w->unshared ? NULL : &w->spectrum_key;
     t->flops = flops;
     t->bytes = w->bytes;
-    t->fd[t->n_fds++] = a->source->file[l->file].fd;
+    analyze_add_files(a, l, t);
     for (size_t i = 0; i < w->parts; i++)
         t->fd[t->n_fds++] = w->gram_fd[i];
-    wire_put_matrix(&t->body, &m);
+    weights_of_layer(l, &weights);
+    weights_put(&t->body, &weights);
     buf_put_u8(&t->body, (uint8_t)a->params.precision);
     buf_put_u8(&t->body, a->params.compat);
     buf_put_f64(&t->body, analyze_scale(l));
@@ -279,7 +274,7 @@ static void add_gram(struct analyze *a, size_t row, size_t part)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     struct task *t = task_new(WORKER_COMPUTE, WIRE_GRAM, gram_formed, a);
-    struct wire_matrix m = analyze_matrix_of(l);
+    struct weights weights;
     double n = (double)short_side(l);
 
     t->tag[0] = row;
@@ -287,10 +282,10 @@ static void add_gram(struct analyze *a, size_t row, size_t part)
     t->label = l->longname;
     t->key = w->unshared ? NULL : &w->spectrum_key;
     t->flops = n * n * (double)long_side(l) / (double)w->parts;
-    t->bytes = 8 * n * n + 64e6;
-    t->fd[0] = a->source->file[l->file].fd;
-    t->n_fds = 1;
-    wire_put_matrix(&t->body, &m);
+    weights_of_layer(l, &weights);
+    t->bytes = 8 * n * n + 64e6 + weights_bytes(&weights);
+    analyze_add_files(a, l, t);
+    weights_put(&t->body, &weights);
     buf_put_u32(&t->body, (uint32_t)part);
     buf_put_u32(&t->body, (uint32_t)w->parts);
     sched_add(a->job->lane, t);
@@ -303,15 +298,14 @@ static void estimate(struct analyze *a, size_t row)
     const struct layer *l = &a->layers.l[row];
     struct layer_work *w = &a->lw[row];
     uint64_t n_long = long_side(l), n_short = short_side(l);
-    struct wire_matrix m = analyze_matrix_of(l);
+    struct weights weights;
 
+    weights_of_layer(l, &weights);
     w->parts = l->n_slices == 1 && a->params.precision == PRECISION_DOUBLE
                    ? spectrum_parts(n_long, n_short)
                    : 1;
     w->flops = spectrum_flops(n_long, n_short) * (double)l->n_slices;
-    w->bytes = spectrum_bytes(n_long, n_short);
-    if (m.n_slices > 1)
-        w->bytes += (double)l->nbytes;
+    w->bytes = spectrum_bytes(n_long, n_short) + weights_bytes(&weights);
     if (w->parts > 1)
         w->bytes += 8.0 * (double)n_short * (double)n_short * (double)w->parts;
     if (w->hit) { /* only the fit is missing */

@@ -121,7 +121,7 @@ static void flush(struct batch *b)
     t->tag[1] = b->items;
     t->flops = (double)b->nbytes * DIGEST_COST;
     t->bytes = 1 << 20;
-    t->fd[0] = b->a->source->file[b->file].fd;
+    t->fd[0] = analyze_file(b->a, b->file)->fd;
     t->n_fds = 1;
     b->task = NULL;
     b->a->waiting++;

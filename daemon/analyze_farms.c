@@ -248,10 +248,9 @@ static void add_runs(struct analyze *a, size_t row, size_t first, size_t count)
     for (size_t i = first; i < first + count; i++)
         t->flops += farms_run_flops(&f->plan, i);
     t->bytes = farms_run_bytes(&f->plan, 0) +
-               8 * (double)farms_task_values(&f->plan, first, count) +
-               (f->task.conv ? (double)l->nbytes : 1e6);
-    t->fd[0] = a->source->file[l->file].fd;
-    t->n_fds = 1;
+               8 * (double)farms_task_values(&f->plan, first, count) + weights_bytes(&f->task.w) +
+               1e6;
+    analyze_add_files(a, l, t);
     farms_task_put(&t->body, &f->task);
     buf_put_u32(&t->body, (uint32_t)first);
     buf_put_u32(&t->body, (uint32_t)count);
@@ -293,8 +292,8 @@ static void prepare(struct analyze *a, size_t row)
     f->pool_fd = -1;
     if (a->lw[row].leader >= 0 || a->lw[row].outcome != OUT_DONE)
         return;
-    f->task = (struct farms_task){
-        .m = analyze_matrix_of(l), .conv = l->type == TYPE_CONV2D, .params = a->params.farms};
+    f->task = (struct farms_task){.conv = l->type == TYPE_CONV2D, .params = a->params.farms};
+    weights_of_layer(l, &f->task.w);
     if (!f->task.conv && l->n_slices != 1) {
         out->outcome = FARMS_FAILED;
         out->reason = "not_a_matrix";

@@ -1,6 +1,6 @@
 /* analyze_farms_cache.c: what the windows of a job take from the cache and put into it.
  *
- *   windows key = H(version, unit digest, layout, grid, precision)      the pool: every eigenvalue
+ *   windows key = H(version, content, layout, grid, precision)      the pool: every eigenvalue
  *   fit key     = H(version, windows key, fit)                          the exponent
  *
  * Neither knows the spectrum: each may be in the cache without the others. The grid is that of the
@@ -36,7 +36,7 @@ static void make_keys(struct hasher *h, const struct analyze *a, size_t row)
 
     hasher_add_str(h, "spectrald-windows");
     hasher_add_u64(h, FARMS_VERSION);
-    hasher_add(h, analyze_unit_of(a, l)->digest.b, DIGEST_LEN);
+    hasher_add(h, a->lw[row].content.b, DIGEST_LEN);
     add_sizes(h, layout, ARRAY_LEN(layout));
     add_sizes(h, grid, ARRAY_LEN(grid));
     hasher_add_u64(h, f->task.params.precision);

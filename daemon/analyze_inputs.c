@@ -1,9 +1,10 @@
 /* analyze_inputs.c: what a file contains: from the cache while the file is unchanged, else from a
  * reader process. */
-#include "daemon/analyze.h"
+#include "daemon/analyze_base.h"
 
 #include "common/fdio.h"
 
+#include <stdio.h>
 #include <sys/mman.h>
 
 /* A config.json that cannot be read is no reason to refuse the model. */
@@ -24,6 +25,8 @@ static void end_load(struct analyze *a)
         err = in->err;
         if (in->err.code != ERR_CRASHED && a->source->is_dir)
             err_set(&err, in->err.code, "%.150s: %.300s", in->file->name, in->err.text);
+        if (analyze_is_base_file(a, in->file))
+            snprintf(err.pointer, sizeof err.pointer, "/params/base");
         break;
     }
     if (a->job->ended)

@@ -210,14 +210,13 @@ static double null_largest(const struct analyze *a, size_t row)
 }
 
 /* A square matrix has two Gram matrices; upstream takes eigenvectors of WW'. */
-static struct wire_matrix matrix_for(const struct layer *l, enum measure m)
+static struct weights weights_for(const struct layer *l, enum measure m)
 {
-    struct wire_matrix w = analyze_matrix_of(l);
+    struct weights w;
 
-    if (m == MEASURE_VECTORS && w.rows == w.cols) {
-        w.row_stride = l->col_stride;
-        w.col_stride = l->row_stride;
-    }
+    weights_of_layer(l, &w);
+    if (m == MEASURE_VECTORS && w.rows == w.cols)
+        weights_transpose(&w);
     return w;
 }
 
@@ -229,7 +228,7 @@ static void add_task(struct analyze *a, size_t row, enum measure m)
                               .opt = a->params.measure,
                               .scale = analyze_scale(l),
                               .null_largest = null_largest(a, row),
-                              .m = matrix_for(l, m),
+                              .w = weights_for(l, m),
                               .seed = seed_of(&a->lw[row]),
                               .precision = a->params.precision,
                               .fit = a->lw[row].values};
@@ -245,7 +244,7 @@ static void add_task(struct analyze *a, size_t row, enum measure m)
     t->bytes = cost.bytes;
     t->fd[t->n_fds++] = f->fd;
     if (measure_info(m)->weights)
-        t->fd[t->n_fds++] = a->source->file[l->file].fd;
+        analyze_add_files(a, l, t);
     measure_task_put(&t->body, &mt);
     sched_add(a->job->lane, t);
 }

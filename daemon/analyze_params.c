@@ -19,6 +19,7 @@
 void analyze_params_done(struct analyze_params *p)
 {
     layer_filter_done(&p->filter);
+    source_ref_done(&p->base);
 }
 
 int analyze_params_wrong(struct err *err, const char *field, const char *want)
@@ -145,6 +146,39 @@ static int get_compat(const json_t *v, bool *out, struct err *err)
     return 0;
 }
 
+/* What source_ref_parse() says of "source", of a member of the parameters. */
+static int get_base(const json_t *v, struct analyze_params *p, struct err *err)
+{
+    char pointer[ERR_POINTER_MAX];
+    struct err e;
+
+    if (json_is_null(v))
+        return 0;
+    if (!json_is_object(v) || source_ref_parse(v, &p->base, &e) < 0) {
+        snprintf(pointer, sizeof pointer, "/params/base%.64s",
+                 json_is_object(v) ? e.pointer + strlen("/source") : "");
+        return err_set_at(err, ERR_INVALID, pointer,
+                          "base must be the model to subtract: {\"path\": …} or {\"upload\": …}");
+    }
+    p->have_base = true;
+    return 0;
+}
+
+static json_t *base_json(const struct analyze_params *p)
+{
+    if (!p->have_base)
+        return json_null();
+    return p->base.path ? json_pack("{s:s}", "path", p->base.path)
+                        : json_pack("{s:s}", "upload", p->base.upload);
+}
+
+int analyze_params_check(const struct analyze_params *p, const struct config *c, struct err *err)
+{
+    int r = layer_filter_check(&p->filter, err);
+
+    return r == 0 && p->have_base ? source_ref_check(&p->base, c, "/params/base/path", err) : r;
+}
+
 static int wrong_farms(struct err *err, const char *field, const char *want)
 {
     char pointer[ERR_POINTER_MAX];
@@ -262,6 +296,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return get_farms(v, p, err);
     if (strcmp(key, "fit") == 0)
         return analyze_params_get_fit(v, p, err);
+    if (strcmp(key, "base") == 0)
+        return get_base(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
     if (analyze_params_get_measure(key, v, p, &r, err))
@@ -363,6 +399,7 @@ char *analyze_params_text(const struct analyze_params *p)
     char *text;
 
     json_object_set_new(o, "fit", analyze_params_fit_json(&p->fit));
+    json_object_set_new(o, "base", base_json(p));
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,
                             analyze_params_measure_json(p, (enum measure)m));

@@ -6,6 +6,7 @@
 
 #include "compute/farms.h"
 #include "compute/measure.h"
+#include "daemon/locate.h"
 #include "models/layers.h"
 
 #define ANALYZE_COMPAT_NAME   "weightwatcher-0.7.5.5"
@@ -17,6 +18,8 @@
 
 struct analyze_params {
     struct layer_filter filter;
+    bool have_base;
+    struct source_ref base; /* whose weights are subtracted */
     enum precision precision;
     struct layer_fit_options fit;
     bool want_farms;
@@ -31,6 +34,10 @@ void analyze_params_done(struct analyze_params *p);
 /* Parse and check `params` (NULL = all defaults). ERR_INVALID or ERR_LIMIT with the JSON pointer
  * of the field at fault ("/params/min_evals"). */
 int analyze_params_parse(const json_t *params, struct analyze_params *out, struct err *err);
+
+/* What parsing cannot tell: whether regular expressions compile, and the base is there. May take
+ * milliseconds. */
+int analyze_params_check(const struct analyze_params *p, const struct config *c, struct err *err);
 
 /* The same parameters with every default filled in and keys in a fixed order: equal requests give
  * equal text. Owned by the caller. */

@@ -183,6 +183,14 @@ static void put_measures(struct buf *b, const struct analyze *a, size_t i)
     buf_done(&why);
 }
 
+/* What the rows of an analysis are, where that need not be tensors as they lie in their files. */
+static void put_operation(struct buf *b, const struct analyze *a, const struct layer *l)
+{
+    if (a->base)
+        json_text_key_string(b, "operation",
+                             l->skip == SKIP_NONE ? layer_made_name(l->made) : NULL);
+}
+
 static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
 {
     const struct layer *l = &a->layers.l[i];
@@ -190,7 +198,7 @@ static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
     bool known = w->outcome == OUT_DONE || w->outcome == OUT_NONFINITE;
     char hex[DIGEST_HEX_LEN + 1];
 
-    digest_hex(&analyze_unit_of(a, l)->digest, hex);
+    digest_hex(l->made == MADE_TENSOR ? &analyze_unit_of(a, l)->digest : &a->lw[i].content, hex);
     json_text_key_string(b, "digest", hex);
     json_text_key_string(b, "method", known ? spectrum_method_name(w->method) : NULL);
     json_text_key_string(b, "precision",
@@ -230,6 +238,7 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
     put_columns(b, l, w, a->params.compat);
     put_farms(b, &w->farms);
     put_measures(b, a, i);
+    put_operation(b, a, l);
     put_notes(b, l, w);
     put_provenance(b, a, i);
     buf_printf(b, "}");
@@ -335,6 +344,8 @@ void analyze_make_rows_key(struct analyze *a)
     hasher_add_str(h, "spectrald-rows-3");
     hasher_add(h, a->model.b, DIGEST_LEN);
     hasher_add_str(h, a->params_text);
+    if (a->base)
+        hasher_add(h, a->base->digest.b, DIGEST_LEN);
     for (size_t i = 0; i < a->layers.count; i++)
         hash_row(h, a, i);
     hasher_finish(h, &a->rows_key);
@@ -397,6 +408,8 @@ static char *result_json(const struct analyze *a, bool analysed)
     if (analysed) {
         json_text_key_string(&b, "analysis", a->analysis_id);
         json_text_key_string(&b, "model", a->model_id);
+        if (a->base)
+            json_text_key_string(&b, "base", a->base->id);
     }
     if (a->plan)
         json_text_key_string(&b, "plan", analyze_plan_id(a));
@@ -415,7 +428,7 @@ static void report_run(void *arg, void *state)
     bool analysed = analyze_is_analysed(a);
 
     a->err.code = 0;
-    if (source_unchanged(a->source, &a->err) < 0)
+    if (analyze_unchanged(a) < 0)
         return;
     if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0) ||
         (a->prune && analyze_prune_put(a, st) < 0))

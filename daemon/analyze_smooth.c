@@ -50,11 +50,13 @@ int analyze_smooth_rows(struct analyze *a, struct err *err)
     w->row = xcalloc(a->layers.count + 1, sizeof *w->row);
     for (size_t i = 0; i < a->layers.count; i++) {
         const struct layer *l = &a->layers.l[i];
+        struct weights weights;
 
         if (l->skip != SKIP_NONE)
             continue;
         w->row[w->n_rows] = (struct prune_row){.layer = i, .fd = -1};
-        w->row[w->n_rows++].task.m = analyze_matrix_of(l);
+        weights_of_layer(l, &weights);
+        w->row[w->n_rows++].task.m = weights.tensor[0];
     }
     if (w->n_rows == 0)
         return err_set_at(err, ERR_INVALID, "/params",

@@ -438,6 +438,8 @@ int analyze_summary_json(const struct analyze *a, char **out, struct err *err)
     put_means(&b, &s);
     put_counts(&b, &n, a);
     json_text_key_int(&b, "params", (int64_t)a->n_params);
+    if (a->base)
+        json_text_key_string(&b, "base", a->base->id);
     json_text_key_int(&b, "tensors_not_in_index", (int64_t)a->unmapped);
     r = put_alpha_hat(&b, &s, err);
     if (r == 0)

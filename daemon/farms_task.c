@@ -15,8 +15,8 @@ struct pool_header {
 int farms_task_plan(const struct farms_task *t, struct farms_plan *out, struct err *err)
 {
     struct farms_plan plan;
-    int r = t->conv ? farms_plan_conv(&t->params, t->m.rows, t->m.cols, t->m.n_slices, &plan, err)
-                    : farms_plan_linear(&t->params, t->m.rows, t->m.cols, &plan, err);
+    int r = t->conv ? farms_plan_conv(&t->params, t->w.rows, t->w.cols, t->w.n_slices, &plan, err)
+                    : farms_plan_linear(&t->params, t->w.rows, t->w.cols, &plan, err);
 
     if (r < 0)
         return r;
@@ -29,7 +29,7 @@ int farms_task_plan(const struct farms_task *t, struct farms_plan *out, struct e
 
 void farms_task_put(struct buf *b, const struct farms_task *t)
 {
-    wire_put_matrix(b, &t->m);
+    weights_put(b, &t->w);
     buf_put_u8(b, t->conv);
     buf_put_u64(b, t->params.rows);
     buf_put_f64(b, t->params.q);
@@ -42,7 +42,7 @@ void farms_task_put(struct buf *b, const struct farms_task *t)
 int farms_task_get(struct reader *r, struct farms_task *out, struct err *err)
 {
     struct farms_task t = {0};
-    int rc = wire_get_matrix(r, &t.m, err);
+    int rc = weights_get(r, &t.w, err);
 
     if (rc < 0)
         return rc;
@@ -53,7 +53,7 @@ int farms_task_get(struct reader *r, struct farms_task *out, struct err *err)
     t.params.fit = (enum hill_rule)reader_u8(r);
     t.params.mode = (enum farms_mode)reader_u8(r);
     t.params.precision = (enum precision)reader_u8(r);
-    if (r->fault || t.params.precision > PRECISION_SINGLE || t.m.rows == 0 || t.m.cols == 0)
+    if (r->fault || t.params.precision > PRECISION_SINGLE || t.w.rows == 0 || t.w.cols == 0)
         return wire_bad_task(err);
     *out = t;
     return 0;

@@ -1,6 +1,6 @@
 /* farms_task.h: FARMS on the way to a compute worker and back.
  *
- *   farms      task, u32 first, u32 count                       fd: file
+ *   farms      task, u32 first, u32 count                       fd: its files
  *       reply  f64 error_bound, u64 n_nonfinite                 fd: the runs' values
  *   farms_fit  task                                             fd: the pool
  *       reply  a result record
@@ -9,13 +9,13 @@
 #define SPECTRALD_FARMS_TASK_H
 
 #include "compute/farms.h"
-#include "daemon/wire.h"
+#include "daemon/weights.h"
 
 /* Values of one layer, at most: they are held in memory until all are there. */
 #define FARMS_VALUES_MAX 1000000
 
 struct farms_task {
-    struct wire_matrix m;
+    struct weights w;
     bool conv;
     struct farms_params params;
 };

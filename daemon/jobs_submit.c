@@ -15,7 +15,8 @@ struct submit {
     json_t *json_source, *json_params, *json_labels; /* as sent; for the file thread */
     struct job_record rec, claimed;
     struct source_ref ref;
-    char *key; /* idempotency key or NULL */
+    char base_upload[IDENT_MAX]; /* of params.base, or "" */
+    char *key;                   /* idempotency key or NULL */
     struct key_use use;
     struct source *source;
     job_cb *cb;
@@ -66,11 +67,13 @@ static bool replay(struct submit *q, struct store *st)
 }
 
 /* It was there when it was opened. From the same commit on, the job holds it. */
-static int check_upload(struct store *st, const char *id, struct err *err)
+static int check_upload(struct store *st, const char *id, const char *pointer, struct err *err)
 {
     struct upload_record u = {0};
     int r = store_upload_get(st, id, &u, err);
 
+    if (r < 0 && pointer)
+        snprintf(err->pointer, sizeof err->pointer, "%s", pointer);
     upload_record_done(&u);
     return r;
 }
@@ -84,7 +87,9 @@ static void submit_store_run(void *arg, void *state)
         return;
     if (q->err.code)
         return; /* a request that cannot be had leaves its key unused */
-    if (*q->ref.upload && check_upload(st, q->ref.upload, &q->err) < 0)
+    if (*q->ref.upload && check_upload(st, q->ref.upload, NULL, &q->err) < 0)
+        return;
+    if (*q->base_upload && check_upload(st, q->base_upload, "/params/base/upload", &q->err) < 0)
         return;
     if (q->key && store_key_put(st, q->rec.owner, q->key, &q->use, &q->err) < 0)
         return;
@@ -189,7 +194,8 @@ static int analyze_params(struct submit *q)
 
     if (r < 0)
         return r;
-    r = layer_filter_check(&params.filter, &q->err);
+    r = analyze_params_check(&params, q->svc->config, &q->err);
+    memcpy(q->base_upload, params.base.upload, sizeof q->base_upload);
     q->rec.params = analyze_params_text(&params);
     analyze_params_done(&params);
     return r;

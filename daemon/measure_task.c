@@ -19,7 +19,7 @@ void measure_task_put(struct buf *b, const struct measure_task *t)
     buf_put_f64(b, t->null_largest);
     buf_put_u64(b, t->seed);
     if (measure_info(t->measure)->weights) {
-        wire_put_matrix(b, &t->m);
+        weights_put(b, &t->w);
         buf_put_u8(b, (uint8_t)t->precision);
     }
     values_record_write(&t->fit, b);
@@ -38,7 +38,7 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
     t.null_largest = reader_f64(r);
     t.seed = reader_u64(r);
     if (rc == 0 && measure_info(t.measure)->weights) {
-        rc = wire_get_matrix(r, &t.m, err);
+        rc = weights_get(r, &t.w, err);
         t.precision = (enum precision)reader_u8(r);
     }
     if (rc < 0)

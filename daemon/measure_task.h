@@ -1,6 +1,6 @@
 /* measure_task.h: measures of one layer on the way to a compute worker and back.
  *
- *   measure  task                     fd: the spectrum record, and the file where it needs weights
+ *   measure  task                     fd: the spectrum record, and the files where it needs weights
  *     reply  a result record         fd: of shuffled weights: eigenvalues, as many as there are
  */
 #ifndef SPECTRALD_MEASURE_TASK_H
@@ -8,15 +8,15 @@
 
 #include "common/digest.h"
 #include "compute/measure.h"
-#include "daemon/wire.h"
+#include "daemon/weights.h"
 
 struct measure_task {
     enum measure measure;
     struct measure_options opt;
-    uint64_t seed;        /* of random steps */
-    double scale;         /* on eigenvalues */
-    double null_largest;  /* of shuffled weights, NaN: not known */
-    struct wire_matrix m; /* these count where it needs weights */
+    uint64_t seed;       /* of random steps */
+    double scale;        /* on eigenvalues */
+    double null_largest; /* of shuffled weights, NaN: not known */
+    struct weights w;    /* these count where it needs weights */
     enum precision precision;
     struct layer_values fit;
 };

@@ -1,11 +1,12 @@
 /* role_compute.c: digests, Gram matrices, spectra and metrics, one task after another.
  *
  * Long-lived. It parses no format: it gets byte ranges of an open file that the control process
- * has validated. Task bodies:
- *   gram      matrix, u32 part, u32 parts                             fd: file
+ * has validated. What a row is made of are its weights (weights.h), with a file for each tensor.
+ * Task bodies:
+ *   gram      weights, u32 part, u32 parts                            fd: files
  *             gives a memory file: the Gram matrix, then the sum of these weights
- *   spectrum  matrix, u8 precision, u8 compat, f64 scale, u32 parts, fit options (records.h)
- *                                                                     fd: file, Gram memory files
+ *   spectrum  weights, u8 precision, u8 compat, f64 scale, u32 parts, fit options (records.h)
+ *                                                                     fd: files, Gram memory files
  *   fit       u8 compat, f64 scale, fit options                       fd: spectrum record
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
@@ -20,11 +21,11 @@
 #include "daemon/activity_task.h"
 #include "daemon/decode_task.h"
 #include "daemon/farms_task.h"
-#include "daemon/file_matrix.h"
 #include "daemon/magnitude_task.h"
 #include "daemon/measure_task.h"
 #include "daemon/prune_task.h"
 #include "daemon/records.h"
+#include "daemon/row_matrix.h"
 #include "daemon/smooth_task.h"
 #include "daemon/squares_task.h"
 
@@ -65,25 +66,25 @@ static double *gram_file_sum(void *map, size_t n)
 static int do_gram(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
                    struct err *err)
 {
-    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(row_matrix_freep) struct row_matrix *rm = NULL;
     AUTO(fd_close) int fd = -1;
-    struct wire_matrix wm;
+    struct weights w;
     uint64_t n_nonfinite = 0;
     size_t first, count, len;
     uint32_t part, parts;
     void *map = NULL;
-    int rc = wire_get_matrix(r, &wm, err);
+    int rc = weights_get(r, &w, err);
 
     if (rc < 0)
         return rc;
     part = reader_u32(r);
     parts = reader_u32(r);
-    if (!reader_ok(r) || m->n_fds != 1 || parts == 0 || part >= parts)
+    if (!reader_ok(r) || m->n_fds != w.n || parts == 0 || part >= parts)
         return wire_bad_task(err);
-    rc = file_matrix_open(m->fd[0], &wm, &fm, err);
+    rc = row_matrix_open(m->fd, &w, &rm, err);
     if (rc < 0)
         return rc;
-    const struct matrix_source *src = file_matrix_slice(fm, 0);
+    const struct matrix_source *src = row_matrix_slice(rm, 0);
 
     if (src->n_short > SPECTRUM_N_MAX)
         return wire_bad_task(err);
@@ -103,7 +104,7 @@ static int do_gram(const struct wire_message *m, struct reader *r, struct wire_r
 }
 
 struct spectrum_task {
-    struct wire_matrix m;
+    struct weights w;
     struct spectrum_options opt;
     bool compat;
     double scale;
@@ -114,7 +115,7 @@ struct spectrum_task {
 static int get_spectrum_task(const struct wire_message *m, struct reader *r,
                              struct spectrum_task *t, struct err *err)
 {
-    int rc = wire_get_matrix(r, &t->m, err);
+    int rc = weights_get(r, &t->w, err);
     uint8_t precision;
 
     if (rc < 0)
@@ -124,8 +125,8 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
     t->scale = reader_f64(r);
     t->parts = reader_u32(r);
     if (!fit_options_get(r, &t->fit) || !reader_ok(r) || precision > PRECISION_SINGLE ||
-        m->n_fds != 1 + t->parts || t->parts > SPECTRUM_PARTS_MAX ||
-        (t->parts && t->m.n_slices != 1))
+        m->n_fds != t->w.n + t->parts || t->parts > SPECTRUM_PARTS_MAX ||
+        (t->parts && t->w.n_slices != 1))
         return wire_bad_task(err);
     t->opt = (struct spectrum_options){.precision = (enum precision)precision};
     return 0;
@@ -162,7 +163,7 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
     if (!g)
         return no_memory(err, len);
     for (uint32_t i = 0; rc == 0 && i < t->parts; i++)
-        rc = add_gram_file(m->fd[1 + i], g, n, &sum, err);
+        rc = add_gram_file(m->fd[t->w.n + i], g, n, &sum, err);
     if (rc == 0)
         rc = spectrum_from_gram(g, src, &t->opt, lambda, info, err);
     info->sum = sum;
@@ -171,11 +172,11 @@ static int spectrum_of_parts(const struct wire_message *m, const struct spectrum
 
 /* All slices, one after another; the record takes the weakest bound and the last method. */
 static int spectrum_of_slices(const struct wire_message *m, const struct spectrum_task *t,
-                              struct file_matrix *fm, double *lambda, struct spectrum_record *rec,
+                              struct row_matrix *rm, double *lambda, struct spectrum_record *rec,
                               struct err *err)
 {
-    for (uint64_t s = 0; s < t->m.n_slices; s++) {
-        const struct matrix_source *src = file_matrix_slice(fm, s);
+    for (uint64_t s = 0; s < t->w.n_slices; s++) {
+        const struct matrix_source *src = row_matrix_slice(rm, s);
         struct spectrum_info info = {0};
         double *out = lambda + s * src->n_short;
         int rc = t->parts ? spectrum_of_parts(m, t, src, out, &info, err)
@@ -234,7 +235,7 @@ static int put_record(const struct spectrum_record *rec, struct wire_reply *repl
 static int do_spectrum(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
                        struct err *err)
 {
-    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(row_matrix_freep) struct row_matrix *rm = NULL;
     AUTO(freep) double *lambda = NULL;
     struct spectrum_record rec = {0};
     struct spectrum_task t;
@@ -243,14 +244,14 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
 
     if (rc < 0)
         return rc;
-    rc = file_matrix_open(m->fd[0], &t.m, &fm, err);
+    rc = row_matrix_open(m->fd, &t.w, &rm, err);
     if (rc < 0)
         return rc;
-    const struct matrix_source *src = file_matrix_slice(fm, 0);
+    const struct matrix_source *src = row_matrix_slice(rm, 0);
 
     rec.n_long = src->n_long;
     rec.n_per_slice = src->n_short;
-    rec.n_slices = t.m.n_slices;
+    rec.n_slices = t.w.n_slices;
     snprintf(rec.core, sizeof rec.core, "%s", spectrum_blas_core());
     snprintf(rec.config, sizeof rec.config, "%s", spectrum_blas_config());
     if (__builtin_mul_overflow(rec.n_slices * sizeof(double), rec.n_per_slice, &nbytes))
@@ -259,7 +260,7 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
     if (!lambda)
         return no_memory(err, nbytes);
     rec.lambda = lambda;
-    rc = spectrum_of_slices(m, &t, fm, lambda, &rec, err);
+    rc = spectrum_of_slices(m, &t, rm, lambda, &rec, err);
     if (rc < 0)
         return rc;
     rc = put_values(&rec, &t.fit, t.compat, t.scale, reply, err);

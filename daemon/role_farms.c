@@ -2,7 +2,7 @@
 #include "daemon/farms_task.h"
 
 #include "common/fdio.h"
-#include "daemon/file_matrix.h"
+#include "daemon/row_matrix.h"
 #include "daemon/worker.h"
 
 #include <math.h>
@@ -15,14 +15,14 @@ static int read_box(void *arg, size_t slice, size_t row, size_t n_rows, size_t c
 {
     struct matrix_box box = {slice, row, n_rows, col, n_cols};
 
-    return file_matrix_box(arg, &box, p, out, n_nonfinite, err);
+    return row_matrix_box(arg, &box, p, out, n_nonfinite, err);
 }
 
 /* Runs [first, first + count) into lambda; the largest bound, all nonfinite weights. */
-static int do_runs(const struct farms_plan *plan, struct file_matrix *fm, size_t first,
-                   size_t count, double *lambda, struct farms_run_info *all, struct err *err)
+static int do_runs(const struct farms_plan *plan, struct row_matrix *rm, size_t first, size_t count,
+                   double *lambda, struct farms_run_info *all, struct err *err)
 {
-    struct farms_source src = {read_box, fm};
+    struct farms_source src = {read_box, rm};
 
     for (size_t i = first; i < first + count; i++) {
         struct farms_run_info info;
@@ -40,7 +40,7 @@ static int do_runs(const struct farms_plan *plan, struct file_matrix *fm, size_t
 int role_farms(const struct wire_message *m, struct reader *r, struct wire_reply *reply,
                struct err *err)
 {
-    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(row_matrix_freep) struct row_matrix *rm = NULL;
     AUTO(fd_close) int fd = -1;
     struct farms_run_info info = {0};
     struct farms_task t;
@@ -56,17 +56,17 @@ int role_farms(const struct wire_message *m, struct reader *r, struct wire_reply
         return rc;
     first = reader_u32(r);
     count = reader_u32(r);
-    if (!reader_ok(r) || m->n_fds != 1 || first >= plan.n_runs || count == 0 ||
+    if (!reader_ok(r) || m->n_fds != t.w.n || first >= plan.n_runs || count == 0 ||
         count > plan.n_runs - first)
         return wire_bad_task(err);
-    rc = file_matrix_open(m->fd[0], &t.m, &fm, err);
+    rc = row_matrix_open(m->fd, &t.w, &rm, err);
     if (rc < 0)
         return rc;
     len = farms_task_values(&plan, first, count) * sizeof(double);
     rc = memfd_new("windows", len, &fd, &map, err);
     if (rc < 0)
         return rc;
-    rc = do_runs(&plan, fm, first, count, map, &info, err);
+    rc = do_runs(&plan, rm, first, count, map, &info, err);
     (void)munmap(map, len);
     if (rc == 0)
         rc = memfd_seal(fd, err);

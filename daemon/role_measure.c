@@ -2,9 +2,8 @@
 #include "daemon/measure_task.h"
 
 #include "common/fdio.h"
-#include "daemon/file_matrix.h"
 #include "daemon/records.h"
-#include "models/dtype.h"
+#include "daemon/row_matrix.h"
 #include "daemon/worker.h"
 
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 /* --- from the weights ------------------------------------------------------------------------ */
 
 struct slice {
-    struct file_matrix *fm;
+    struct row_matrix *rm;
     uint64_t number;
 };
 
@@ -21,50 +20,51 @@ static int read_slice(void *arg, size_t first, size_t count, enum precision p, v
                       uint64_t *n_nonfinite, struct err *err)
 {
     const struct slice *s = arg;
-    const struct matrix_source *src = file_matrix_slice(s->fm, s->number);
+    const struct matrix_source *src = row_matrix_slice(s->rm, s->number);
 
     return src->read(src->arg, first, count, p, out, n_nonfinite, err);
 }
 
 static int measure(const struct measure_task *t, const struct measure_input *in,
-                   struct file_matrix *fm, double *null, struct measure_result *v, struct err *err)
+                   struct row_matrix *rm, double *null, struct measure_result *v, struct err *err)
 {
-    size_t n = (size_t)t->m.n_slices;
+    size_t n = (size_t)t->w.n_slices;
     AUTO(freep) struct slice *slices = calloc(n, sizeof *slices);
     AUTO(freep) struct matrix_source *sources = calloc(n, sizeof *sources);
     const struct measure_weights w = {.slice = sources,
                                       .n_slices = n,
                                       .scale = t->scale,
-                                      .wide = dtype_bits((enum dtype)t->m.dtype) > 32,
+                                      .wide = weights_wide(&t->w),
                                       .spectrum = {.precision = t->precision}};
 
     if (!slices || !sources)
         return err_set(err, ERR_NOMEM, "no memory for %zu slices", n);
     for (size_t i = 0; i < n; i++) {
-        slices[i] = (struct slice){fm, i};
-        sources[i] = *file_matrix_slice(fm, i);
+        slices[i] = (struct slice){rm, i};
+        sources[i] = *row_matrix_slice(rm, i);
         sources[i].read = read_slice;
         sources[i].arg = &slices[i];
     }
     return measure_weights(t->measure, in, &w, null, v, err);
 }
 
-static int from_weights(const struct measure_task *t, const struct measure_input *in, int file,
-                        struct measure_result *v, struct wire_reply *reply, struct err *err)
+static int from_weights(const struct measure_task *t, const struct measure_input *in,
+                        const int *file, struct measure_result *v, struct wire_reply *reply,
+                        struct err *err)
 {
-    AUTO(file_matrix_freep) struct file_matrix *fm = NULL;
+    AUTO(row_matrix_freep) struct row_matrix *rm = NULL;
     AUTO(fd_close) int fd = -1;
     void *null = NULL;
-    int r = file_matrix_open(file, &t->m, &fm, err);
+    int r = row_matrix_open(file, &t->w, &rm, err);
 
     if (r < 0)
         return r;
-    if (in->n != (size_t)t->m.n_slices * file_matrix_slice(fm, 0)->n_short)
+    if (in->n != (size_t)t->w.n_slices * row_matrix_slice(rm, 0)->n_short)
         return wire_bad_task(err);
     r = memfd_new("shuffled", in->n * sizeof(double), &fd, &null, err);
     if (r < 0)
         return r;
-    r = measure(t, in, fm, null, v, err);
+    r = measure(t, in, rm, null, v, err);
     (void)munmap(null, in->n * sizeof(double));
     if (r == 0)
         r = memfd_seal(fd, err);
@@ -101,7 +101,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
     if (rec->n_nonfinite || n == 0)
         return wire_bad_task(err);
     layer_pool(rec->lambda, rec->n_slices, rec->n_per_slice, t->scale, pool);
-    r = measure_info(t->measure)->weights ? from_weights(t, &in, m->fd[1], &v, reply, err)
+    r = measure_info(t->measure)->weights ? from_weights(t, &in, m->fd + 1, &v, reply, err)
                                           : measure_spectrum(t->measure, &in, &v, err);
     if (r == 0)
         measure_result_put(&reply->body, t->measure, &v);
@@ -117,7 +117,7 @@ int role_measure(const struct wire_message *m, struct reader *r, struct wire_rep
     size_t len = 0;
     int rc = measure_task_get(r, &t, err);
 
-    if (rc == 0 && m->n_fds != (measure_info(t.measure)->weights ? 2u : 1u))
+    if (rc == 0 && m->n_fds != (measure_info(t.measure)->weights ? 1 + t.w.n : 1))
         rc = wire_bad_task(err);
     if (rc == 0)
         rc = memfd_sealed_size(m->fd[0], &len, err);

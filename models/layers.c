@@ -35,6 +35,10 @@ static const struct {
     [SKIP_LIMIT] = {"limit",
                     "the short side has more than 46340 elements, the limit of LAPACK here"},
     [SKIP_COMPAT] = {"compat", "WeightWatcher 0.7.5.5 does not see this tensor"},
+    [SKIP_NO_BASE] = {"no_base", "the base model has no tensor of this name"},
+    [SKIP_BASE_SHAPE] = {"base_shape", "the base model's tensor has another shape"},
+    [SKIP_BASE_DTYPE] = {"base_dtype", "the base model's tensor holds no real numbers, or codes of "
+                                       "a quantisation; params.integers takes integers as numbers"},
 };
 _Static_assert(ARRAY_LEN(skip) == SKIP_COUNT, "a name for every reason");
 
@@ -62,6 +66,22 @@ int layer_role_from_name(const char *name)
         if (strcmp(role_name[i], name) == 0)
             return i;
     return -1;
+}
+
+const char *layer_made_name(enum layer_made m)
+{
+    static const char *const name[] = {"tensor", "delta"};
+    _Static_assert(ARRAY_LEN(name) == MADE_COUNT, "a name for every kind");
+
+    return name[m];
+}
+
+size_t layer_n_parts(const struct layer *l)
+{
+    static const uint8_t n[] = {[MADE_TENSOR] = 0, [MADE_DELTA] = 1};
+    _Static_assert(ARRAY_LEN(n) == MADE_COUNT, "a number for every kind");
+
+    return n[l->made];
 }
 
 const char *skip_reason_name(enum skip_reason r)
@@ -118,6 +138,21 @@ static const char *keep(struct layer_list *ll, char *s)
     }
     ll->strings[ll->n_strings++] = s;
     return s;
+}
+
+void layer_list_make(struct layer_list *ll, size_t i, enum layer_made made,
+                     const struct layer_part *part)
+{
+    struct layer *l = &ll->l[i];
+    struct layer_part *own;
+    size_t nbytes;
+
+    l->made = made;
+    nbytes = layer_n_parts(l) * sizeof *part;
+    own = xmalloc(nbytes);
+    memcpy(own, part, nbytes);
+    l->part = own;
+    (void)keep(ll, (char *)own);
 }
 
 /* --- one tensor ---------------------------------------------------------------------------- */

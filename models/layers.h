@@ -61,6 +61,9 @@ enum skip_reason {
     SKIP_FILTERED, /* by the request's layers / types / regex */
     SKIP_LIMIT,    /* n_short > SPECTRUM_N_MAX */
     SKIP_COMPAT,   /* upstream would not see this tensor */
+    SKIP_NO_BASE,  /* the base model has no tensor of this name */
+    SKIP_BASE_SHAPE,
+    SKIP_BASE_DTYPE,
     SKIP_COUNT
 };
 const char *skip_reason_name(enum skip_reason r); /* "min_evals", … ; "" for SKIP_NONE */
@@ -77,6 +80,25 @@ enum layer_note {
 };
 #define NOTE_BITS 5
 const char *layer_note_name(unsigned bit); /* of one bit: "fused_qkv", … */
+
+/* What a row's matrix is, when it is not a tensor as it lies in its file. */
+enum layer_made {
+    MADE_TENSOR = 0, /* the tensor itself */
+    MADE_DELTA,      /* minus the base model's tensor: part[0] */
+    MADE_COUNT
+};
+const char *layer_made_name(enum layer_made m); /* "tensor", "delta" */
+
+/* Another tensor that a row is made of. Elements lie as described for struct layer. */
+struct layer_part {
+    uint32_t file, index;
+    int64_t expert;
+    enum dtype dtype;
+    uint64_t rows, cols, n_slices;
+    uint64_t row_stride, col_stride, slice_stride;
+    uint64_t offset, nbytes;
+};
+#define LAYER_PARTS_MAX 1
 
 struct layer {
     const char *longname; /* tensor name without ".weight"; "name[3]" for expert 3 of a stack */
@@ -99,7 +121,12 @@ struct layer {
      * c * col_stride) * bits / 8. */
     uint64_t row_stride, col_stride, slice_stride;
     uint64_t offset, nbytes; /* bytes of this layer in its file */
+    enum layer_made made;
+    const struct layer_part *part; /* what else it is made of, layer_n_parts(); the list's */
 };
+
+/* How many tensors a row is made of besides its own. */
+size_t layer_n_parts(const struct layer *l);
 
 struct layer_list {
     struct layer *l; /* natural order of names ("layers.2" before "layers.10") */
@@ -115,6 +142,10 @@ struct layer_list {
 #define LAYERS_MAX 4000000
 
 void layer_list_done(struct layer_list *ll);
+
+/* Row i becomes one that is made of its own tensor and these parts, which are copied. */
+void layer_list_make(struct layer_list *ll, size_t i, enum layer_made made,
+                     const struct layer_part *part);
 
 /* Long and short side of the matrix (of one slice): the columns N and M. With `compat` as
  * WeightWatcher 0.7.5.5 has them, which swaps the two once per kernel position of a convolution

@@ -1,4 +1,5 @@
-/* sqlite_uploads.c: uploads. A job that is not finished holds its upload: its source names it. */
+/* sqlite_uploads.c: uploads. A job that is not finished holds its upload: its source names it, or
+ * what else it reads. */
 #include "storage/sqlite_store.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #define COLUMNS "id, owner, name, kind, sha256, nbytes, n_files, created_ms, expires_ms"
 #define IN_USE                                                                                     \
     "EXISTS(SELECT 1 FROM jobs WHERE state IN ('queued','running','cancelling')"                   \
-    " AND json_extract(source, '$.upload') = uploads.id)"
+    " AND uploads.id IN (json_extract(source, '$.upload'), json_extract(params, '$.base.upload')," \
+    " json_extract(params, '$.stats.upload')))"
 
 static int read_upload(sqlite3_stmt *st, struct upload_record *u, struct err *err)
 {

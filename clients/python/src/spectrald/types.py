@@ -187,6 +187,10 @@ class AnalyzeParams(TypedDict, total=False):
     max_evals: Optional[int]
     # Skip layers whose long side is longer (50000 with compat).
     max_N: Optional[int]
+    # A second model, whose weights are subtracted: each row is the spectrum of the difference
+    # from the base's tensor of the same name. What has none there, or one of another shape, is
+    # skipped with a reason (`no_base`, `base_shape`, `base_dtype`).
+    base: Optional[Source]
     # Analyse integer tensors as numbers instead of skipping them.
     integers: bool
     # Arithmetic of the eigen-solver; single is faster and less exact.
@@ -522,6 +526,8 @@ class JobResult(TypedDict, total=False):
     """What came of the job, once it has succeeded."""
     analysis: AnalysisId
     model: ModelId
+    # What was subtracted, with `params.base`.
+    base: ModelId
     # Of a job of kind plan. Alone where the method needs names and shapes only: then nothing was
     # analysed.
     plan: PlanId
@@ -746,6 +752,8 @@ class Summary(TypedDict, total=False):
     over_trained: int
     # Numbers in all tensors of the model.
     params: int
+    # What was subtracted, with `params.base`.
+    base: ModelId
     # Tensors in the shards that the model's index does not name.
     tensors_not_in_index: int
     # Mean of alpha log10 lambda_max, in both conventions of the literature.
@@ -826,7 +834,7 @@ class Layer(TypedDict, total=False):
     status: str
     # Why a row is skipped or failed (`min_evals`, `filtered`, `one_dimension`, `non_finite`,
     # `alpha_infinite`, `too_few_eigenvalues`, `zero_matrix`, `limit`, `worker_crashed`,
-    # `deadline_exceeded`, and others).
+    # `deadline_exceeded`, `no_base`, and others).
     reason: Optional[str]
     # The reason in a sentence.
     detail: Optional[str]
@@ -1099,9 +1107,12 @@ class Layer(TypedDict, total=False):
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
+    # With a base model: what the row is the spectrum of. `delta`: the tensor minus the base's
+    # tensor of the same name. null for rows without a spectrum.
+    operation: Optional[str]
     # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, and others.
     notes: List[str]
-    # Content digest of the tensor.
+    # Content digest of the tensor, or of all that the row is made of.
     digest: str
     # How the spectrum was computed.
     method: Optional[str]

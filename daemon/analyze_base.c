@@ -1,0 +1,161 @@
+/* analyze_base.c: see analyze_base.h. */
+#include "daemon/analyze_base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void analyze_base_free(struct analyze *a)
+{
+    struct base_model *b = a->base;
+
+    if (!b)
+        return;
+    hf_index_done(&b->index);
+    source_free(b->source);
+    free(b);
+}
+
+const struct source_file *analyze_file(const struct analyze *a, uint32_t f)
+{
+    return f < a->n_own ? &a->source->file[f] : &a->base->source->file[f - a->n_own];
+}
+
+bool analyze_is_base_file(const struct analyze *a, const struct source_file *f)
+{
+    const struct source *s = a->base ? a->base->source : NULL;
+
+    return s && (f == &s->index || (f >= s->file && f < s->file + s->n_files));
+}
+
+int analyze_unchanged(struct analyze *a)
+{
+    int r = source_unchanged(a->source, &a->err);
+
+    return r == 0 && a->base ? source_unchanged(a->base->source, &a->err) : r;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static void opened(void *arg, const struct err *err, struct source *src)
+{
+    struct analyze *a = arg;
+    struct job *j = a->job;
+
+    if (j->ended) {
+        source_free(src);
+    } else if (err) {
+        a->err = *err;
+        (void)analyze_goes_on(a, "/params/base");
+    } else {
+        a->base = xcalloc(1, sizeof *a->base);
+        a->base->source = src;
+        analyze_next(a);
+    }
+    job_unref(j);
+}
+
+void analyze_open_base(struct analyze *a)
+{
+    (void)job_ref(a->job);
+    locate_source(a->job->svc, &a->params.base, opened, a);
+}
+
+/* --- which tensor goes with which ------------------------------------------------------------ */
+
+struct base_name {
+    const char *name;
+    uint32_t file, index;
+};
+
+struct base_names {
+    struct base_name *v;
+    size_t n;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct base_name *)a)->name, ((const struct base_name *)b)->name);
+}
+
+struct base_names *analyze_base_names(const struct analyze *a)
+{
+    struct base_names *b = xcalloc(1, sizeof *b);
+    size_t total = 0;
+
+    for (size_t f = a->n_own; f < a->n_tables; f++)
+        total += a->table[f].count;
+    b->v = xcalloc(total + 1, sizeof *b->v);
+    for (uint32_t f = (uint32_t)a->n_own; f < a->n_tables; f++)
+        for (uint32_t i = 0; i < a->table[f].count; i++)
+            b->v[b->n++] = (struct base_name){a->table[f].t[i].name, f, i};
+    if (b->n)
+        qsort(b->v, b->n, sizeof *b->v, by_name);
+    return b;
+}
+
+void base_names_free(struct base_names *n)
+{
+    if (n)
+        free(n->v);
+    free(n);
+}
+
+static bool usable(const struct analyze *a, enum dtype d)
+{
+    return dtype_decodable(d) && (!dtype_is_integer(d) || a->params.filter.integers);
+}
+
+enum skip_reason analyze_base_part(const struct analyze *a, const struct base_names *names,
+                                   const struct layer *l, struct layer_part *out)
+{
+    const struct base_name key = {.name = l->tensor};
+    const struct base_name *at =
+        names->n ? bsearch(&key, names->v, names->n, sizeof *names->v, by_name) : NULL;
+    const struct tensor *own = &a->table[l->file].t[l->index], *t;
+    uint64_t n;
+
+    if (!at)
+        return SKIP_NO_BASE;
+    t = &a->table[at->file].t[at->index];
+    if (t->rank != own->rank || memcmp(t->dims, own->dims, t->rank * sizeof *t->dims) != 0)
+        return SKIP_BASE_SHAPE;
+    if (!usable(a, t->dtype))
+        return SKIP_BASE_DTYPE;
+    n = l->expert < 0 ? 1 : t->dims[0];
+    *out = (struct layer_part){.file = at->file,
+                               .index = at->index,
+                               .expert = l->expert,
+                               .dtype = t->dtype,
+                               .rows = l->rows,
+                               .cols = l->cols,
+                               .n_slices = l->n_slices,
+                               .row_stride = l->row_stride,
+                               .col_stride = l->col_stride,
+                               .slice_stride = l->slice_stride,
+                               .nbytes = t->nbytes / n};
+    out->offset = t->offset + (l->expert < 0 ? 0 : (uint64_t)l->expert * out->nbytes);
+    return SKIP_NONE;
+}
+
+int analyze_base_match(struct analyze *a)
+{
+    AUTO(base_names_freep) struct base_names *names = analyze_base_names(a);
+
+    for (size_t i = 0; i < a->layers.count; i++) {
+        struct layer *l = &a->layers.l[i];
+        struct layer_part part;
+
+        if (l->skip != SKIP_NONE)
+            continue;
+        l->skip = analyze_base_part(a, names, l, &part);
+        if (l->skip == SKIP_NONE)
+            layer_list_make(&a->layers, i, MADE_DELTA, &part);
+    }
+    return 0;
+}
+
+const struct unit *analyze_part_unit(const struct analyze *a, const struct layer_part *p)
+{
+    return &a->unit[a->unit_of[p->file][p->index] + (size_t)(p->expert > 0 ? p->expert : 0)];
+}

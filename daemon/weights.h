@@ -1,0 +1,37 @@
+/* weights.h: the tensors that a row's matrix is made of, on the way to a compute worker.
+ *
+ * A task's body names them where it named one matrix, and has their files first among its
+ * descriptors, in the same order. row_matrix.h makes one matrix of them.
+ */
+#ifndef SPECTRALD_WEIGHTS_H
+#define SPECTRALD_WEIGHTS_H
+
+#include "daemon/wire.h"
+#include "models/layers.h"
+
+#define WEIGHTS_TENSORS_MAX (1 + LAYER_PARTS_MAX)
+
+struct weights {
+    enum layer_made made;
+    uint64_t rows, cols, n_slices; /* of the matrix that comes of it */
+    size_t n;                      /* tensors: the row's own, then its parts */
+    struct wire_matrix tensor[WEIGHTS_TENSORS_MAX];
+};
+
+void weights_of_layer(const struct layer *l, struct weights *out);
+
+void weights_put(struct buf *b, const struct weights *w);
+/* Reads and validates: every tensor as wire_get_matrix() does, and that they fit together.
+ * ERR_INTERNAL. */
+int weights_get(struct reader *r, struct weights *out, struct err *err);
+
+/* The same matrix with rows and columns exchanged. */
+void weights_transpose(struct weights *w);
+
+/* More than 32 bits are needed for an element. */
+bool weights_wide(const struct weights *w);
+
+/* Memory that a worker needs besides what it does with a matrix from one file, about. */
+double weights_bytes(const struct weights *w);
+
+#endif
