@@ -114,6 +114,7 @@ static void phase_values(const struct phase *p, const struct phase_confidence *c
                         p->evidence[PHASE_ZERO_SHARE],
                         p->evidence[PHASE_EXCESS],
                         p->evidence[PHASE_MISFIT],
+                        p->evidence[PHASE_DISTANCE],
                         p->evidence[PHASE_NULL_RATIO],
                         p->evidence[PHASE_SPIKE_SHARE],
                         p->evidence[PHASE_FAR_SHARE],

@@ -20,6 +20,7 @@ const char *phase_quantity_name(enum phase_quantity q)
     static const char *const name[PHASE_QUANTITIES] = {[PHASE_ZERO_SHARE] = "zero_share",
                                                        [PHASE_EXCESS] = "excess",
                                                        [PHASE_MISFIT] = "misfit",
+                                                       [PHASE_DISTANCE] = "bulk_distance",
                                                        [PHASE_NULL_RATIO] = "null_ratio",
                                                        [PHASE_NULL_EXCESS] = "null_excess",
                                                        [PHASE_FAR_EXCESS] = "far_excess",
@@ -37,11 +38,15 @@ struct phase_thresholds phase_thresholds(void)
 {
     return (struct phase_thresholds){.zero_share = 0.05,
                                      .misfit = PHASE_MISFIT_NOISE,
+                                     .close = 0.01,
+                                     .no_bulk = PHASE_NO_BULK,
                                      .null_ratio = 0.8,
                                      .heavy_D = 0.09,
                                      .heavy_share = 0.05,
                                      .heavy_reach = 0.5,
+                                     .just_above = 1.03,
                                      .far_share = 0.95,
+                                     .near_share = 0.0015,
                                      .spike_share = 0.08};
 }
 
@@ -61,6 +66,7 @@ static void gather(const struct phase_input *in, double e[PHASE_QUANTITIES])
     e[PHASE_ZERO_SHARE] = (double)mp->num_zero / (double)in->n;
     e[PHASE_EXCESS] = in->largest / mp->edge;
     e[PHASE_MISFIT] = misfit(in);
+    e[PHASE_DISTANCE] = mp->distance;
     e[PHASE_NULL_RATIO] = in->null_largest / in->largest;
     e[PHASE_NULL_EXCESS] = in->null_largest / mp->far_edge;
     e[PHASE_FAR_EXCESS] = in->largest / mp->far_edge;
@@ -77,7 +83,10 @@ static void gather(const struct phase_input *in, double e[PHASE_QUANTITIES])
 /* Comparisons with NaN are false: what is not known fulfils nothing. */
 static enum phase_kind decide(const double e[PHASE_QUANTITIES], const struct phase_thresholds *t)
 {
-    bool bulk_fits = e[PHASE_MISFIT] <= t->misfit;
+    bool bulk_fits = e[PHASE_MISFIT] <= t->misfit || e[PHASE_DISTANCE] <= t->close;
+    bool just_above = e[PHASE_FAR_EXCESS] <= 1 || e[PHASE_EXCESS] <= t->just_above;
+    bool apart = e[PHASE_FAR_SHARE] >= t->far_share ||
+                 e[PHASE_SPIKE_SHARE] * (1 - e[PHASE_FAR_SHARE]) <= t->near_share;
 
     if (e[PHASE_ZERO_SHARE] >= t->zero_share)
         return PHASE_RANK_COLLAPSE;
@@ -85,17 +94,35 @@ static enum phase_kind decide(const double e[PHASE_QUANTITIES], const struct pha
         return PHASE_RANDOM_LIKE;
     if (e[PHASE_NULL_RATIO] >= t->null_ratio && e[PHASE_NULL_EXCESS] > 1)
         return PHASE_ELEMENT_TRAP;
-    if (e[PHASE_FAR_EXCESS] <= 1 && bulk_fits)
+    if (just_above && bulk_fits)
         return PHASE_BLEEDING_OUT;
-    if (e[PHASE_D] <= t->heavy_D && (!bulk_fits || (e[PHASE_SPIKE_SHARE] >= t->heavy_share &&
-                                                    e[PHASE_REACH] >= t->heavy_reach)))
+    if (e[PHASE_D] <= t->heavy_D &&
+        (e[PHASE_DISTANCE] >= t->no_bulk ||
+         (e[PHASE_SPIKE_SHARE] >= t->heavy_share && e[PHASE_REACH] >= t->heavy_reach)))
         return PHASE_HEAVY_TAILED;
-    if (e[PHASE_FAR_SHARE] >= t->far_share && e[PHASE_SPIKE_SHARE] <= t->spike_share && bulk_fits)
+    if (apart && e[PHASE_SPIKE_SHARE] <= t->spike_share && bulk_fits)
         return PHASE_BULK_SPIKES;
     return PHASE_BULK_DECAY;
 }
 
 /* --- the next phase -------------------------------------------------------------------------- */
+
+/* The same thing in other units. */
+static enum phase_quantity twin_of(enum phase_quantity q)
+{
+    switch (q) {
+    case PHASE_MISFIT:
+        return PHASE_DISTANCE;
+    case PHASE_DISTANCE:
+        return PHASE_MISFIT;
+    case PHASE_EXCESS:
+        return PHASE_FAR_EXCESS;
+    case PHASE_FAR_EXCESS:
+        return PHASE_EXCESS;
+    default:
+        return q;
+    }
+}
 
 /* Is another phase on the other side of this threshold, and nearer than what was found before? */
 static void look_across(struct phase *p, const struct phase_thresholds *t, enum phase_quantity q,
@@ -104,7 +131,7 @@ static void look_across(struct phase *p, const struct phase_thresholds *t, enum 
     const double side[] = {1 - 1e-9, 1, 1 + 1e-9};
     double value = p->evidence[q], distance = fabs(value - threshold) / threshold;
 
-    if (isnan(value) || distance >= p->next_distance)
+    if (isnan(value) || !(threshold > 0) || distance >= p->next_distance)
         return;
     for (size_t i = 0; i < ARRAY_LEN(side); i++) {
         double e[PHASE_QUANTITIES];
@@ -113,6 +140,8 @@ static void look_across(struct phase *p, const struct phase_thresholds *t, enum 
         for (int k = 0; k < PHASE_QUANTITIES; k++)
             e[k] = p->evidence[k];
         e[q] = threshold * side[i];
+        if (twin_of(q) != q)
+            e[twin_of(q)] *= e[q] / value;
         kind = decide(e, t);
         if (kind != p->kind) {
             p->next_quantity = q;
@@ -131,13 +160,17 @@ static void find_next(struct phase *p, const struct phase_thresholds *t)
         double threshold;
     } all[] = {{PHASE_ZERO_SHARE, t->zero_share},
                {PHASE_EXCESS, 1},
+               {PHASE_EXCESS, t->just_above},
                {PHASE_MISFIT, t->misfit},
+               {PHASE_DISTANCE, t->close},
+               {PHASE_DISTANCE, t->no_bulk},
                {PHASE_NULL_RATIO, t->null_ratio},
                {PHASE_NULL_EXCESS, 1},
                {PHASE_FAR_EXCESS, 1},
                {PHASE_SPIKE_SHARE, t->heavy_share},
                {PHASE_SPIKE_SHARE, t->spike_share},
                {PHASE_FAR_SHARE, t->far_share},
+               {PHASE_FAR_SHARE, 1 - t->near_share / p->evidence[PHASE_SPIKE_SHARE]},
                {PHASE_REACH, t->heavy_reach},
                {PHASE_D, t->heavy_D}};
 
@@ -149,8 +182,9 @@ static void find_next(struct phase *p, const struct phase_thresholds *t)
 
 static int check(const struct phase_input *in, const struct phase_thresholds *t, struct err *err)
 {
-    const double all[] = {t->zero_share,  t->misfit,      t->null_ratio, t->heavy_D,
-                          t->heavy_share, t->heavy_reach, t->far_share,  t->spike_share};
+    const double all[] = {t->zero_share, t->misfit,    t->close,       t->no_bulk,
+                          t->null_ratio, t->heavy_D,   t->heavy_share, t->heavy_reach,
+                          t->just_above, t->far_share, t->near_share,  t->spike_share};
 
     if (!(in->largest >= 0) || !isfinite(in->largest))
         return err_set(err, ERR_INVALID, "the largest eigenvalue is negative or not finite");
@@ -193,14 +227,15 @@ int phase_classify(const struct phase_input *in, const struct phase_thresholds *
 struct phase_confidence phase_confidence(const struct phase_input *in)
 {
     struct phase_confidence c = {0, 0, 0, 0};
-    double above;
+    double above, no_bulk;
 
     if (!in->mp || isnan(in->alpha) || isnan(in->D) || in->n_tail == 0 || in->n_matrices == 0)
         return c;
     c.size = (double)in->n_tail / ((double)in->n_tail + 20);
     c.fit = fmin(1, fmax(0, (0.15 - in->D) / 0.10));
     above = (double)in->mp->num_spikes / (double)in->n_tail;
-    c.signal = fmin(1, fmax(above, misfit(in) / PHASE_MISFIT_NOISE - 1));
+    no_bulk = fmin(misfit(in) / PHASE_MISFIT_NOISE, 2 * in->mp->distance / PHASE_NO_BULK) - 1;
+    c.signal = fmin(1, fmax(above, no_bulk));
     c.confidence = c.size * c.fit * c.signal;
     return c;
 }

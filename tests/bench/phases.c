@@ -1,8 +1,10 @@
 /* phases.c: how often phases of random matrices are found, and evidence to set thresholds on.
  *
- *     OPENBLAS_NUM_THREADS=1 phases table [DRAWS [LARGEST [SMALLEST]]]   the tables of
- * docs/phases.md OPENBLAS_NUM_THREADS=1 phases rows [DRAWS [LARGEST [SMALLEST]]]    a line of CSV
- * for each matrix
+ *     OPENBLAS_NUM_THREADS=1 phases table|rows|noise [DRAWS [LARGEST [SMALLEST [COPIES]]]]
+ *
+ * table: the tables of docs/phases.md; rows: a line of CSV for each matrix; noise: Gaussian
+ * matrices alone, of more shapes. Of each recipe and shape DRAWS (8), of SMALLEST (0) to LARGEST
+ * (512) columns; with COPIES (2) shuffled ones as evidence.
  *
  * Even draws of recipes that are not held out, of up to 512 columns, are what thresholds were set
  * on; the table counts the others apart.
@@ -11,10 +13,14 @@
 
 #include <stdio.h>
 
-#define NULL_COPIES 2
+static const size_t orders[] = {64, 128, 256, 512, 1024, 2048, 4096};
+static const double aspects[] = {1, 2, 4}, aspects_4096[] = {1, 11008. / 4096};
 
-static const size_t orders[] = {64, 128, 256, 512, 1024};
-static const double aspects[] = {1, 2, 4};
+struct study {
+    size_t draws, largest, smallest;
+    unsigned copies;
+    bool rows;
+};
 
 struct counts {
     size_t of[PHASE_COUNT], right, bare_right, all;
@@ -37,11 +43,11 @@ static void print_row(const struct recipe *k, size_t n, double q, size_t draw,
     printf("%s,%d,%zu,%g,%zu,%s", k->name, k->held_out, n, q, draw, phase_name(p->kind));
     for (int e = 0; e < PHASE_QUANTITIES; e++)
         printf(",%.6g", p->evidence[e]);
-    printf(",%.6g,%zu,%.6g,%.6g\n", in->alpha, in->n_tail, in->mp ? in->mp->distance : NAN,
-           c.confidence);
+    printf(",%.6g,%zu,%.6g\n", in->alpha, in->n_tail, c.confidence);
 }
 
-static void one(const struct recipe *k, size_t n, double q, size_t draw, struct tally *t, bool rows)
+static void one(const struct recipe *k, size_t n, double q, size_t draw, const struct study *s,
+                struct tally *t)
 {
     size_t n_long = (size_t)(q * (double)n), which = (size_t)(k - recipes);
     double *lambda = malloc(n * sizeof *lambda), null_largest;
@@ -53,11 +59,11 @@ static void one(const struct recipe *k, size_t n, double q, size_t draw, struct 
     struct mp_fit mp;
 
     random_init(&r, 6, ((which * 10000 + n) * 100 + (size_t)(q * 8)) * 1000 + draw);
-    make_spectrum(&r, k, n_long, n, NULL_COPIES, lambda, &null_largest);
+    make_spectrum(&r, k, n_long, n, s->copies, lambda, &null_largest);
     make_input(lambda, n_long, n, null_largest, &mp, &in);
     if (phase_classify(&in, NULL, &p, NULL) < 0)
         abort();
-    if (rows)
+    if (s->rows)
         print_row(k, n, q, draw, &in, &p);
     in.null_largest = NAN;
     if (phase_classify(&in, NULL, &bare, NULL) < 0)
@@ -96,16 +102,18 @@ static void print_counts(const char *title, const struct counts *c)
 }
 
 /* Noise of many shapes: what is neither random-like nor bleeding-out is wrong. */
-static void many_noises(size_t draws)
+static void many_noises(const struct study *s)
 {
-    static const double shape[] = {1, 1.5, 3, 8};
-    size_t all = 0, random_like = 0, bleeding = 0;
-    double lambda[512];
+    static const double shape[] = {1, 1.5, 11008. / 4096, 8};
+    static double lambda[4096];
 
-    for (size_t o = 0; o < ARRAY_LEN(orders) && orders[o] <= ARRAY_LEN(lambda); o++)
-        for (size_t a = 0; a < ARRAY_LEN(shape); a++)
-            for (size_t d = 0; d < draws; d++) {
-                size_t n = orders[o], n_long = (size_t)(shape[a] * (double)n);
+    printf("columns, all, random-like, bleeding-out, others\n");
+    for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+        size_t all = 0, random_like = 0, bleeding = 0, n = orders[o];
+
+        for (size_t a = 0; a < ARRAY_LEN(shape) && n >= s->smallest && n <= s->largest; a++)
+            for (size_t d = 0; d < s->draws; d++) {
+                size_t n_long = (size_t)(shape[a] * (double)n);
                 struct phase_input in;
                 struct random r;
                 struct phase p;
@@ -120,34 +128,53 @@ static void many_noises(size_t draws)
                 random_like += p.kind == PHASE_RANDOM_LIKE;
                 bleeding += p.kind == PHASE_BLEEDING_OUT;
             }
-    printf("\n%zu Gaussian matrices of 64 to 512 columns, aspects 1 to 8: %zu random-like, %zu "
-           "bleeding-out, %zu else\n",
-           all, random_like, bleeding, all - random_like - bleeding);
+        if (all)
+            printf("%zu, %zu, %zu, %zu, %zu\n", n, all, random_like, bleeding,
+                   all - random_like - bleeding);
+    }
+}
+
+static void print_head(void)
+{
+    printf("recipe,held_out,n,q,draw,phase");
+    for (int e = 0; e < PHASE_QUANTITIES; e++)
+        printf(",%s", phase_quantity_name((enum phase_quantity)e));
+    printf(",alpha,n_tail,confidence\n");
+}
+
+static size_t number(int argc, char **argv, int i, size_t usual)
+{
+    return argc > i ? strtoul(argv[i], NULL, 10) : usual;
 }
 
 int main(int argc, char **argv)
 {
-    bool rows = argc > 1 && strcmp(argv[1], "rows") == 0;
-    size_t draws = argc > 2 ? strtoul(argv[2], NULL, 10) : 8;
-    size_t largest = argc > 3 ? strtoul(argv[3], NULL, 10) : 1024;
-    size_t smallest = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
+    const char *what = argc > 1 ? argv[1] : "table";
+    const struct study s = {.draws = number(argc, argv, 2, 8),
+                            .largest = number(argc, argv, 3, 512),
+                            .smallest = number(argc, argv, 4, 0),
+                            .copies = (unsigned)number(argc, argv, 5, 2),
+                            .rows = strcmp(what, "rows") == 0};
     static struct tally t;
 
-    if (rows) {
-        printf("recipe,held_out,n,q,draw,phase");
-        for (int e = 0; e < PHASE_QUANTITIES; e++)
-            printf(",%s", phase_quantity_name((enum phase_quantity)e));
-        printf(",alpha,n_tail,distance,confidence\n");
+    if (strcmp(what, "noise") == 0) {
+        many_noises(&s);
+        return 0;
     }
+    if (s.rows)
+        print_head();
     for (size_t k = 0; k < RECIPES; k++)
-        for (size_t o = 0; o < ARRAY_LEN(orders) && orders[o] <= largest; o++)
-            for (size_t a = 0; a < ARRAY_LEN(aspects) && orders[o] >= smallest; a++)
-                for (size_t d = 0; d < draws; d++)
-                    one(&recipes[k], orders[o], aspects[a], d, &t, rows);
-    if (rows)
+        for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+            bool widest = orders[o] == 4096;
+            size_t count = widest ? ARRAY_LEN(aspects_4096) : ARRAY_LEN(aspects);
+
+            for (size_t a = 0; a < count && orders[o] >= s.smallest && orders[o] <= s.largest; a++)
+                for (size_t d = 0; d < s.draws; d++)
+                    one(&recipes[k], orders[o], (widest ? aspects_4096 : aspects)[a], d, &s, &t);
+        }
+    if (s.rows)
         return 0;
     print_counts("Draws that thresholds were set on", t.set_on);
     print_counts("Other draws, and recipes held out", t.reported);
-    many_noises(100);
     return 0;
 }

@@ -28,6 +28,8 @@ enum recipe_kind {
     RECIPE_ELEMENTS,    /* noise and b single entries of a times its largest singular value */
     RECIPE_LOW_RANK,    /* a product of rank a n */
     RECIPE_DEAD,        /* a share a of columns is 0 */
+    RECIPE_UNEVEN,      /* noise whose columns' variances are within 1 +- a, and b spikes of c to d
+                         * times the least visible strength */
 };
 
 struct recipe {
@@ -72,6 +74,10 @@ static const struct recipe recipes[] = {
      0},
     {"low rank", RECIPE_LOW_RANK, .7, 0, 0, 0, BIT(PHASE_RANK_COLLAPSE), 0, 0},
     {"dead columns", RECIPE_DEAD, .15, 0, 0, 0, BIT(PHASE_RANK_COLLAPSE), 0, 1},
+    {"uneven", RECIPE_UNEVEN, .2, 0, 0, 0,
+     BIT(PHASE_RANDOM_LIKE) | BIT(PHASE_BLEEDING_OUT) | BIT(PHASE_BULK_DECAY), 0, 1},
+    {"uneven, spikes", RECIPE_UNEVEN, .2, 3, 2, 5, BIT(PHASE_BULK_SPIKES) | BIT(PHASE_BULK_DECAY),
+     0, 1},
 };
 #define RECIPES (sizeof recipes / sizeof *recipes)
 
@@ -174,6 +180,8 @@ static inline void scale_columns(struct random *r, const struct recipe *k, doubl
 
         if (k->kind == RECIPE_HEAVY)
             variance = pareto(r, k->a);
+        else if (k->kind == RECIPE_UNEVEN)
+            variance = 1 + k->a * (2 * random_uniform(r) - 1);
         else if (random_uniform(r) < k->a)
             variance = k->kind == RECIPE_EXPONENTIAL ? 1 - k->b * log(random_uniform_positive(r))
                        : k->kind == RECIPE_MIXED     ? k->c * pareto(r, k->b)
@@ -217,9 +225,14 @@ static inline void make_matrix(struct random *r, const struct recipe *k, double 
         return;
     }
     fill_entries(r, k, w, rows * n);
-    if (k->kind == RECIPE_SPIKES) {
-        double least = k->a < 0 ? ceil(-k->a * (double)n) : k->a;
-        double count = least + (k->b > k->a ? floor(random_uniform(r) * (k->b - k->a + 1)) : 0);
+    if (k->kind == RECIPE_EXPONENTIAL || k->kind == RECIPE_MIXED || k->kind == RECIPE_HEAVY ||
+        k->kind == RECIPE_DEAD || k->kind == RECIPE_UNEVEN)
+        scale_columns(r, k, w, rows, n);
+    if (k->kind == RECIPE_SPIKES || k->kind == RECIPE_UNEVEN) {
+        bool uneven = k->kind == RECIPE_UNEVEN;
+        double least = uneven ? k->b : k->a < 0 ? ceil(-k->a * (double)n) : k->a;
+        double more = uneven ? 0 : k->b - k->a;
+        double count = least + (more > 0 ? floor(random_uniform(r) * (more + 1)) : 0);
 
         for (double i = 0; i < count; i++)
             add_spike(r, w, rows, n, (k->c + (k->d - k->c) * random_uniform(r)) / sqrt(root_q));
@@ -227,9 +240,6 @@ static inline void make_matrix(struct random *r, const struct recipe *k, double 
     if (k->kind == RECIPE_ELEMENTS)
         for (double i = 0; i < k->b; i++)
             w[random_below(r, rows * n)] = k->a * edge;
-    if (k->kind == RECIPE_EXPONENTIAL || k->kind == RECIPE_MIXED || k->kind == RECIPE_HEAVY ||
-        k->kind == RECIPE_DEAD)
-        scale_columns(r, k, w, rows, n);
 }
 
 /* Ascending eigenvalues of W'W, n of them; *null_largest: the mean largest eigenvalue of `copies`

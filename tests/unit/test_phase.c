@@ -110,6 +110,72 @@ static void rules(void **state)
     assert_kind(&in, PHASE_INSUFFICIENT);
 }
 
+/* 4000 eigenvalues: what is a share of them, not a number, decides. */
+static void rules_for_many(void **state)
+{
+    struct mp_fit mp = noise_fit();
+    struct phase_input in = input_of(&mp, 9);
+
+    (void)state;
+    in.n = mp.num_bulk = 4000;
+    in.D = 0.05;
+    mp.distance = 0.0099; /* 40 of them */
+    assert_kind(&in, PHASE_RANDOM_LIKE);
+    in.largest = 10.29; /* beyond the far edge, which is at 10.01 */
+    mp.far_edge = 10.01;
+    spikes(&mp, 3, 2);
+    assert_kind(&in, PHASE_BLEEDING_OUT);
+    in.largest = 10.31;
+    assert_kind(&in, PHASE_BULK_SPIKES);
+    in.largest = 30;
+    spikes(&mp, 10, 4); /* six just above the edge are 0.0015 of all */
+    assert_kind(&in, PHASE_BULK_SPIKES);
+    spikes(&mp, 10, 3);
+    assert_kind(&in, PHASE_BULK_DECAY);
+    spikes(&mp, 10, 10);
+    mp.distance = 0.0101;
+    assert_kind(&in, PHASE_BULK_DECAY);
+    mp.distance = 0.099; /* far from the law, but there is a bulk */
+    assert_kind(&in, PHASE_BULK_DECAY);
+    mp.distance = 0.101;
+    assert_kind(&in, PHASE_HEAVY_TAILED);
+    in.D = 0.12;
+    assert_kind(&in, PHASE_BULK_DECAY);
+}
+
+/* Misfit and distance are one thing: with either alone the bulk would still fit. */
+static void twins_change_together(void **state)
+{
+    struct mp_fit mp = noise_fit();
+    struct phase_input in = input_of(&mp, 40);
+    struct phase p;
+
+    (void)state;
+    in.n = 1000;
+    mp.num_bulk = 1000;
+    mp.distance = 0.0099; /* 9.9 of them: both hold until there are 12 */
+    spikes(&mp, 10, 10);
+    p = classify(&in);
+    assert_int_equal(p.kind, PHASE_BULK_SPIKES);
+    assert_int_equal(p.next_quantity, PHASE_FAR_SHARE); /* 1 is 0.05 from 0.95, but 0.18 … */
+    assert_true(fabs(p.next_threshold - (1 - 0.0015 / 0.01)) < 1e-12);
+    assert_true(fabs(p.next_distance - 0.15 / 0.85) < 1e-12); /* … from where it ends */
+    mp.distance = 0.0115;
+    p = classify(&in);
+    assert_int_equal(p.next_quantity, PHASE_MISFIT);
+    assert_true(p.next_threshold == 12 && p.next_kind == PHASE_BULK_DECAY);
+    mp.distance = 0.0125;
+    p = classify(&in);
+    assert_int_equal(p.kind, PHASE_BULK_DECAY);
+    assert_int_equal(p.next_quantity, PHASE_MISFIT);
+    assert_int_equal(p.next_kind, PHASE_BULK_SPIKES);
+    mp.distance = 0.098;
+    in.D = 0.05;
+    p = classify(&in);
+    assert_int_equal(p.next_quantity, PHASE_DISTANCE);
+    assert_true(p.next_threshold == 0.1 && p.next_kind == PHASE_HEAVY_TAILED);
+}
+
 /* The nearest threshold is the one that, moved a little more, makes another phase. */
 static void the_next_phase(void **state)
 {
@@ -212,6 +278,13 @@ static void confidence(void **state)
     assert_true(fabs(c.signal - 0.5) < 1e-12);
     mp.distance = 0.3;
     assert_true(phase_confidence(&in).signal == 1);
+    mp.num_bulk = 10000; /* 500 of them, but a bulk there is */
+    mp.distance = 0.05;
+    assert_true(phase_confidence(&in).signal == 0);
+    mp.distance = 0.075;
+    assert_true(fabs(phase_confidence(&in).signal - 0.5) < 1e-12);
+    mp.num_bulk = 100;
+    mp.distance = 0.3;
     in.n_matrices = 9;
     assert_true(phase_confidence(&in).signal == 0);
     in.n_matrices = 1;
@@ -332,6 +405,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules),
+        cmocka_unit_test(rules_for_many),
+        cmocka_unit_test(twins_change_together),
         cmocka_unit_test(the_next_phase),
         cmocka_unit_test(thresholds_are_the_callers),
         cmocka_unit_test(names),

@@ -1058,6 +1058,9 @@ class Layer(TypedDict, total=False):
     phase_excess: Optional[float]
     # Evidence: distance between the bulk and its law, in eigenvalues; 2 to 4 for noise.
     phase_misfit: Optional[float]
+    # Evidence: the same as a share of the bulk, `mp_distance` of the robust fit; 0.1 or more
+    # where there is none.
+    phase_bulk_distance: Optional[float]
     # Evidence, with `randomize`: largest eigenvalue of the shuffled weights over lambda_max.
     phase_null_ratio: Optional[float]
     # Evidence: share of eigenvalues above the edge of noise.
