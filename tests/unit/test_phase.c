@@ -401,6 +401,31 @@ static void phases_are_found(void **state)
     }
 }
 
+/* Sizes that no threshold was set on: noise stays noise, and a decay does not become a heavy tail
+ * because so many eigenvalues tell its bulk from noise. */
+static void large_matrices(void **state)
+{
+    static const size_t noise[][2] = {{2048, 2048}, {8192, 1024}, {11008, 4096}};
+    unsigned decay = 0, heavy = 0;
+    struct random r;
+    double c;
+
+    (void)state;
+    random_init(&r, 4, 0);
+    for (size_t i = 0; i < ARRAY_LEN(noise); i++) {
+        enum phase_kind kind = of_recipe(&r, &recipes[0], noise[i][0], noise[i][1], 0, &c);
+
+        assert_true((kind == PHASE_RANDOM_LIKE || kind == PHASE_BLEEDING_OUT) && c == 0);
+    }
+    for (size_t i = 0; i < RECIPES; i++) {
+        if (strcmp(recipes[i].name, "exponential") == 0)
+            decay += of_recipe(&r, &recipes[i], 1024, 1024, 0, &c) == PHASE_BULK_DECAY;
+        if (strcmp(recipes[i].name, "heavy 2") == 0)
+            heavy += of_recipe(&r, &recipes[i], 1024, 1024, 0, &c) == PHASE_HEAVY_TAILED;
+    }
+    assert_true(decay == 1 && heavy == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,6 +439,7 @@ int main(void)
         cmocka_unit_test(noise_without_a_matrix),
         cmocka_unit_test(noise_is_noise),
         cmocka_unit_test(phases_are_found),
+        cmocka_unit_test(large_matrices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
