@@ -109,7 +109,7 @@ static const struct table_filter filters[] = {
 /* Of the measures that an analysis was asked for, and of what its rows are made of. */
 static const char *measured_column(size_t i)
 {
-    static const char *const last[] = {"not_measured", "operation"};
+    static const char *const last[] = {"not_measured", "operation", "lora_scale", "lora_rank"};
 
     for (unsigned m = 0; m < MEASURE_COUNT; m++) {
         const struct measure_info *info = measure_info((enum measure)m);

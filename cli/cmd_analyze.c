@@ -13,7 +13,7 @@ struct analyze_settings {
     bool wait, detach, compat, integers, farms;
     struct output_form form;
     struct submit_settings submit;
-    const char *precision, *include, *exclude, *columns, *base;
+    const char *precision, *include, *exclude, *columns, *base, *adapter;
     struct arg_list labels, layers, types, measure, fit;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
     const char *farms_q, *farms_fit, *farms_mode;
@@ -31,6 +31,10 @@ static const struct arg_option options[] = {
     SUBMIT_OPTIONS(AT(submit)),
     {"base", ARG_TEXT, AT(base), "PATH",
      "subtract this model's weights: spectra of what changed\nsince"},
+    {"adapter", ARG_TEXT, AT(adapter), "delta|merged|factors",
+     "of a LoRA adapter: what it adds to the weights (delta),\nthe weights of --base with that "
+     "added, "
+     "or its two\nmatrices each"},
     {"precision", ARG_TEXT, AT(precision), "double|single", "arithmetic (double)"},
     {"compat", ARG_FLAG, AT(compat), NULL,
      "WeightWatcher 0.7.5.5's values where the default differs"},
@@ -135,6 +139,7 @@ static json_t *params_of(const struct analyze_settings *s)
     json_t *p = json_object(), *a, *farms = farms_of(s);
 
     body_text(p, "precision", s->precision);
+    body_text(p, "adapter", s->adapter);
     if (s->compat)
         json_object_set_new(p, "compat", json_string("weightwatcher-0.7.5.5"));
     if (s->integers)

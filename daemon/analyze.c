@@ -183,11 +183,13 @@ static void load_side_files(struct analyze *a)
 {
     const struct source *s = a->source;
 
-    a->input = xcalloc(3, sizeof *a->input);
+    a->input = xcalloc(4, sizeof *a->input);
     if (s->index.fd >= 0)
         input_init(&a->input[a->n_inputs++], &s->index, INSPECT_HF_INDEX);
     if (s->config.fd >= 0)
         input_init(&a->input[a->n_inputs++], &s->config, INSPECT_HF_CONFIG);
+    if (s->adapter_config.fd >= 0)
+        input_init(&a->input[a->n_inputs++], &s->adapter_config, INSPECT_ADAPTER_CONFIG);
     if (a->base && a->base->source->index.fd >= 0)
         input_init(&a->input[a->n_inputs++], &a->base->source->index, INSPECT_HF_INDEX);
     a->n_side = a->n_inputs;

@@ -3,6 +3,7 @@
  *
  *   analyze.c          the order of the stages
  *   analyze_inputs.c   files -> tensor tables (cache, or a reader)
+ *   analyze_adapter.c  pairs of an adapter's tensors -> rows
  *   analyze_base.c     a base model's files, if its weights are subtracted
  *   analyze_build.c    tables -> rows and content units; model identity
  *   analyze_digest.c   units -> their digests
@@ -138,8 +139,10 @@ struct analyze {
     struct prune_work *prune;       /* analyze_prune.h; NULL when nothing is pruned */
     struct source *source;
     struct base_model *base; /* NULL when there is none */
+    bool adapted;            /* some rows are an adapter's */
     enum stage stage;
-    struct input *input; /* index, config, the base's index, each when there; then tensors' files */
+    struct input
+        *input; /* index, configs, the base's index, each when there; then tensors' files */
     size_t n_inputs, n_side, load_first;
     size_t waiting; /* tasks or messages of the stage under way */
 

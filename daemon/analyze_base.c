@@ -101,30 +101,42 @@ void base_names_free(struct base_names *n)
     free(n);
 }
 
-static bool usable(const struct analyze *a, enum dtype d)
+bool analyze_base_usable(const struct analyze *a, enum dtype d)
 {
     return dtype_decodable(d) && (!dtype_is_integer(d) || a->params.filter.integers);
+}
+
+const struct tensor *analyze_base_tensor(const struct analyze *a, const struct base_names *names,
+                                         const char *name, uint32_t *file, uint32_t *index)
+{
+    const struct base_name key = {.name = name};
+    const struct base_name *at =
+        names->n ? bsearch(&key, names->v, names->n, sizeof *names->v, by_name) : NULL;
+
+    if (!at)
+        return NULL;
+    *file = at->file;
+    *index = at->index;
+    return &a->table[at->file].t[at->index];
 }
 
 enum skip_reason analyze_base_part(const struct analyze *a, const struct base_names *names,
                                    const struct layer *l, struct layer_part *out)
 {
-    const struct base_name key = {.name = l->tensor};
-    const struct base_name *at =
-        names->n ? bsearch(&key, names->v, names->n, sizeof *names->v, by_name) : NULL;
     const struct tensor *own = &a->table[l->file].t[l->index], *t;
+    uint32_t file, index;
     uint64_t n;
 
-    if (!at)
+    t = analyze_base_tensor(a, names, l->tensor, &file, &index);
+    if (!t)
         return SKIP_NO_BASE;
-    t = &a->table[at->file].t[at->index];
     if (t->rank != own->rank || memcmp(t->dims, own->dims, t->rank * sizeof *t->dims) != 0)
         return SKIP_BASE_SHAPE;
-    if (!usable(a, t->dtype))
+    if (!analyze_base_usable(a, t->dtype))
         return SKIP_BASE_DTYPE;
     n = l->expert < 0 ? 1 : t->dims[0];
-    *out = (struct layer_part){.file = at->file,
-                               .index = at->index,
+    *out = (struct layer_part){.file = file,
+                               .index = index,
                                .expert = l->expert,
                                .dtype = t->dtype,
                                .rows = l->rows,
@@ -144,13 +156,13 @@ int analyze_base_match(struct analyze *a)
 
     for (size_t i = 0; i < a->layers.count; i++) {
         struct layer *l = &a->layers.l[i];
-        struct layer_part part;
+        struct layer_part part[] = {layer_own_part(l), layer_own_part(l)};
 
-        if (l->skip != SKIP_NONE)
+        if (l->skip != SKIP_NONE || l->made != MADE_TENSOR)
             continue;
-        l->skip = analyze_base_part(a, names, l, &part);
+        l->skip = analyze_base_part(a, names, l, &part[1]);
         if (l->skip == SKIP_NONE)
-            layer_list_make(&a->layers, i, MADE_DELTA, &part);
+            layer_list_make(&a->layers, i, MADE_DELTA, part);
     }
     return 0;
 }

@@ -22,6 +22,11 @@ struct base_names;
 struct base_names *analyze_base_names(const struct analyze *a);
 void base_names_free(struct base_names *n);
 DEFINE_AUTO(struct base_names, base_names_free)
+/* The tensor of that name, or NULL; where it lies in *file and *index. */
+const struct tensor *analyze_base_tensor(const struct analyze *a, const struct base_names *names,
+                                         const char *name, uint32_t *file, uint32_t *index);
+/* Numbers that can be calculated with. */
+bool analyze_base_usable(const struct analyze *a, enum dtype d);
 enum skip_reason analyze_base_part(const struct analyze *a, const struct base_names *names,
                                    const struct layer *l, struct layer_part *out);
 

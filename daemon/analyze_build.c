@@ -1,4 +1,5 @@
 /* analyze_build.c: tables -> rows and content units; digests of units -> the model's identity. */
+#include "daemon/analyze_adapter.h"
 #include "daemon/analyze_base.h"
 
 #include "compute/low_rank.h"
@@ -144,9 +145,11 @@ static int build_rows(struct analyze *a)
     for (size_t i = 0; i < a->n_own; i++)
         tables[i] = &a->table[i];
     r = layers_build(tables, a->n_own, a->have_config ? &a->config : NULL, &a->layers, &a->err);
+    if (r == 0 && !a->plan && !a->prune)
+        r = analyze_adapter_rows(a);
     if (r == 0)
         r = layers_filter(&a->layers, &a->params.filter, &a->err);
-    if (r == 0 && a->base)
+    if (r == 0 && a->base && a->params.adapter != ADAPTER_MERGED)
         r = analyze_base_match(a);
     if (r < 0)
         return r;
@@ -209,9 +212,12 @@ void analyze_content(struct hasher *h, const struct analyze *a, const struct lay
     hasher_add_str(h, "spectrald-made-1");
     hasher_add_str(h, layer_made_name(l->made));
     hasher_add_u64(h, LOW_RANK_VERSION);
-    hasher_add(h, analyze_unit_of(a, l)->digest.b, DIGEST_LEN);
-    for (size_t i = 0; i < layer_n_parts(l); i++)
+    hasher_add(h, &l->scale, sizeof l->scale);
+    for (size_t i = 0; i < layer_n_parts(l->made); i++) {
         hasher_add(h, analyze_part_unit(a, &l->part[i])->digest.b, DIGEST_LEN);
+        hasher_add_u64(h, l->part[i].row_stride);
+        hasher_add_u64(h, l->part[i].col_stride);
+    }
     hasher_finish(h, out);
 }
 

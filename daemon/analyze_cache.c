@@ -101,7 +101,8 @@ bool analyze_note_spectrum(const struct layer *l, struct layer_work *w,
     uint64_t n_long, n_short;
 
     layer_sides(l, false, &n_long, &n_short);
-    if (rec->n_long != n_long || rec->n_per_slice != n_short || rec->n_slices != l->n_slices)
+    if (rec->n_long != n_long || rec->n_per_slice != layer_n_values(l) ||
+        rec->n_slices != l->n_slices)
         return false;
     w->method = rec->method;
     w->precision = rec->precision;

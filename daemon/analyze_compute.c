@@ -14,8 +14,9 @@
 
 void analyze_add_files(const struct analyze *a, const struct layer *l, struct task *t)
 {
-    t->fd[t->n_fds++] = analyze_file(a, l->file)->fd;
-    for (size_t i = 0; i < layer_n_parts(l); i++)
+    if (l->made == MADE_TENSOR)
+        t->fd[t->n_fds++] = analyze_file(a, l->file)->fd;
+    for (size_t i = 0; i < layer_n_parts(l->made); i++)
         t->fd[t->n_fds++] = analyze_file(a, l->part[i].file)->fd;
 }
 
@@ -301,11 +302,13 @@ static void estimate(struct analyze *a, size_t row)
     struct weights weights;
 
     weights_of_layer(l, &weights);
-    w->parts = l->n_slices == 1 && a->params.precision == PRECISION_DOUBLE
+    w->parts = l->n_slices == 1 && a->params.precision == PRECISION_DOUBLE && !layer_is_product(l)
                    ? spectrum_parts(n_long, n_short)
                    : 1;
-    w->flops = spectrum_flops(n_long, n_short) * (double)l->n_slices;
-    w->bytes = spectrum_bytes(n_long, n_short) + weights_bytes(&weights);
+    w->flops = layer_is_product(l) ? weights_product_flops(&weights)
+                                   : spectrum_flops(n_long, n_short) * (double)l->n_slices;
+    w->bytes =
+        weights_bytes(&weights) + (layer_is_product(l) ? 0 : spectrum_bytes(n_long, n_short));
     if (w->parts > 1)
         w->bytes += 8.0 * (double)n_short * (double)n_short * (double)w->parts;
     if (w->hit) { /* only the fit is missing */

@@ -294,7 +294,10 @@ static void prepare(struct analyze *a, size_t row)
         return;
     f->task = (struct farms_task){.conv = l->type == TYPE_CONV2D, .params = a->params.farms};
     weights_of_layer(l, &f->task.w);
-    if (!f->task.conv && l->n_slices != 1) {
+    if (layer_is_product(l)) {
+        out->outcome = FARMS_FAILED;
+        out->reason = "product";
+    } else if (!f->task.conv && l->n_slices != 1) {
         out->outcome = FARMS_FAILED;
         out->reason = "not_a_matrix";
     } else if (farms_task_plan(&f->task, &f->plan, &f->err) < 0) {

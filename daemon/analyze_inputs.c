@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-/* A config.json that cannot be read is no reason to refuse the model. */
+/* A config.json that cannot be read is no reason to refuse the model; that of an adapter matters
+ * where there are adapters. */
 static bool optional(const struct input *in)
 {
-    return in->kind == INSPECT_HF_CONFIG;
+    return in->kind == INSPECT_HF_CONFIG || in->kind == INSPECT_ADAPTER_CONFIG;
 }
 
 static void end_load(struct analyze *a)

@@ -339,6 +339,20 @@ void analyze_measures_looked_up(struct analyze *a)
     analyze_row_finished(a);
 }
 
+/* The law of noise is one of matrices, not of their products; and where only the spectrum is had,
+ * there are no weights to read. */
+static void refuse_products(struct analyze *a, size_t row)
+{
+    struct row_measures *f = &a->measuring->row[row];
+
+    if (!layer_is_product(&a->layers.l[row]))
+        return;
+    f->failed =
+        a->measuring->wanted & (1u << MEASURE_MP | 1u << MEASURE_SNR | 1u << MEASURE_RANDOM |
+                                1u << MEASURE_VECTORS | 1u << MEASURE_PHASE);
+    f->reason = "product";
+}
+
 void analyze_measures(struct analyze *a)
 {
     struct measuring *w;
@@ -355,6 +369,7 @@ void analyze_measures(struct analyze *a)
         w->row[i].fd = w->row[i].null_fd = -1;
         if (a->lw[i].leader < 0 && a->lw[i].outcome == OUT_DONE)
             w->row[i].result = xcalloc(w->n_wanted, sizeof *w->row[i].result);
+        refuse_products(a, i);
     }
     analyze_measures_lookup(a);
 }

@@ -62,7 +62,7 @@ static void lookup_run(void *arg, void *state)
 
     for (size_t i = 0; i < a->layers.count; i++)
         for (unsigned m = 0; w->row[i].result && m < MEASURE_COUNT; m++) {
-            if (!(w->wanted & 1u << m))
+            if (!(w->wanted & ~w->row[i].failed & 1u << m))
                 continue;
             make_key(h, a, i, (enum measure)m, &key);
             if (!find_result(job_store(state), &key, (enum measure)m,

@@ -164,6 +164,21 @@ static int get_base(const json_t *v, struct analyze_params *p, struct err *err)
     return 0;
 }
 
+static const char *const adapter_name[] = {"delta", "merged", "factors"};
+_Static_assert(ARRAY_LEN(adapter_name) == ADAPTER_MODE_COUNT, "a name for every mode");
+
+static int get_adapter(const json_t *v, enum adapter_mode *out, struct err *err)
+{
+    const char *s = json_string_value(v);
+
+    for (unsigned i = 0; s && i < ADAPTER_MODE_COUNT; i++)
+        if (strcmp(s, adapter_name[i]) == 0) {
+            *out = (enum adapter_mode)i;
+            return 0;
+        }
+    return analyze_params_wrong(err, "adapter", "\"delta\", \"merged\" or \"factors\"");
+}
+
 static json_t *base_json(const struct analyze_params *p)
 {
     if (!p->have_base)
@@ -298,6 +313,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return analyze_params_get_fit(v, p, err);
     if (strcmp(key, "base") == 0)
         return get_base(v, p, err);
+    if (strcmp(key, "adapter") == 0)
+        return get_adapter(v, &p->adapter, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
     if (analyze_params_get_measure(key, v, p, &r, err))
@@ -331,6 +348,9 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
         r = err_set_at(err, ERR_INVALID, "/params/max_evals", "max_evals is below min_evals");
     if (r == 0)
         r = check_farms(&p, err);
+    if (r == 0 && p.adapter == ADAPTER_MERGED && !p.have_base)
+        r = err_set_at(err, ERR_INVALID, "/params/adapter",
+                       "merged: with what? give the model as base");
     if (r == 0 && p.measures & 1u << MEASURE_BOOTSTRAP && !layer_fit_is_default(&p.fit))
         r = err_set_at(err, ERR_INVALID, "/params/bootstrap",
                        "replicates are fitted by the default fit only: leave fit out");
@@ -400,6 +420,7 @@ char *analyze_params_text(const struct analyze_params *p)
 
     json_object_set_new(o, "fit", analyze_params_fit_json(&p->fit));
     json_object_set_new(o, "base", base_json(p));
+    json_object_set_new(o, "adapter", json_string(adapter_name[p->adapter]));
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,
                             analyze_params_measure_json(p, (enum measure)m));

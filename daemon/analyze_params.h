@@ -16,10 +16,19 @@
 #define ANALYZE_BOOTSTRAP_MAX 10000
 #define ANALYZE_NAME_MAX      4096 /* bytes of one of them that is a name */
 
+/* What the two matrices of an adapter are taken for. */
+enum adapter_mode {
+    ADAPTER_DELTA = 0, /* what they add to the weights */
+    ADAPTER_MERGED,    /* the base's weights with that added */
+    ADAPTER_FACTORS,   /* a matrix each */
+    ADAPTER_MODE_COUNT
+};
+
 struct analyze_params {
     struct layer_filter filter;
     bool have_base;
-    struct source_ref base; /* whose weights are subtracted */
+    struct source_ref base; /* whose weights are subtracted, or adapted */
+    enum adapter_mode adapter;
     enum precision precision;
     struct layer_fit_options fit;
     bool want_farms;

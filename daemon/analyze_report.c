@@ -92,7 +92,7 @@ static bool shape_column(const struct layer *l, bool compat, enum column c, doub
     else if (c == COL_RF)
         *x = (double)l->n_slices;
     else if (c == COL_NUM_EVALS)
-        *x = (double)((n < m ? n : m) * l->n_slices);
+        *x = (double)(layer_n_values(l) * l->n_slices);
     else
         return false;
     return true;
@@ -105,6 +105,8 @@ static void put_columns(struct buf *b, const struct layer *l, const struct layer
         const struct column_info *info = column_info((enum column)c);
         double x = w->outcome == OUT_DONE ? w->values.v[c] : NAN;
 
+        if (layer_is_product(l) && (c == COL_WEIGHT_MEAN || c == COL_WEIGHT_VAR))
+            x = NAN; /* nobody has seen its elements */
         if (l->rows > 0 && l->cols > 0)
             (void)shape_column(l, compat, (enum column)c, &x);
         if (info->integer && isfinite(x))
@@ -186,9 +188,18 @@ static void put_measures(struct buf *b, const struct analyze *a, size_t i)
 /* What the rows of an analysis are, where that need not be tensors as they lie in their files. */
 static void put_operation(struct buf *b, const struct analyze *a, const struct layer *l)
 {
-    if (a->base)
+    bool adapter = l->skip == SKIP_NONE && (l->made == MADE_LORA || l->made == MADE_MERGED);
+
+    if (a->base || a->adapted)
         json_text_key_string(b, "operation",
                              l->skip == SKIP_NONE ? layer_made_name(l->made) : NULL);
+    if (!a->adapted)
+        return;
+    json_text_key_real(b, "lora_scale", adapter ? l->scale : NAN);
+    if (adapter)
+        json_text_key_int(b, "lora_rank", (int64_t)l->inner);
+    else
+        json_text_key_real(b, "lora_rank", NAN);
 }
 
 static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
@@ -198,7 +209,9 @@ static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
     bool known = w->outcome == OUT_DONE || w->outcome == OUT_NONFINITE;
     char hex[DIGEST_HEX_LEN + 1];
 
-    digest_hex(l->made == MADE_TENSOR ? &analyze_unit_of(a, l)->digest : &a->lw[i].content, hex);
+    digest_hex(l->made == MADE_TENSOR || w->outcome == OUT_SKIPPED ? &analyze_unit_of(a, l)->digest
+                                                                   : &a->lw[i].content,
+               hex);
     json_text_key_string(b, "digest", hex);
     json_text_key_string(b, "method", known ? spectrum_method_name(w->method) : NULL);
     json_text_key_string(b, "precision",

@@ -53,7 +53,8 @@ int farms_task_get(struct reader *r, struct farms_task *out, struct err *err)
     t.params.fit = (enum hill_rule)reader_u8(r);
     t.params.mode = (enum farms_mode)reader_u8(r);
     t.params.precision = (enum precision)reader_u8(r);
-    if (r->fault || t.params.precision > PRECISION_SINGLE || t.w.rows == 0 || t.w.cols == 0)
+    if (r->fault || t.params.precision > PRECISION_SINGLE || t.w.rows == 0 || t.w.cols == 0 ||
+        weights_are_product(&t.w))
         return wire_bad_task(err);
     *out = t;
     return 0;

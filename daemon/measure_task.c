@@ -39,6 +39,8 @@ int measure_task_get(struct reader *r, struct measure_task *out, struct err *err
     t.seed = reader_u64(r);
     if (rc == 0 && measure_info(t.measure)->weights) {
         rc = weights_get(r, &t.w, err);
+        if (rc == 0 && weights_are_product(&t.w))
+            rc = wire_bad_task(err);
         t.precision = (enum precision)reader_u8(r);
     }
     if (rc < 0)

@@ -79,7 +79,7 @@ static int do_gram(const struct wire_message *m, struct reader *r, struct wire_r
         return rc;
     part = reader_u32(r);
     parts = reader_u32(r);
-    if (!reader_ok(r) || m->n_fds != w.n || parts == 0 || part >= parts)
+    if (!reader_ok(r) || m->n_fds != w.n || weights_are_product(&w) || parts == 0 || part >= parts)
         return wire_bad_task(err);
     rc = row_matrix_open(m->fd, &w, &rm, err);
     if (rc < 0)
@@ -126,7 +126,7 @@ static int get_spectrum_task(const struct wire_message *m, struct reader *r,
     t->parts = reader_u32(r);
     if (!fit_options_get(r, &t->fit) || !reader_ok(r) || precision > PRECISION_SINGLE ||
         m->n_fds != t->w.n + t->parts || t->parts > SPECTRUM_PARTS_MAX ||
-        (t->parts && t->w.n_slices != 1))
+        (t->parts && (t->w.n_slices != 1 || weights_are_product(&t->w))))
         return wire_bad_task(err);
     t->opt = (struct spectrum_options){.precision = (enum precision)precision};
     return 0;
@@ -195,6 +195,43 @@ static int spectrum_of_slices(const struct wire_message *m, const struct spectru
     return 0;
 }
 
+static int spectrum_of_matrix(const struct wire_message *m, const struct spectrum_task *t,
+                              struct row_matrix *rm, double **lambda, struct spectrum_record *rec,
+                              struct err *err)
+{
+    const struct matrix_source *src = row_matrix_slice(rm, 0);
+    size_t nbytes;
+
+    rec->n_long = src->n_long;
+    rec->n_per_slice = src->n_short;
+    rec->n_slices = t->w.n_slices;
+    if (__builtin_mul_overflow(rec->n_slices * sizeof(double), rec->n_per_slice, &nbytes))
+        return wire_bad_task(err);
+    *lambda = malloc(nbytes);
+    if (!*lambda)
+        return no_memory(err, nbytes);
+    return spectrum_of_slices(m, t, rm, *lambda, rec, err);
+}
+
+static int spectrum_of_product(const struct spectrum_task *t, struct row_matrix *rm,
+                               double **lambda, struct spectrum_record *rec, struct err *err)
+{
+    struct spectrum_info info;
+    size_t n = 0;
+    int rc = row_matrix_product(rm, lambda, &n, &info, err);
+
+    if (rc < 0)
+        return rc;
+    rec->n_long = t->w.rows > t->w.cols ? t->w.rows : t->w.cols;
+    rec->n_per_slice = n;
+    rec->n_slices = 1;
+    rec->method = info.method;
+    rec->precision = info.precision;
+    rec->error_bound = info.error_bound;
+    rec->n_nonfinite = info.n_nonfinite;
+    return 0;
+}
+
 static int put_values(const struct spectrum_record *rec, const struct layer_fit_options *fit,
                       bool compat, double scale, struct wire_reply *reply, struct err *err)
 {
@@ -239,7 +276,6 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
     AUTO(freep) double *lambda = NULL;
     struct spectrum_record rec = {0};
     struct spectrum_task t;
-    size_t nbytes;
     int rc = get_spectrum_task(m, r, &t, err);
 
     if (rc < 0)
@@ -247,22 +283,13 @@ static int do_spectrum(const struct wire_message *m, struct reader *r, struct wi
     rc = row_matrix_open(m->fd, &t.w, &rm, err);
     if (rc < 0)
         return rc;
-    const struct matrix_source *src = row_matrix_slice(rm, 0);
-
-    rec.n_long = src->n_long;
-    rec.n_per_slice = src->n_short;
-    rec.n_slices = t.w.n_slices;
     snprintf(rec.core, sizeof rec.core, "%s", spectrum_blas_core());
     snprintf(rec.config, sizeof rec.config, "%s", spectrum_blas_config());
-    if (__builtin_mul_overflow(rec.n_slices * sizeof(double), rec.n_per_slice, &nbytes))
-        return wire_bad_task(err);
-    lambda = malloc(nbytes);
-    if (!lambda)
-        return no_memory(err, nbytes);
-    rec.lambda = lambda;
-    rc = spectrum_of_slices(m, &t, rm, lambda, &rec, err);
+    rc = weights_are_product(&t.w) ? spectrum_of_product(&t, rm, &lambda, &rec, err)
+                                   : spectrum_of_matrix(m, &t, rm, &lambda, &rec, err);
     if (rc < 0)
         return rc;
+    rec.lambda = lambda;
     rc = put_values(&rec, &t.fit, t.compat, t.scale, reply, err);
     if (rc < 0)
         return rc;

@@ -5,6 +5,7 @@
 #include "daemon/worker.h"
 
 #include "common/fdio.h"
+#include "models/adapter.h"
 #include "models/calibration.h"
 #include "models/hf.h"
 #include "models/safetensors.h"
@@ -66,6 +67,19 @@ static int inspect_config(int fd, uint64_t size, struct buf *out, struct err *er
     return r;
 }
 
+static int inspect_adapter_config(int fd, uint64_t size, struct buf *out, struct err *err)
+{
+    AUTO(adapter_config_done) struct adapter_config c = {.alpha = 0};
+    AUTO(buf_done) struct buf text = BUF_INIT;
+    int r = slurp(fd, size, ADAPTER_CONFIG_BYTES_MAX, ADAPTER_CONFIG_NAME, &text, err);
+
+    if (r == 0)
+        r = adapter_config_parse((const char *)text.data, text.len, &c, err);
+    if (r == 0)
+        adapter_config_write(&c, out);
+    return r;
+}
+
 static int inspect_calibration(int fd, uint64_t size, struct buf *out, struct err *err)
 {
     struct calibration c;
@@ -117,6 +131,9 @@ static int handle_inspect(void *state, const struct wire_message *m, struct wire
         break;
     case INSPECT_CALIBRATION:
         rc = inspect_calibration(m->fd[0], size, &out, err);
+        break;
+    case INSPECT_ADAPTER_CONFIG:
+        rc = inspect_adapter_config(m->fd[0], size, &out, err);
         break;
     default:
         rc = err_set(err, ERR_INTERNAL, "unknown kind of file %u", kind);

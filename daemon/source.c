@@ -1,6 +1,8 @@
 /* source.c: see source.h. */
 #include "daemon/source.h"
 
+#include "models/adapter.h"
+
 #include "common/fdio.h"
 #include "common/ident.h"
 
@@ -35,6 +37,7 @@ void source_free(struct source *s)
     free(s->file);
     file_done(&s->index);
     file_done(&s->config);
+    file_done(&s->adapter_config);
     free(s->root);
     free(s->path);
     free(s->name);
@@ -274,6 +277,7 @@ static int open_dir(struct source *s, int fd, struct err *err)
         return r;
     /* config.json only helps: without a readable one, names and shapes decide. */
     (void)open_side_file(s, "config.json", &s->config, NULL);
+    (void)open_side_file(s, ADAPTER_CONFIG_NAME, &s->adapter_config, NULL);
     return 0;
 }
 
@@ -403,6 +407,18 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* What lies beside an adapter that is named itself. */
+static void open_adapter_config(struct source *s)
+{
+    const char *last = last_component(s->path);
+    AUTO(freep) char *rel = NULL;
+
+    if (strcmp(last, "adapter_model.safetensors") != 0)
+        return;
+    rel = xasprintf("%.*s" ADAPTER_CONFIG_NAME, (int)(last - s->path), s->path);
+    (void)open_file(s->root, rel, ADAPTER_CONFIG_NAME, &s->adapter_config, NULL);
+}
+
 int source_open_at(const char *root, const char *rel, const char *name, bool settled,
                    struct source **out, struct err *err)
 {
@@ -411,7 +427,7 @@ int source_open_at(const char *root, const char *rel, const char *name, bool set
     size_t n = strlen(rel);
     int fd, r;
 
-    s->index.fd = s->config.fd = -1;
+    s->index.fd = s->config.fd = s->adapter_config.fd = -1;
     s->settled = settled;
     s->root = xstrdup(root);
     while (n > 0 && rel[n - 1] == '/')
@@ -426,6 +442,7 @@ int source_open_at(const char *root, const char *rel, const char *name, bool set
     } else {
         (void)close(fd);
         r = add_file(s, s->path, s->name, err);
+        open_adapter_config(s);
     }
     if (r == 0)
         *out = TAKE(s);

@@ -29,8 +29,9 @@ struct source {
     bool settled;             /* its files are ours and complete: an upload */
     struct source_file *file; /* the tensors' files, in order of name */
     size_t n_files;
-    struct source_file index;  /* fd -1 when there is none */
-    struct source_file config; /* fd -1 when there is none */
+    struct source_file index;          /* fd -1 when there is none */
+    struct source_file config;         /* fd -1 when there is none */
+    struct source_file adapter_config; /* beside adapter_model.safetensors; fd -1 likewise */
 };
 
 /* Resolve `path` (absolute inside a model root, longest match; or relative to one) and open what

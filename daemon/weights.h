@@ -9,13 +9,15 @@
 #include "daemon/wire.h"
 #include "models/layers.h"
 
-#define WEIGHTS_TENSORS_MAX (1 + LAYER_PARTS_MAX)
+#define WEIGHTS_TENSORS_MAX LAYER_PARTS_MAX
 
 struct weights {
     enum layer_made made;
     uint64_t rows, cols, n_slices; /* of the matrix that comes of it */
-    size_t n;                      /* tensors: the row's own, then its parts */
+    size_t n;                      /* tensors: the row's own, or its parts */
     struct wire_matrix tensor[WEIGHTS_TENSORS_MAX];
+    double scale;    /* of the product */
+    bool transposed; /* the product is tensor[1] tensor[0] */
 };
 
 void weights_of_layer(const struct layer *l, struct weights *out);
@@ -27,6 +29,10 @@ int weights_get(struct reader *r, struct weights *out, struct err *err);
 
 /* The same matrix with rows and columns exchanged. */
 void weights_transpose(struct weights *w);
+
+/* As layer_is_product(): weights that only row_matrix_product() takes. */
+bool weights_are_product(const struct weights *w);
+double weights_product_flops(const struct weights *w);
 
 /* More than 32 bits are needed for an element. */
 bool weights_wide(const struct weights *w);

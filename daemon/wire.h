@@ -41,7 +41,8 @@ enum inspect_kind {
     INSPECT_SAFETENSORS = 0,
     INSPECT_HF_INDEX,
     INSPECT_HF_CONFIG,
-    INSPECT_CALIBRATION
+    INSPECT_CALIBRATION,
+    INSPECT_ADAPTER_CONFIG
 };
 
 struct wire_message {

@@ -1,7 +1,6 @@
 /* hf.c: index and config of a Hugging Face directory, by jansson, behind size and depth limits. */
 #include "models/hf.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +34,7 @@ static int check_depth(const char *json, size_t len, const char *what, struct er
     return 0;
 }
 
-static int load_object(const char *json, size_t len, const char *what, json_t **out,
-                       struct err *err)
+int hf_load_object(const char *json, size_t len, const char *what, json_t **out, struct err *err)
 {
     json_error_t e;
     int r = check_depth(json, len, what, err);
@@ -150,7 +148,7 @@ int hf_index_parse(const char *json, size_t len, struct hf_index *out, struct er
     struct hf_index ix = HF_INDEX_INIT;
     json_t *root = NULL;
     const json_t *map;
-    int r = load_object(json, len, "the index file", &root, err);
+    int r = hf_load_object(json, len, "the index file", &root, err);
 
     if (r < 0)
         return r;
@@ -277,7 +275,7 @@ int hf_config_parse(const char *json, size_t len, struct hf_config *out, struct 
                                           NULL};
     static const char *const vocab[] = {"vocab_size", NULL};
     json_t *root = NULL;
-    int r = load_object(json, len, "config.json", &root, err);
+    int r = hf_load_object(json, len, "config.json", &root, err);
 
     if (r < 0)
         return r;

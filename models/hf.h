@@ -2,6 +2,8 @@
 #ifndef SPECTRALD_HF_H
 #define SPECTRALD_HF_H
 
+#include <jansson.h>
+
 #include "common/buf.h"
 #include "common/err.h"
 
@@ -34,6 +36,9 @@ int hf_index_read(const void *bytes, size_t len, struct hf_index *out, struct er
 /* True when `name` is safe as a shard file name: one component, no leading dot, no control
  * characters, ends in ".safetensors". */
 bool hf_shard_name_ok(const char *name, size_t len);
+
+/* A JSON object, behind a limit on its depth; `what` it is, for messages. ERR_FORMAT, ERR_LIMIT. */
+int hf_load_object(const char *json, size_t len, const char *what, json_t **out, struct err *err);
 
 /* config.json: hints only; names and shapes decide. */
 struct hf_config {

@@ -189,10 +189,10 @@ static enum skip_reason size_reason(const struct layer_filter *f, const struct l
 {
     uint64_t long_side, short_side, evals;
 
-    if (l->rows > f->n_limit && l->cols > f->n_limit)
+    if (layer_n_values(l) > f->n_limit)
         return SKIP_LIMIT;
     layer_sides(l, f->compat, &long_side, &short_side);
-    evals = short_side * l->n_slices;
+    evals = (f->compat ? layer_n_values(l) : short_side) * l->n_slices;
     if (f->min_evals && evals < f->min_evals)
         return SKIP_MIN_EVALS;
     if (f->max_evals && evals > f->max_evals)

@@ -37,6 +37,16 @@ static const struct {
     [SKIP_COMPAT] = {"compat", "WeightWatcher 0.7.5.5 does not see this tensor"},
     [SKIP_NO_BASE] = {"no_base", "the base model has no tensor of this name"},
     [SKIP_BASE_SHAPE] = {"base_shape", "the base model's tensor has another shape"},
+    [SKIP_ADAPTER_PART] = {"adapter_part",
+                           "one of an adapter's two matrices: they have a row together"},
+    [SKIP_ADAPTER_FORM] =
+        {"adapter_form",
+         "an adapter's tensor that is not one of a pair of matrices that fit together"},
+    [SKIP_ADAPTER_RANK] = {"adapter_rank",
+                           "the adapter's rank is not the one in adapter_config.json"},
+    [SKIP_ADAPTER_DORA] =
+        {"adapter_dora",
+         "a DoRA adapter changes the weights' norms as well: it cannot be merged here"},
     [SKIP_BASE_DTYPE] = {"base_dtype", "the base model's tensor holds no real numbers, or codes of "
                                        "a quantisation; params.integers takes integers as numbers"},
 };
@@ -70,18 +80,47 @@ int layer_role_from_name(const char *name)
 
 const char *layer_made_name(enum layer_made m)
 {
-    static const char *const name[] = {"tensor", "delta"};
+    static const char *const name[] = {"tensor", "delta", "lora", "merged"};
     _Static_assert(ARRAY_LEN(name) == MADE_COUNT, "a name for every kind");
 
     return name[m];
 }
 
-size_t layer_n_parts(const struct layer *l)
+size_t layer_n_parts(enum layer_made m)
 {
-    static const uint8_t n[] = {[MADE_TENSOR] = 0, [MADE_DELTA] = 1};
+    static const uint8_t n[] = {
+        [MADE_TENSOR] = 0, [MADE_DELTA] = 2, [MADE_LORA] = 2, [MADE_MERGED] = 3};
     _Static_assert(ARRAY_LEN(n) == MADE_COUNT, "a number for every kind");
 
-    return n[l->made];
+    return n[m];
+}
+
+bool layer_is_product(const struct layer *l)
+{
+    return l->made == MADE_LORA;
+}
+
+uint64_t layer_n_values(const struct layer *l)
+{
+    uint64_t n = l->rows < l->cols ? l->rows : l->cols;
+
+    return layer_is_product(l) && l->inner < n ? l->inner : n;
+}
+
+struct layer_part layer_own_part(const struct layer *l)
+{
+    return (struct layer_part){.file = l->file,
+                               .index = l->index,
+                               .expert = l->expert,
+                               .dtype = l->dtype,
+                               .rows = l->rows,
+                               .cols = l->cols,
+                               .n_slices = l->n_slices,
+                               .row_stride = l->row_stride,
+                               .col_stride = l->col_stride,
+                               .slice_stride = l->slice_stride,
+                               .offset = l->offset,
+                               .nbytes = l->nbytes};
 }
 
 const char *skip_reason_name(enum skip_reason r)
@@ -105,6 +144,10 @@ const char *layer_note_name(unsigned bit)
         return "transposed";
     case NOTE_INTEGER:
         return "integer";
+    case NOTE_DORA:
+        return "dora";
+    case NOTE_SCALE_UNKNOWN:
+        return "scale_unknown";
     default:
         return "tied";
     }
@@ -143,16 +186,31 @@ static const char *keep(struct layer_list *ll, char *s)
 void layer_list_make(struct layer_list *ll, size_t i, enum layer_made made,
                      const struct layer_part *part)
 {
-    struct layer *l = &ll->l[i];
-    struct layer_part *own;
-    size_t nbytes;
+    size_t nbytes = layer_n_parts(made) * sizeof *part;
+    struct layer_part *own = xmalloc(nbytes);
 
-    l->made = made;
-    nbytes = layer_n_parts(l) * sizeof *part;
-    own = xmalloc(nbytes);
     memcpy(own, part, nbytes);
-    l->part = own;
+    ll->l[i].made = made;
+    ll->l[i].part = own;
     (void)keep(ll, (char *)own);
+}
+
+const char *layer_list_keep(struct layer_list *ll, char *s)
+{
+    return keep(ll, s);
+}
+
+void layer_list_rename(struct layer_list *ll, size_t i, const char *longname, const char *module)
+{
+    struct layer *l = &ll->l[i];
+    size_t block = name_block(module);
+
+    l->longname = longname;
+    l->name = name_last(module);
+    l->block = keep(ll, xasprintf("%.*s", (int)block, module));
+    l->role = name_is_expert(module) ? ROLE_EXPERT : name_role(module);
+    l->type = l->role == ROLE_EMBEDDING ? TYPE_EMBEDDING : TYPE_DENSE;
+    l->notes &= ~(unsigned)(NOTE_FUSED_QKV | NOTE_FUSED_GATE_UP | NOTE_TRANSPOSED);
 }
 
 /* --- one tensor ---------------------------------------------------------------------------- */
@@ -352,6 +410,12 @@ static int by_name(const void *a, const void *b)
     return name_compare(((const struct layer *)a)->longname, ((const struct layer *)b)->longname);
 }
 
+void layer_list_sort(struct layer_list *ll)
+{
+    if (ll->count)
+        qsort(ll->l, ll->count, sizeof *ll->l, by_name);
+}
+
 static int by_tensor(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -403,8 +467,7 @@ int layers_build(const struct tensor_table *const *tables, size_t n_tables,
         layer_list_done(&ll);
         return r;
     }
-    if (ll.count)
-        qsort(ll.l, ll.count, sizeof *ll.l, by_name);
+    layer_list_sort(&ll);
     *out = ll;
     return 0;
 }

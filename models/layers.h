@@ -64,6 +64,10 @@ enum skip_reason {
     SKIP_NO_BASE,  /* the base model has no tensor of this name */
     SKIP_BASE_SHAPE,
     SKIP_BASE_DTYPE,
+    SKIP_ADAPTER_PART, /* in its adapter's row */
+    SKIP_ADAPTER_FORM, /* no pair of matrices */
+    SKIP_ADAPTER_RANK, /* not what adapter_config.json says */
+    SKIP_ADAPTER_DORA, /* merging takes norms of the whole */
     SKIP_COUNT
 };
 const char *skip_reason_name(enum skip_reason r); /* "min_evals", … ; "" for SKIP_NONE */
@@ -74,22 +78,26 @@ const char *skip_reason_text(enum skip_reason r);
 enum layer_note {
     NOTE_FUSED_QKV = 1 << 0, /* analysed whole: q, k and v share one matrix */
     NOTE_FUSED_GATE_UP = 1 << 1,
-    NOTE_TRANSPOSED = 1 << 2, /* stored (in, out) */
-    NOTE_INTEGER = 1 << 3,    /* integer codes taken as numbers, without scales */
-    NOTE_TIED = 1 << 4,       /* reserved: same bytes as another row */
+    NOTE_TRANSPOSED = 1 << 2,    /* stored (in, out) */
+    NOTE_INTEGER = 1 << 3,       /* integer codes taken as numbers, without scales */
+    NOTE_TIED = 1 << 4,          /* reserved: same bytes as another row */
+    NOTE_DORA = 1 << 5,          /* an adapter's update without DoRA's magnitudes */
+    NOTE_SCALE_UNKNOWN = 1 << 6, /* an adapter without adapter_config.json: 1 is taken */
 };
-#define NOTE_BITS 5
+#define NOTE_BITS 7
 const char *layer_note_name(unsigned bit); /* of one bit: "fused_qkv", … */
 
 /* What a row's matrix is, when it is not a tensor as it lies in its file. */
 enum layer_made {
     MADE_TENSOR = 0, /* the tensor itself */
-    MADE_DELTA,      /* minus the base model's tensor: part[0] */
+    MADE_DELTA,      /* part[0] - part[1], of one shape */
+    MADE_LORA,       /* scale part[0] part[1], of `inner` columns and rows */
+    MADE_MERGED,     /* part[2] + scale part[0] part[1] */
     MADE_COUNT
 };
-const char *layer_made_name(enum layer_made m); /* "tensor", "delta" */
+const char *layer_made_name(enum layer_made m); /* "tensor", "delta", "lora", "merged" */
 
-/* Another tensor that a row is made of. Elements lie as described for struct layer. */
+/* A tensor that a row is made of. Elements lie as described for struct layer. */
 struct layer_part {
     uint32_t file, index;
     int64_t expert;
@@ -98,7 +106,7 @@ struct layer_part {
     uint64_t row_stride, col_stride, slice_stride;
     uint64_t offset, nbytes;
 };
-#define LAYER_PARTS_MAX 1
+#define LAYER_PARTS_MAX 3
 
 struct layer {
     const char *longname; /* tensor name without ".weight"; "name[3]" for expert 3 of a stack */
@@ -122,11 +130,22 @@ struct layer {
     uint64_t row_stride, col_stride, slice_stride;
     uint64_t offset, nbytes; /* bytes of this layer in its file */
     enum layer_made made;
-    const struct layer_part *part; /* what else it is made of, layer_n_parts(); the list's */
+    const struct layer_part *part; /* layer_n_parts(made) of them; the list's */
+    uint64_t inner;                /* of MADE_LORA, MADE_MERGED: the rank */
+    double scale;
 };
 
-/* How many tensors a row is made of besides its own. */
-size_t layer_n_parts(const struct layer *l);
+/* How many parts a row has; MADE_TENSOR has none, its own fields tell where it lies. */
+size_t layer_n_parts(enum layer_made m);
+
+/* Eigenvalues of one slice: as many as the short side has, or the rank of what has less. */
+uint64_t layer_n_values(const struct layer *l);
+
+/* Its matrix is not in memory or in a file, nor read line by line: only its spectrum is had. */
+bool layer_is_product(const struct layer *l);
+
+/* The tensor of a row, as a part. */
+struct layer_part layer_own_part(const struct layer *l);
 
 struct layer_list {
     struct layer *l; /* natural order of names ("layers.2" before "layers.10") */
@@ -143,9 +162,17 @@ struct layer_list {
 
 void layer_list_done(struct layer_list *ll);
 
-/* Row i becomes one that is made of its own tensor and these parts, which are copied. */
+/* Row i becomes one that is made of these parts, which are copied. */
 void layer_list_make(struct layer_list *ll, size_t i, enum layer_made made,
                      const struct layer_part *part);
+
+/* Keep a string as long as the list, which takes it. */
+const char *layer_list_keep(struct layer_list *ll, char *s);
+
+/* Another longname for row i: block, role and name follow from it. The list is in order again
+ * after layer_list_sort(). */
+void layer_list_rename(struct layer_list *ll, size_t i, const char *longname, const char *module);
+void layer_list_sort(struct layer_list *ll);
 
 /* Long and short side of the matrix (of one slice): the columns N and M. With `compat` as
  * WeightWatcher 0.7.5.5 has them, which swaps the two once per kernel position of a convolution

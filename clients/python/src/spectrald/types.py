@@ -187,10 +187,14 @@ class AnalyzeParams(TypedDict, total=False):
     max_evals: Optional[int]
     # Skip layers whose long side is longer (50000 with compat).
     max_N: Optional[int]
-    # A second model, whose weights are subtracted: each row is the spectrum of the difference
-    # from the base's tensor of the same name. What has none there, or one of another shape, is
-    # skipped with a reason (`no_base`, `base_shape`, `base_dtype`).
+    # A second model, whose weights are subtracted (or adapted, see `adapter`): each row is the
+    # spectrum of the difference from the base's tensor of the same name. What has none there, or
+    # one of another shape, is skipped with a reason (`no_base`, `base_shape`, `base_dtype`).
     base: Optional[Source]
+    # What a low-rank adapter's two matrices (`lora_A`, `lora_B`) are taken for: `delta`, what
+    # they add to the weights (row `….lora_BA`); `merged`, the weights of `base` with that added;
+    # `factors`, a matrix each. For models without adapters it says nothing.
+    adapter: Literal["delta", "merged", "factors"]
     # Analyse integer tensors as numbers instead of skipping them.
     integers: bool
     # Arithmetic of the eigen-solver; single is faster and less exact.
@@ -526,7 +530,7 @@ class JobResult(TypedDict, total=False):
     """What came of the job, once it has succeeded."""
     analysis: AnalysisId
     model: ModelId
-    # What was subtracted, with `params.base`.
+    # The model that `params.base` names.
     base: ModelId
     # Of a job of kind plan. Alone where the method needs names and shapes only: then nothing was
     # analysed.
@@ -752,7 +756,7 @@ class Summary(TypedDict, total=False):
     over_trained: int
     # Numbers in all tensors of the model.
     params: int
-    # What was subtracted, with `params.base`.
+    # The model that `params.base` names.
     base: ModelId
     # Tensors in the shards that the model's index does not name.
     tensors_not_in_index: int
@@ -1110,10 +1114,17 @@ class Layer(TypedDict, total=False):
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
-    # With a base model: what the row is the spectrum of. `delta`: the tensor minus the base's
-    # tensor of the same name. null for rows without a spectrum.
+    # With a base model, or of an adapter: what the row is the spectrum of. `delta`: the tensor
+    # minus the base's tensor of the same name. `lora`: what an adapter adds to the weights, its
+    # two matrices multiplied and scaled. `merged`: the base's weights with that added. null for
+    # rows that are skipped.
     operation: Optional[str]
-    # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, and others.
+    # The factor on an adapter's product, alpha / r; 1 where it is not known.
+    lora_scale: Optional[float]
+    # The rank r of an adapter; as many eigenvalues a row `lora` has, at most.
+    lora_rank: Optional[int]
+    # fused_qkv, fused_gate_up, transposed, integer, rank_unresolved, dora, scale_unknown, and
+    # others.
     notes: List[str]
     # Content digest of the tensor, or of all that the row is made of.
     digest: str
