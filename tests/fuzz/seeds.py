@@ -141,6 +141,10 @@ def seeds():
     if target == "records":
         yield from records()
         return
+    if target == "hf":
+        yield json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16.5, "use_rslora": True,
+                          "rank_pattern": {"q_proj": 4}, "fan_in_fan_out": False,
+                          "alpha_pattern": {"^layers.0.q_proj": 2, "mlp.up": 0}}).encode()
     for model in MODELS:
         if target == "hf":
             yield from index(model)
