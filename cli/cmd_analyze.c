@@ -66,10 +66,9 @@ static const struct arg_option options[] = {
      "max_fingers, "
      "finger_thresh,\nxmin, xmax, drop_top, pos; may be repeated"},
     {"measure", ARG_LIST, AT(measure), "NAME",
-     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, phase, alternatives, "
-     "bootstrap; where\nthere is a "
-     "choice NAME=VALUE: "
-     "mp_fit=upstream,\nrandomize=5; may be repeated"},
+     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, alternatives, bootstrap; "
+     "where there is a\nchoice NAME=VALUE: mp_fit=upstream, randomize=5;\nphase=off leaves the "
+     "phases out; may be repeated"},
 };
 
 static const struct arg_command args = {
@@ -128,10 +127,11 @@ static void add_measure(json_t *p, const char *text)
     bool whole = *value && strlen(value) < 10 && value[strspn(value, "0123456789")] == '\0';
 
     json_object_setn_new(p, text, len,
-                         whole              ? json_integer(atoll(value))
-                         : is_number(value) ? json_real(strtod(value, NULL))
-                         : text[len]        ? json_string(value)
-                                            : json_true());
+                         whole                       ? json_integer(atoll(value))
+                         : is_number(value)          ? json_real(strtod(value, NULL))
+                         : strcmp(value, "off") == 0 ? json_false()
+                         : text[len]                 ? json_string(value)
+                                                     : json_true());
 }
 
 static json_t *params_of(const struct analyze_settings *s)

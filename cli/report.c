@@ -12,21 +12,16 @@
 /* --- the table ----------------------------------------------------------------------------- */
 
 #define FARMS "farms_alpha" /* a column where windows were asked for */
+#define PHASE "phase"       /* a column unless phases were switched off */
 
 static const struct table_column usual[] = {
-    {"id", true, false, 0},
-    {"layer", false, true, 0},
-    {"type", false, false, 4},
-    {"shape", true, false, 2},
-    {"alpha", true, false, 0},
-    {"D", true, false, 0},
-    {FARMS, true, false, 0},
-    {"tail", true, false, 3},
-    {"alpha_weighted", true, false, 5},
-    {"log_norm", true, false, 3},
-    {"stable_rank", true, false, 2},
-    {"rank_loss", true, false, 5},
-    {"note", false, false, 1},
+    {"id", true, false, 0},        {"layer", false, true, 0},
+    {"type", false, false, 4},     {"shape", true, false, 2},
+    {"alpha", true, false, 0},     {"D", true, false, 0},
+    {PHASE, false, false, 2},      {FARMS, true, false, 0},
+    {"tail", true, false, 3},      {"alpha_weighted", true, false, 5},
+    {"log_norm", true, false, 3},  {"stable_rank", true, false, 2},
+    {"rank_loss", true, false, 5}, {"note", false, false, 1},
 };
 
 static enum colour alpha_colour(double alpha)
@@ -73,7 +68,7 @@ static void add_farms(struct table *t, const json_t *row)
         table_cell(t, COLOUR_NONE, "%.3f", alpha);
 }
 
-static void add_row(struct table *t, const json_t *row, bool farms)
+static void add_row(struct table *t, const json_t *row, bool phase, bool farms)
 {
     bool failed = strcmp(field_text(row, "status"), "success") != 0;
     const char *note = failed ? field_text(row, "reason") : field_text(row, "warning");
@@ -86,6 +81,8 @@ static void add_row(struct table *t, const json_t *row, bool farms)
     add_shape(t, row);
     table_number(t, has ? alpha_colour(alpha) : COLOUR_NONE, has, alpha, 3);
     add_number(t, COLOUR_NONE, row, "D", 3);
+    if (phase)
+        table_cell(t, COLOUR_NONE, "%s", *field_text(row, PHASE) ? field_text(row, PHASE) : "-");
     if (farms)
         add_farms(t, row);
     add_number(t, COLOUR_NONE, row, "num_pl_spikes", 0);
@@ -111,15 +108,29 @@ static bool any_farms(const json_t *layers)
     return false;
 }
 
+static bool any_phase(const json_t *layers)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(layers, i, row)
+    {
+        if (*field_text(row, PHASE))
+            return true;
+    }
+    return false;
+}
+
 static void print_table(const struct context *cx, const json_t *layers)
 {
     struct table_column columns[ARRAY_LEN(usual)];
-    bool farms = any_farms(layers);
+    bool farms = any_farms(layers), phase = any_phase(layers);
     size_t i, n = 0, shown = 0;
     const json_t *row;
 
     for (i = 0; i < ARRAY_LEN(usual); i++)
-        if (farms || strcmp(usual[i].title, FARMS) != 0)
+        if ((farms || strcmp(usual[i].title, FARMS) != 0) &&
+            (phase || strcmp(usual[i].title, PHASE) != 0))
             columns[n++] = usual[i];
     AUTO(table_freep) struct table *t = table_new(columns, n);
 
@@ -127,7 +138,7 @@ static void print_table(const struct context *cx, const json_t *layers)
     {
         if (strcmp(field_text(row, "status"), "skipped") == 0)
             continue;
-        add_row(t, row, farms);
+        add_row(t, row, phase, farms);
         shown++;
     }
     if (shown)

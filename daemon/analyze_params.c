@@ -326,6 +326,7 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
 int analyze_params_parse(const json_t *params, struct analyze_params *out, struct err *err)
 {
     struct analyze_params p = {
+        .measures = ANALYZE_MEASURES_DEFAULT,
         .filter = {.min_evals = MIN_EVALS_DEFAULT, .n_limit = SPECTRUM_N_MAX}};
     const json_t *compat = json_object_get(params, "compat");
     const char *key;

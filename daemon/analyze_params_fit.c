@@ -55,7 +55,7 @@ bool analyze_params_get_measure(const char *key, const json_t *v, struct analyze
             bool on = false;
 
             *r = get_measure_value((enum measure)m, v, p, &on, err);
-            p->measures |= (uint32_t)on << m;
+            p->measures = (p->measures & ~(1u << m)) | (uint32_t)on << m;
             return true;
         }
     return false;

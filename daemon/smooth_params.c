@@ -99,6 +99,7 @@ static int parse_layers(const json_t *params, struct analyze_params *layers, str
     r = analyze_params_parse(some, layers, err);
     if (r == 0)
         layers->filter.n_limit = SMOOTH_N_MAX;
+    layers->measures = 0;
     return r;
 }
 

@@ -47,11 +47,27 @@ def measure(d, model, **params):
 
 
 def test_only_on_request(server):
-    _, rows = measure(server, "known.safetensors")
+    _, rows = measure(server, "known.safetensors", phase=False)
     assert "sigma_mp" not in rows["noise"] and "not_measured" not in rows["noise"]
     analysis = measure(server, "known.safetensors", mp_fit=False)[0]["result"]["analysis"]
     head = server.get(f"/v1/analyses/{analysis}/layers?format=csv").body.split(b"\r\n")[0]
     assert b"sigma_mp" not in head
+
+
+def test_phases_unless_switched_off(server):
+    """Made up for where the spectrum is cached already, without an eigen-solve."""
+    off, without = measure(server, "manlm.safetensors", phase=False)
+    job, rows = measure(server, "manlm.safetensors")
+    again, same = measure(server, "manlm.safetensors", phase=True)
+    assert off["params"]["phase"] is False and job["params"]["phase"] is True
+    assert job["cache"]["misses"] == again["cache"]["misses"] == 0 and same == rows
+    for name, r in rows.items():
+        assert "phase" not in without[name] and "confidence" not in without[name]
+        assert all(r[k] == v for k, v in without[name].items())
+        assert (r["phase"] is not None) == (r["status"] == "success")
+    for job, there in ((off, False), (again, True)):
+        analysis = server.get(f"/v1/analyses/{job['result']['analysis']}").json
+        assert ("phases" in analysis["summary"]) == there
 
 
 def test_mp_of_noise_and_a_spike(server):
@@ -312,7 +328,7 @@ def test_cached(server):
 
 
 def test_tables_and_series(server):
-    job, rows = measure(server, "manlm.safetensors", mp_fit=True)
+    job, rows = measure(server, "manlm.safetensors", mp_fit=True, phase=False)
     url = f"/v1/analyses/{job['result']['analysis']}/layers"
     lines = server.get(url + "?format=csv").body.decode().splitlines()
     head = lines[0].split(",")

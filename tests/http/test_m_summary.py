@@ -99,7 +99,7 @@ def robust_z(rows, column):
 @pytest.mark.parametrize("model", ["manlm", "blocks", "plain"])
 def test_members(server, model):
     s, rows = summary(server, f"{model}.safetensors")
-    assert set(s) == OLD | NEW
+    assert set(s) == OLD | NEW | {"phases"}
     ok = good(rows)
     assert s["alpha"] == near(np.mean([r["alpha"] for r in ok]))
     hat = [r["alpha"] * np.log10(r["lambda_max"]) for r in ok]

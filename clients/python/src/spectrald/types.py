@@ -221,7 +221,9 @@ class AnalyzeParams(TypedDict, total=False):
     # short side n of at most 16384. Not of convolutions.
     vectors: bool
     # The phase of training, its evidence, and a confidence in alpha: columns `phase` to
-    # `phase_noise_share`. With `randomize`, shuffled weights are evidence, too.
+    # `phase_noise_share`. With `randomize`, shuffled weights are evidence, too. Measured unless
+    # it is switched off, because an exponent alone does not say whether there is anything but
+    # noise; it takes less than a thousandth of the time of a spectrum.
     phase: bool
     # Hold the tail against other distributions than the power law: columns `best_fit` to
     # `TPL_Lambda`.
@@ -774,7 +776,7 @@ class Summary(TypedDict, total=False):
     # Layers whose alpha (`value`) is out of line with others of their type and role: z below -3.5
     # or above 3.5. A type has to have five layers.
     out_of_line: Any
-    # How many rows are in each phase; where `phase` was asked for.
+    # How many rows are in each phase; where `phase` was measured.
     phases: Dict[str, int]
 
 
