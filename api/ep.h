@@ -33,6 +33,9 @@ struct reply *ep_analyses_list(struct request *rq);
 struct reply *ep_analyses_get(struct request *rq);
 struct reply *ep_analyses_patch(struct request *rq);
 
+struct reply *ep_distances_get(struct request *rq);
+struct reply *ep_distances_layers(struct request *rq);
+
 struct reply *ep_layers_list(struct request *rq);
 struct reply *ep_layers_get(struct request *rq);
 struct reply *ep_layers_esd(struct request *rq);

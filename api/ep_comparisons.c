@@ -151,6 +151,8 @@ static int read_table(struct query *q, struct layer_compare_ask *a, struct err *
     if (r == 0)
         r = query_flag(q, "changed", &a->changed, err);
     if (r == 0)
+        r = query_flag(q, "distances", &a->distances, err);
+    if (r == 0)
         r = query_size(q, "moved", COMPARE_MOVED, COMPARE_MOVED_MAX, &moved, err);
     a->moved = (size_t)moved;
     return r;
@@ -202,7 +204,7 @@ static struct reply *make(struct request *rq, const struct immutable_wish *wish,
     w->csv = strcmp(form->word, "csv") == 0;
     w->type = form->type;
     w->c = layer_compare_new(&ask);
-    manner.changes = *ask.step_label != '\0';
+    manner.changes = *ask.step_label != '\0' || ask.distances;
     return immutable_make_so(rq, wish, &ops, &manner, w);
 }
 

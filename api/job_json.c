@@ -91,6 +91,7 @@ static void write_links(struct buf *b, const struct job_record *job)
     const char *analysis = json_string_value(json_object_get(result, "analysis"));
     const char *plan = json_string_value(json_object_get(result, "plan"));
     const char *artifact = json_string_value(json_object_get(result, "artifact"));
+    const char *distances = json_string_value(json_object_get(result, "distances"));
 
     json_text_key(b, "links");
     buf_printf(b,
@@ -98,6 +99,8 @@ static void write_links(struct buf *b, const struct job_record *job)
                job->id);
     if (artifact && ident_valid(artifact, "art_"))
         buf_printf(b, "\"/v1/artifacts/%s\"}", artifact);
+    else if (distances && ident_valid(distances, "dst_"))
+        buf_printf(b, "\"/v1/distances/%s\"}", distances);
     else if (plan && ident_valid(plan, "pln_"))
         buf_printf(b, "\"/v1/plans/%s\"}", plan);
     else if (analysis && ident_valid(analysis, "ana_"))

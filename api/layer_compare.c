@@ -20,6 +20,7 @@ struct layer_compare *layer_compare_new(const struct layer_compare_ask *ask)
     struct layer_compare *c = xcalloc(1, sizeof *c);
 
     c->ask = *ask;
+    c->looked_all = !ask->distances;
     c->n = ask->n;
     c->n_metrics = ask->n_metrics;
     c->alpha = SIZE_MAX;
@@ -43,8 +44,10 @@ void layer_compare_free(struct layer_compare *c)
     for (size_t i = 0; i < c->n_layers; i++) {
         free(c->layer[i].longname);
         free(c->layer[i].before);
+        layer_distance_free(c->layer[i].distance);
     }
     free(c->layer);
+    free(c->request);
     free(c->x);
     json_decref(c->index);
     free(c);
@@ -94,6 +97,7 @@ static int read_analysis(struct layer_compare *c, size_t i, struct store *st, st
         p->created_ms = rec.created_ms;
         snprintf(p->id, sizeof p->id, "%s", rec.id);
         snprintf(p->model, sizeof p->model, "%s", rec.model);
+        snprintf(p->job, sizeof p->job, "%s", rec.job);
     }
     analysis_record_done(&rec);
     return r;
@@ -247,6 +251,7 @@ static int take_row(struct reading *g, const struct layer_row *row)
         for (size_t m = 0; m < c->n_metrics; m++)
             x[m * c->n + g->item] = row_text_real(&t, c->metric[m]);
         note_content(c, l, g->item, &t);
+        layer_compare_note_end(c, l, g->item, &t);
     }
     g->next++;
     return 0;
@@ -287,6 +292,8 @@ int layer_compare_read_some(struct layer_compare *c, struct store *st, struct er
 
     if (!c->known)
         return read_analyses(c, st, err);
+    if (c->read == c->n)
+        layer_compare_look_up_some(c, st);
     while (c->read < c->n && rows < ROWS_AT_ONCE) {
         uint64_t of_it = c->item[c->read].n_layers - c->row;
         int r = read_rows(c, st, err);
@@ -300,7 +307,7 @@ int layer_compare_read_some(struct layer_compare *c, struct store *st, struct er
 
 bool layer_compare_more(const struct layer_compare *c)
 {
-    return c->read < c->n;
+    return c->read < c->n || !c->looked_all;
 }
 
 /* --- what they say --------------------------------------------------------------------------- */

@@ -34,6 +34,7 @@ struct layer_compare_ask {
     size_t n_metrics;
     char step_label[LABEL_KEY_MAX + 1]; /* orders the analyses; "" = as they were sent */
     bool changed;                       /* only layers whose weights the last step changed */
+    bool distances;                     /* with what is known of the way from first to last */
     size_t moved;
 };
 

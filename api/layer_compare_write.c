@@ -190,6 +190,8 @@ static int put_layer(const struct layer_compare *c, size_t i, struct buf *b, str
     json_text_key_string(b, "layer_type", l->type);
     put_bool(b, "changed", l->changed);
     put_missing(c, i, b);
+    if (c->ask.distances)
+        layer_compare_put_distance(l, b);
     json_text_key(b, "metrics");
     buf_put_u8(b, '{');
     for (size_t m = 0; r == 0 && m < c->ask.n_metrics; m++) {
@@ -262,6 +264,8 @@ int layer_compare_write_json(const struct layer_compare *c, struct buf *b, struc
         r = put_metric(c, m, b, err);
     buf_put_u8(b, ']');
     put_warnings(c, b);
+    if (c->ask.distances)
+        layer_compare_put_distances(c, b);
     if (r == 0)
         r = put_layers(c, b, err);
     buf_put_u8(b, '}');
@@ -275,6 +279,15 @@ static void csv_real(struct buf *b, double x)
     csv_comma(b);
     if (isfinite(x))
         json_text_real(b, x);
+}
+
+static void csv_distance(const struct layer_compare_layer *l, struct buf *b)
+{
+    double x[LAYER_DISTANCE_COLUMNS];
+
+    layer_compare_distance_values(l, x);
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        csv_real(b, x[i]);
 }
 
 static int put_line(const struct layer_compare *c, size_t i, size_t m, struct buf *b,
@@ -292,6 +305,8 @@ static int put_line(const struct layer_compare *c, size_t i, size_t m, struct bu
     csv_real(b, difference(c, x));
     csv_real(b, t.slope);
     csv_real(b, t.kendall);
+    if (c->ask.distances)
+        csv_distance(l, b);
     csv_end(b);
     return r;
 }
@@ -303,7 +318,8 @@ int layer_compare_write_csv(const struct layer_compare *c, struct buf *b, struct
     buf_printf(b, "longname,metric,changed");
     for (size_t i = 0; i < c->n; i++)
         buf_printf(b, ",%s", c->item[i].id);
-    buf_printf(b, ",difference,slope,kendall");
+    buf_printf(b, ",difference,slope,kendall%s",
+               c->ask.distances ? ",raw,euclidean,relative,cosine,cka" : "");
     csv_end(b);
     for (size_t i = 0; r == 0 && i < c->n_layers; i++)
         for (size_t m = 0; r == 0 && is_wanted(c, i) && m < c->ask.n_metrics; m++)

@@ -30,6 +30,21 @@ void body_list(json_t *body, const char *key, const struct arg_list *list)
     json_decref(values);
 }
 
+void body_layers(json_t *body, const char *key, const struct arg_list *list)
+{
+    json_t *values = json_array();
+
+    for (size_t i = 0; i < list->count; i++) {
+        const char *v = list->value[i];
+        bool id = *v && strlen(v) < 16 && strspn(v, "0123456789") == strlen(v);
+
+        (void)json_array_append_new(values, id ? json_integer(atoll(v)) : json_string(v));
+    }
+    if (list->count)
+        (void)json_object_set(body, key, values);
+    json_decref(values);
+}
+
 bool body_number(json_t *body, const char *option, const char *key, const char *text)
 {
     char *end;

@@ -10,6 +10,8 @@
 void body_text(json_t *body, const char *key, const char *text);
 void body_count(json_t *body, const char *key, const struct arg_count *n);
 void body_list(json_t *body, const char *key, const struct arg_list *list);
+/* The same; what is a number is sent as one. */
+void body_layers(json_t *body, const char *key, const struct arg_list *list);
 
 /* A number given as text; false after a message that names the option. */
 bool body_number(json_t *body, const char *option, const char *key, const char *text);

@@ -136,7 +136,7 @@ static void add_measure(json_t *p, const char *text)
 
 static json_t *params_of(const struct analyze_settings *s)
 {
-    json_t *p = json_object(), *a, *farms = farms_of(s);
+    json_t *p = json_object(), *farms = farms_of(s);
 
     body_text(p, "precision", s->precision);
     body_text(p, "adapter", s->adapter);
@@ -161,16 +161,7 @@ static json_t *params_of(const struct analyze_settings *s)
             add_measure(fit, s->fit.value[i]);
         json_object_set_new(p, "fit", fit);
     }
-    if (s->layers.count) {
-        a = json_array();
-        for (size_t i = 0; i < s->layers.count; i++) {
-            const char *v = s->layers.value[i];
-            bool id = *v && strlen(v) < 10 && v[strspn(v, "0123456789")] == '\0';
-
-            json_array_append_new(a, id ? json_integer(atoll(v)) : json_string(v));
-        }
-        json_object_set_new(p, "layers", a);
-    }
+    body_layers(p, "layers", &s->layers);
     return p;
 }
 

@@ -1,5 +1,6 @@
 /* cmd_compare.c: spectralctl compare and trend: the same layers in several analyses */
 #include "cli/commands.h"
+#include "cli/distance_table.h"
 #include "cli/field.h"
 #include "cli/outfile.h"
 #include "cli/pages.h"
@@ -17,7 +18,7 @@ struct compare_settings {
     struct output_form form;
     const char *metrics, *step, *plot, *kind;
     struct arg_count top;
-    bool changed;
+    bool changed, distances;
 };
 
 #define AT(field) offsetof(struct compare_settings, field)
@@ -28,6 +29,8 @@ static const struct arg_option compare_options[] = {
     {"step", ARG_TEXT, AT(step), "KEY", "order by the number of this label"},
     {"changed", ARG_FLAG, AT(changed), NULL,
      "only layers whose weights are not those of the last\nanalysis but one"},
+    {"distances", ARG_FLAG, AT(distances), NULL,
+     "also how far the weights went; what nobody has measured\nyet is measured first, by a job"},
     {"top", ARG_COUNT, AT(top), "N", "layers in the table, the biggest movers first (20)"},
     {"plot", ARG_TEXT, AT(plot), "FILE", "also write a picture (SVG) to FILE"},
     {"kind", ARG_TEXT, AT(kind), "alpha_scatter|trend", "what it shows (alpha_scatter)"},
@@ -104,7 +107,8 @@ static char *table_url(const struct compare_settings *s, const char *const *ids,
     start_url(&url, "/v1/comparisons", ids, n);
     add_query(&url, "metrics", s->metrics);
     add_query(&url, "step", s->step);
-    buf_printf(&url, "%s&moved=%zu", s->changed ? "&changed=true" : "", layers_shown(s));
+    buf_printf(&url, "%s%s&moved=%zu", s->changed ? "&changed=true" : "",
+               s->distances ? "&distances=true" : "", layers_shown(s));
     buf_put_u8(&url, '\0');
     return (char *)url.data;
 }
@@ -247,6 +251,67 @@ static void print_comparison(const struct context *cx, const json_t *comparison)
     print_missing(comparison);
 }
 
+/* --- distances ------------------------------------------------------------------------------- */
+
+/* As a job of kind distances would list them. */
+static json_t *distance_rows(const json_t *comparison)
+{
+    json_t *rows = json_array();
+    const json_t *l;
+    size_t i;
+
+    json_array_foreach(json_object_get(comparison, "layers"), i, l)
+    {
+        const json_t *d = json_object_get(l, "distance");
+        const char *status = field_text(d, "status");
+        json_t *row = json_deep_copy(d);
+
+        (void)json_object_set(row, "longname", json_object_get(l, "longname"));
+        if (strcmp(status, "identical") == 0)
+            (void)json_object_set_new(row, "identical", json_true());
+        else if (strcmp(status, "measured") != 0)
+            (void)json_object_set_new(row, "reason", json_string(status));
+        (void)json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static void print_distances(const struct context *cx, const struct compare_settings *s,
+                            const json_t *comparison)
+{
+    json_auto_t *rows = distance_rows(comparison);
+
+    printf("\ndistances, from the first analysis to the last\n");
+    distance_table_print(cx, rows, layers_shown(s));
+}
+
+/* Have those measured that are not known. */
+static int measure(struct context *cx, const char *url)
+{
+    json_auto_t *comparison = NULL, *job = NULL;
+    AUTO(http_reply_done) struct http_reply reply = HTTP_REPLY_INIT;
+    const json_t *known, *request;
+    int status = EXIT_DONE;
+
+    if (!command_call(cx, "GET", url, &comparison, &status))
+        return status;
+    known = json_object_get(comparison, "distances");
+    request = json_object_get(known, "request");
+    if (field_count(known, "n_unknown") == 0)
+        return EXIT_DONE;
+    if (!json_is_object(request)) {
+        fprintf(stderr, "the jobs that made these analyses are forgotten: measure with "
+                        "spectralctl distances PATH BASE\n");
+        return EXIT_DONE;
+    }
+    const struct http_request rq = {.method = "POST", .path = "/v1/jobs", .body = request};
+
+    if (!command_request(cx, &rq, &reply, &status))
+        return status;
+    job = TAKE(reply.body);
+    return job ? follow_job(cx, &job, false) : command_interrupted();
+}
+
 static int compare(struct context *cx, const struct compare_settings *s, const char *kind,
                    const char *const *ids, size_t n)
 {
@@ -257,6 +322,8 @@ static int compare(struct context *cx, const struct compare_settings *s, const c
 
     if (s->plot)
         status = command_print(cx, plot, "image/svg+xml", s->plot);
+    if (status == EXIT_DONE && s->distances)
+        status = measure(cx, url);
     if (status != EXIT_DONE)
         return status;
     if (s->form.csv)
@@ -267,6 +334,8 @@ static int compare(struct context *cx, const struct compare_settings *s, const c
         command_print_json(comparison);
     else
         print_comparison(cx, comparison);
+    if (s->distances && !s->form.json)
+        print_distances(cx, s, comparison);
     return EXIT_DONE;
 }
 

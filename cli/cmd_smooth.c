@@ -61,22 +61,6 @@ static const struct arg_command args = {
 
 /* --- the request ----------------------------------------------------------------------------- */
 
-/* Ids are numbers. */
-static void put_layers(json_t *params, const struct arg_list *layers)
-{
-    json_t *list = json_array();
-
-    for (size_t i = 0; i < layers->count; i++) {
-        const char *v = layers->value[i];
-        bool id = *v && strlen(v) < 16 && strspn(v, "0123456789") == strlen(v);
-
-        (void)json_array_append_new(list, id ? json_integer(atoll(v)) : json_string(v));
-    }
-    if (layers->count)
-        (void)json_object_set(params, "layers", list);
-    json_decref(list);
-}
-
 /* A whole number is sent as one. */
 static bool put_k(json_t *params, const char *k)
 {
@@ -99,7 +83,7 @@ static json_t *body_of(const struct smooth_settings *s)
     body_text(params, "include", s->include);
     body_text(params, "exclude", s->exclude);
     body_list(params, "types", &s->types);
-    put_layers(params, &s->layers);
+    body_layers(params, "layers", &s->layers);
     if (s->compat)
         (void)json_object_set_new(params, "compat", json_string(COMPAT));
     if (s->out)

@@ -70,7 +70,8 @@ static int elementwise(const struct pair *p, struct matrix_distance *d, struct e
     return 0;
 }
 
-/* g (n x n) = sum over lines of x y', x and y from a (0) or b (1). */
+/* g (n x n) = sum over lines of x y', x and y from a (0) or b (1). Where both are the same: its
+ * upper triangle, zeros below. */
 static int gram(const struct pair *p, int x, int y, double *g, struct err *err)
 {
     lapack_int n = lapack_size(p->n);
@@ -83,8 +84,12 @@ static int gram(const struct pair *p, int x, int y, double *g, struct err *err)
 
         if (r < 0)
             return r;
-        cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, n, n, lapack_size(k), 1, line[x], n,
-                    line[y], n, 1, g, n);
+        if (x == y)
+            cblas_dsyrk(CblasColMajor, CblasUpper, CblasNoTrans, n, lapack_size(k), 1, line[x], n,
+                        1, g, n);
+        else
+            cblas_dgemm(CblasColMajor, CblasNoTrans, CblasTrans, n, n, lapack_size(k), 1, line[x],
+                        n, line[y], n, 1, g, n);
     }
     return 0;
 }
@@ -98,6 +103,18 @@ static double inner(const double *x, const double *y, size_t n)
     return sum;
 }
 
+/* The same of symmetric matrices, from their upper triangles. */
+static double inner_symmetric(const double *x, const double *y, size_t n)
+{
+    double above = 0, diagonal = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        above += cblas_ddot(lapack_size(i), x + i * n, 1, y + i * n, 1);
+        diagonal += x[i * n + i] * y[i * n + i];
+    }
+    return 2 * above + diagonal;
+}
+
 static int cka_rows(const struct pair *p, double *g, double *out, struct err *err)
 {
     double square[3];
@@ -107,7 +124,7 @@ static int cka_rows(const struct pair *p, double *g, double *out, struct err *er
 
         if (r < 0)
             return r;
-        square[i] = inner(g, g, p->n);
+        square[i] = i < 2 ? inner_symmetric(g, g, p->n) : inner(g, g, p->n);
     }
     *out =
         square[0] > 0 && square[1] > 0 ? sqrt(square[2] / sqrt(square[0]) / sqrt(square[1])) : NAN;
@@ -123,9 +140,9 @@ static int cka_columns(const struct pair *p, double *g, double *out, struct err 
         r = gram(p, 1, 1, h, err);
     if (r < 0)
         return r;
-    gg = inner(g, g, p->n);
-    hh = inner(h, h, p->n);
-    *out = gg > 0 && hh > 0 ? sqrt(inner(g, h, p->n) / sqrt(gg) / sqrt(hh)) : NAN;
+    gg = inner_symmetric(g, g, p->n);
+    hh = inner_symmetric(h, h, p->n);
+    *out = gg > 0 && hh > 0 ? sqrt(inner_symmetric(g, h, p->n) / sqrt(gg) / sqrt(hh)) : NAN;
     return 0;
 }
 

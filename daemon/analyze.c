@@ -26,6 +26,8 @@ static const char *const stage_name[] = {[STAGE_OPEN] = "opening",
                                          [STAGE_MEASURES] = "computing",
                                          [STAGE_PLAN] = "planning",
                                          [STAGE_PRUNE] = "pruning",
+                                         [STAGE_DISTANCES] = "computing",
+                                         [STAGE_DISTANCES_END] = "storing",
                                          [STAGE_REPORT] = "storing",
                                          [STAGE_END] = "storing"};
 
@@ -77,6 +79,7 @@ void analyze_free(struct analyze *a)
     analyze_prune_free(a);
     analyze_activity_free(a);
     analyze_plan_free(a);
+    analyze_distances_free(a);
     job_record_done(&a->final);
     hf_index_done(&a->index);
     layer_list_done(&a->layers);
@@ -256,6 +259,12 @@ static void enter(struct analyze *a)
     case STAGE_PRUNE:
         analyze_prune(a);
         break;
+    case STAGE_DISTANCES:
+        analyze_distances(a);
+        break;
+    case STAGE_DISTANCES_END:
+        analyze_distances_end(a);
+        break;
     case STAGE_REPORT:
         analyze_report(a);
         break;
@@ -266,7 +275,7 @@ static void enter(struct analyze *a)
 
 bool analyze_is_analysed(const struct analyze *a)
 {
-    return a->plan ? analyze_plan_needs_spectra(a) : !a->prune;
+    return a->plan ? analyze_plan_needs_spectra(a) : !a->prune && !a->distances;
 }
 
 /* What a job leaves out. */
@@ -281,14 +290,18 @@ static bool is_needed(const struct analyze *a, enum stage stage)
         return a->plan && analyze_plan_needs_spectra(a);
     case STAGE_DIGEST:
     case STAGE_IDENTIFY:
-    case STAGE_LOOKUP:
         return a->plan ? analyze_plan_needs_digests(a) : !a->prune;
+    case STAGE_LOOKUP:
+        return a->plan ? analyze_plan_needs_digests(a) : !a->prune && !a->distances;
     case STAGE_COMPUTE:
     case STAGE_FARMS:
     case STAGE_MEASURES:
         return analyze_is_analysed(a);
     case STAGE_PRUNE:
         return a->prune != NULL;
+    case STAGE_DISTANCES:
+    case STAGE_DISTANCES_END:
+        return a->distances != NULL;
     default:
         return true;
     }
@@ -316,11 +329,12 @@ void analyze_start(struct job *j, struct source *src)
     j->work = a;
     a->layers = (struct layer_list)LAYER_LIST_INIT;
     a->source = src;
-    r = strcmp(j->rec.kind, "plan") == 0     ? analyze_plan_start(a, params, &err)
-        : strcmp(j->rec.kind, "prune") == 0  ? analyze_prune_start(a, params, &err)
-        : strcmp(j->rec.kind, "decode") == 0 ? analyze_decode_start(a, params, &err)
-        : strcmp(j->rec.kind, "smooth") == 0 ? analyze_smooth_start(a, params, &err)
-                                             : analyze_params_parse(params, &a->params, &err);
+    r = strcmp(j->rec.kind, "plan") == 0        ? analyze_plan_start(a, params, &err)
+        : strcmp(j->rec.kind, "prune") == 0     ? analyze_prune_start(a, params, &err)
+        : strcmp(j->rec.kind, "decode") == 0    ? analyze_decode_start(a, params, &err)
+        : strcmp(j->rec.kind, "smooth") == 0    ? analyze_smooth_start(a, params, &err)
+        : strcmp(j->rec.kind, "distances") == 0 ? analyze_distances_start(a, params, &err)
+                                                : analyze_params_parse(params, &a->params, &err);
     json_decref(params);
     if (r < 0) { /* stored by another version of the program */
         job_fail_err(j, &err);

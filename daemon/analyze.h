@@ -16,6 +16,7 @@
  *   analyze_activity.c what a plan wants to know of weights and inputs
  *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
  *   analyze_smooth.c   layers -> a smoothed copy, in a job of that kind
+ *   analyze_distances*.c   layers, and the base's -> how far they are apart, in a job of that kind
  *   analyze_report.c   values -> stored rows, analysis
  *   analyze_summary.c  values -> what they say together
  *   analyze_tensors.c  tables -> the model's tensors, for people to read
@@ -126,6 +127,8 @@ enum stage {
     STAGE_MEASURES,
     STAGE_PLAN,
     STAGE_PRUNE,
+    STAGE_DISTANCES,
+    STAGE_DISTANCES_END,
     STAGE_REPORT,
     STAGE_END
 };
@@ -133,10 +136,11 @@ enum stage {
 struct analyze {
     struct job *job;
     struct analyze_params params;
-    char *params_text;              /* canonical */
-    struct plan_work *plan;         /* analyze_plan.c's own; NULL when no plan is made */
-    struct activity_work *activity; /* analyze_activity.c's own */
-    struct prune_work *prune;       /* analyze_prune.h; NULL when nothing is pruned */
+    char *params_text;                /* canonical */
+    struct plan_work *plan;           /* analyze_plan.c's own; NULL when no plan is made */
+    struct activity_work *activity;   /* analyze_activity.c's own */
+    struct prune_work *prune;         /* analyze_prune.h; NULL when nothing is pruned */
+    struct distances_work *distances; /* analyze_distances.h; NULL when none are measured */
     struct source *source;
     struct base_model *base; /* NULL when there is none */
     bool adapted;            /* some rows are an adapter's */
@@ -234,6 +238,18 @@ const char *analyze_prune_id(const struct analyze *a);
 int analyze_prune_put(struct analyze *a, struct store *st);
 /* That is committed. */
 void analyze_prune_made(const struct analyze *a);
+
+/* --- a job of kind distances ----------------------------------------------------------------- */
+
+/* Read the job's parameters. */
+int analyze_distances_start(struct analyze *a, const json_t *params, struct err *err);
+void analyze_distances_free(struct analyze *a);
+void analyze_distances(struct analyze *a);
+void analyze_distances_end(struct analyze *a);
+/* "dst_…" */
+const char *analyze_distances_id(const struct analyze *a);
+/* Remember rows and summary; on the store thread. Error in a->err. */
+int analyze_distances_put(struct analyze *a, struct store *st);
 
 /* True when the job makes an analysis. */
 bool analyze_is_analysed(const struct analyze *a);

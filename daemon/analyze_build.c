@@ -145,7 +145,7 @@ static int build_rows(struct analyze *a)
     for (size_t i = 0; i < a->n_own; i++)
         tables[i] = &a->table[i];
     r = layers_build(tables, a->n_own, a->have_config ? &a->config : NULL, &a->layers, &a->err);
-    if (r == 0 && !a->plan && !a->prune)
+    if (r == 0 && !a->plan && !a->prune && !a->distances)
         r = analyze_adapter_rows(a);
     if (r == 0)
         r = layers_filter(&a->layers, &a->params.filter, &a->err);

@@ -428,6 +428,8 @@ static char *result_json(const struct analyze *a, bool analysed)
         json_text_key_string(&b, "plan", analyze_plan_id(a));
     if (a->prune)
         json_text_key_string(&b, "artifact", analyze_prune_id(a));
+    if (a->distances)
+        json_text_key_string(&b, "distances", analyze_distances_id(a));
     buf_printf(&b, "}");
     buf_put_u8(&b, '\0');
     return (char *)b.data;
@@ -444,7 +446,8 @@ static void report_run(void *arg, void *state)
     if (analyze_unchanged(a) < 0)
         return;
     if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0) ||
-        (a->prune && analyze_prune_put(a, st) < 0))
+        (a->prune && analyze_prune_put(a, st) < 0) ||
+        (a->distances && analyze_distances_put(a, st) < 0))
         return;
     rec->state = JOB_SUCCEEDED;
     rec->finished_ms = wall_ms();

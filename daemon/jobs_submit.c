@@ -2,6 +2,7 @@
 #include "daemon/jobs.h"
 
 #include "daemon/analyze_params.h"
+#include "daemon/distance_params.h"
 #include "daemon/locate.h"
 #include "daemon/plan_job.h"
 #include "daemon/prune_params.h"
@@ -246,6 +247,22 @@ static int smooth_params(struct submit *q)
     return r;
 }
 
+static int distances_params(struct submit *q)
+{
+    struct analyze_params layers;
+    struct distance_params params;
+    int r = distance_params_parse(q->json_params, &params, &layers, &q->err);
+
+    if (r < 0)
+        return r;
+    r = analyze_params_check(&layers, q->svc->config, &q->err);
+    memcpy(q->base_upload, layers.base.upload, sizeof q->base_upload);
+    q->rec.params = distance_params_text(&params);
+    distance_params_done(&params);
+    analyze_params_done(&layers);
+    return r;
+}
+
 static int fill_record(struct submit *q)
 {
     int r = source_ref_parse(q->json_source, &q->ref, &q->err);
@@ -254,8 +271,9 @@ static int fill_record(struct submit *q)
         r = strcmp(q->rec.kind, "plan") == 0 ? plan_params(q)
             : strcmp(q->rec.kind, "prune") == 0 || strcmp(q->rec.kind, "decode") == 0
                 ? prune_params(q)
-            : strcmp(q->rec.kind, "smooth") == 0 ? smooth_params(q)
-                                                 : analyze_params(q);
+            : strcmp(q->rec.kind, "smooth") == 0    ? smooth_params(q)
+            : strcmp(q->rec.kind, "distances") == 0 ? distances_params(q)
+                                                    : analyze_params(q);
     if (r < 0)
         return r;
     q->rec.source = dumps(q->json_source);
@@ -303,10 +321,11 @@ static int check_acceptance(const struct service *s, const char *kind, struct er
         return err_set(err, ERR_FULL, "the state directory is low on space: %s",
                        s->health.disk_detail);
     if (strcmp(kind, "analyze") != 0 && strcmp(kind, "plan") != 0 && strcmp(kind, "prune") != 0 &&
-        strcmp(kind, "decode") != 0 && strcmp(kind, "smooth") != 0)
-        return err_set_at(
-            err, ERR_INVALID, "/kind",
-            "kind must be \"analyze\", \"plan\", \"prune\", \"decode\" or \"smooth\"");
+        strcmp(kind, "decode") != 0 && strcmp(kind, "smooth") != 0 &&
+        strcmp(kind, "distances") != 0)
+        return err_set_at(err, ERR_INVALID, "/kind",
+                          "kind must be \"analyze\", \"plan\", \"prune\", \"decode\", \"smooth\" "
+                          "or \"distances\"");
     return 0;
 }
 

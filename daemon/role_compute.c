@@ -10,7 +10,7 @@
  *   fit       u8 compat, f64 scale, fit options                       fd: spectrum record
  *   digest, magnitude: magnitude_task.h
  *   farms, farms_fit: farms_task.h
- *   measure: measure_task.h
+ *   measure: measure_task.h; distance: distance_task.h
  *   prune: prune_task.h; activity: activity_task.h; squares: squares_task.h
  */
 #include "daemon/worker.h"
@@ -20,6 +20,7 @@
 #include "compute/spectrum.h"
 #include "daemon/activity_task.h"
 #include "daemon/decode_task.h"
+#include "daemon/distance_task.h"
 #include "daemon/farms_task.h"
 #include "daemon/magnitude_task.h"
 #include "daemon/measure_task.h"
@@ -353,6 +354,8 @@ static int handle_task(void *state, const struct wire_message *m, struct wire_re
         return role_measure(m, &r, reply, err);
     case WIRE_ACTIVITY:
         return role_activity(m, &r, reply, err);
+    case WIRE_DISTANCE:
+        return role_distance(m, &r, reply, err);
     case WIRE_SQUARES:
         return role_squares(m, &r, reply, err);
     default:

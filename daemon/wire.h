@@ -32,6 +32,7 @@ enum wire_type {
     WIRE_SQUARES,   /* compute: sums of squares of one matrix's rows or columns (squares_task.h) */
     WIRE_DECODE,    /* compute: one matrix, made dense (decode_task.h) */
     WIRE_SMOOTH,    /* compute: one matrix, of lower rank (smooth_task.h) */
+    WIRE_DISTANCE,  /* compute: how far apart two tensors are (distance_task.h) */
     WIRE_DONE,      /* worker -> control: the task's result follows */
     WIRE_FAILED,    /* worker -> control: an error code and text follow */
 };

@@ -121,6 +121,13 @@ def smooth_job(params):
         params.pop(name, None)
 
 
+def distances_job(body):
+    """Of a model from itself, and layers that it has."""
+    body["params"]["base"] = body["source"]
+    for name in ("layers", "include", "exclude", "types"):
+        body["params"].pop(name, None)
+
+
 def comparable(body):
     """Models whose metrics have the same names, and nothing that needs a whole grid of them."""
     body.pop("contest", None)
@@ -176,6 +183,9 @@ def before_call(context, case, kwargs):
         elif params and params.get("method") in SMOOTH_METHODS:
             case.body["kind"] = "smooth"
             smooth_job(params)
+        elif params and "cka" in params:
+            case.body["kind"] = "distances"
+            distances_job(case.body)
         elif params and {"sparsity", "bits"} & set(params):
             case.body["kind"] = "plan"
             plan_job(params)

@@ -139,7 +139,8 @@ class World:
 
     def __init__(self, tmp):
         root = os.path.join(tmp, "models")
-        for place in ("llama-7b/checkpoint-12000/model.safetensors", "gpt2/model.safetensors",
+        for place in ("llama-7b/checkpoint-11000/model.safetensors",
+                      "llama-7b/checkpoint-12000/model.safetensors", "gpt2/model.safetensors",
                       "qwen3-30b-a3b/model.safetensors", "manlm.safetensors"):
             os.makedirs(os.path.dirname(os.path.join(root, place)), exist_ok=True)
             shutil.copy(os.path.join(EXAMPLES, "manlm.safetensors"), os.path.join(root, place))
@@ -164,6 +165,10 @@ class World:
         other = self.daemon.submit("manlm.safetensors", {"randomize": True},
                                    labels={"run": "llama-7b", "step": "2"}).json
         self.ids["other"] = other["result"]["analysis"]
+        same = {"kind": "distances", "source": {"path": "manlm.safetensors"},
+                "params": {"base": {"path": "manlm.safetensors"}}}
+        self.ids["dst"] = self.daemon.request("POST", "/v1/jobs", same,
+                                              {"Prefer": "wait=60"}).json["result"]["distances"]
         self.layer = "model.layers.0.mlp.up_proj"
         if "/v1/plans" in CONTRACT.doc["paths"]:
             plan = self.daemon.request("POST", "/v1/plans",
@@ -188,7 +193,7 @@ class World:
             another = m[1] == "ana" and m[0] != first[0]
             return self.ids.get("other" if another else m[1], m[0])
 
-        text = re.sub(r"\b(job|ana|mdl|upl|pln|art)_[0-9a-z]{26}", id_of, json.dumps(value))
+        text = re.sub(r"\b(job|ana|mdl|upl|pln|art|dst)_[0-9a-z]{26}", id_of, json.dumps(value))
         return json.loads(text.replace("/models/", self.daemon.root + "/"))
 
     def path(self, template):
@@ -196,7 +201,7 @@ class World:
         values = {"job": self.ids["job"], "analysis": self.ids["ana"], "model": self.ids["mdl"],
                   "upload": self.ids.get("upl"), "layer": self.layer,
                   "plan": self.ids.get("pln"), "artifact": self.ids["art"],
-                  "name": "model.safetensors"}
+                  "distances": self.ids["dst"], "name": "model.safetensors"}
         return re.sub(r"\{(\w+)\}", lambda m: urllib.parse.quote(values[m[1]], safe=""), template)
 
     def needed_headers(self, op, path):

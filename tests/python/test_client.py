@@ -21,7 +21,7 @@ from daemon import Daemon
 from spectrald import Client, types
 
 # What is no operation of its own.
-MORE = {"analyze", "close", "comparison_csv", "eigenvalues", "events", "layers_csv", "plans_svg",
+MORE = {"analyze", "close", "comparison_csv", "distance_layers_csv", "eigenvalues", "events", "layers_csv", "plans_svg",
         "request", "series_csv", "tensors_csv", "wait"}
 # Query parameters that no method shows: the method itself decides.
 HIDDEN = {"format"}
@@ -295,6 +295,21 @@ def test_comparisons(client, analysis):
     assert text.splitlines()[0].startswith(f"longname,metric,changed,{both[0]},{both[1]}")
     assert client.get_comparison_plot(both).startswith("<svg")
     assert client.get_comparison_plot(both, "trend", metric="D").startswith("<svg")
+
+
+def test_distances(client, analysis):
+    path = client.get_job(analysis["job"])["source"]["path"]
+    job = client.wait(client.create_job({"kind": "distances", "source": {"path": path},
+                                         "params": {"base": {"path": path}}}))
+    found = client.get_distances(job["result"]["distances"])
+    assert found["n_identical"] == found["n_measured"] > 0 and found["total"] == 0
+    rows = list(client.list_distance_layers(found["id"], columns=["longname", "cka"], page_size=2))
+    assert len(rows) == found["n_layers"] and {row["cka"] for row in rows} == {1}
+    lines = client.distance_layers_csv(found["id"], columns=["longname"]).splitlines()
+    assert lines == ["longname", *(row["longname"] for row in rows)]
+    again = client.analyze(path)
+    got = client.get_comparison([analysis["id"], again["id"]], distances=True)
+    assert got["distances"]["n_identical"] == got["n_layers"]
 
 
 def test_analyses_series_and_labels(client, analysis):

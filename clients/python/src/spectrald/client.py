@@ -383,18 +383,20 @@ class Client:
 
     def get_comparison(self, analyses: Sequence[str], *, metrics: Sequence[str] = (),
                        step: Optional[str] = None, changed: bool = False,
-                       moved: Optional[int] = None) -> t.Comparison:
+                       moved: Optional[int] = None, distances: bool = False) -> t.Comparison:
         """The same layers in 2 to 64 analyses, and what moved. step: the label whose number orders
-        them. changed: only layers whose weights the last step changed."""
+        them. changed: only layers whose weights the last step changed. distances: also what is
+        known of the distance between the weights."""
         return cast(t.Comparison, self.request(
             "GET", "/v1/comparisons",
-            query=_comparison_query(analyses, metrics, step, changed, moved)).json())
+            query=_comparison_query(analyses, metrics, step, changed, moved, distances)).json())
 
     def comparison_csv(self, analyses: Sequence[str], *, metrics: Sequence[str] = (),
-                       step: Optional[str] = None, changed: bool = False) -> str:
+                       step: Optional[str] = None, changed: bool = False,
+                       distances: bool = False) -> str:
         """The same as CSV, a line for each layer and metric."""
         return self._csv("/v1/comparisons",
-                         _comparison_query(analyses, metrics, step, changed, None))
+                         _comparison_query(analyses, metrics, step, changed, None, distances))
 
     def get_comparison_plot(self, analyses: Sequence[str], kind: Optional[str] = None, *,
                             metric: Optional[str] = None, step: Optional[str] = None) -> str:
@@ -402,6 +404,28 @@ class Client:
         return self.request("GET", "/v1/comparisons/plot.svg",
                             query=[("analyses", ",".join(analyses)), ("kind", kind),
                                    ("metric", metric), ("step", step)]).body.decode()
+
+    def get_distances(self, distances: str) -> t.Distances:
+        """What a job of kind distances found, all layers together."""
+        return cast(t.Distances, self.request("GET", _path("distances", distances)).json())
+
+    def list_distance_layers(self, distances: str, *, columns: Sequence[str] = (),
+                             status: Optional[str] = None, layer_type: Optional[str] = None,
+                             role: Optional[str] = None, block: Optional[str] = None,
+                             name: Optional[str] = None, page_size: Optional[int] = None,
+                             page_token: Optional[str] = None) -> Iterator[t.DistanceLayer]:
+        """How far each layer is from that of the other model."""
+        return self._pages(_path("distances", distances, "layers"), "layers",
+                           _layer_query(columns, status, layer_type, role, block, name),
+                           page_size, page_token)
+
+    def distance_layers_csv(self, distances: str, *, columns: Sequence[str] = (),
+                            status: Optional[str] = None, layer_type: Optional[str] = None,
+                            role: Optional[str] = None, block: Optional[str] = None,
+                            name: Optional[str] = None) -> str:
+        """The same as CSV, with one line of names at the top."""
+        return self._csv(_path("distances", distances, "layers"),
+                         _layer_query(columns, status, layer_type, role, block, name))
 
     # --- decisions -----------------------------------------------------------------------------
 
@@ -560,9 +584,10 @@ def _series_query(label: str, metric: Optional[str], step: Optional[str], layer:
 
 
 def _comparison_query(analyses: Sequence[str], metrics: Sequence[str], step: Optional[str],
-                      changed: bool, moved: Optional[int]) -> Query:
+                      changed: bool, moved: Optional[int], distances: bool) -> Query:
     return [("analyses", ",".join(analyses)), ("metrics", ",".join(metrics) or None),
-            ("step", step), ("changed", "true" if changed else None), ("moved", moved)]
+            ("step", step), ("changed", "true" if changed else None), ("moved", moved),
+            ("distances", "true" if distances else None)]
 
 
 def _next(link: Optional[str]) -> Optional[Query]:

@@ -30,6 +30,10 @@ ArtifactId = str
 PlanId = str
 
 
+# A digest of all that is said, so that equal comparisons have equal ids.
+DistancesId = str
+
+
 JobState = str
 
 
@@ -492,20 +496,44 @@ class SmoothParams(_SmoothParams, total=False):
     output: Optional[SmoothParamsOutput]
 
 
+class _DistancesParams(TypedDict):
+    # The other model, from which the distances are.
+    base: Source
+
+
+class DistancesParams(_DistancesParams, total=False):
+    """Parameters of a job of kind distances. Tensors of the two models belong together where
+    their names are equal. All filters must agree on a layer for it to be measured.
+    docs/distances.md has the formulas.
+    """
+    # Also the similarity CKA, which costs products of matrices; without it, the weights are read
+    # once.
+    cka: Optional[bool]
+    # Only these layers, by `layer_id` or `longname` (or full tensor name).
+    layers: Optional[List[Union[int, str]]]
+    # Only layers of these types.
+    types: Optional[List[Literal["dense", "embedding", "conv1d", "conv2d", "norm", "bias", "other"]]]
+    # Only layers in whose longname this POSIX extended regular expression is found.
+    include: Optional[str]
+    # Not the layers in whose longname this one is found.
+    exclude: Optional[str]
+
+
 class _JobRequest(TypedDict):
     # `analyze`: spectra and their metrics. `plan`: as `POST /v1/plans` with a source; the metric
     # decides how much of an analysis it needs, and `params` are required. `prune`: a pruned copy
     # of the model; `params` are required. `decode`: a dense copy of a model that is stored as
     # sparse-bitmask, ours or that of compressed-tensors 0.9.0 to 0.14.0.1. `smooth`: a copy of
     # the model whose matrices have lower rank, or have lost their largest singular values;
+    # `params` are required. `distances`: how far its weights are from those of another model;
     # `params` are required.
-    kind: Literal["analyze", "plan", "prune", "decode", "smooth"]
+    kind: Literal["analyze", "plan", "prune", "decode", "smooth", "distances"]
     source: Source
 
 
 class JobRequest(_JobRequest, total=False):
     # Of the kind of job.
-    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams, DecodeParams, SmoothParams]]
+    params: Optional[Union[AnalyzeParams, PlanJobParams, PruneParams, DecodeParams, SmoothParams, DistancesParams]]
     labels: Optional[Labels]
 
 
@@ -522,7 +550,7 @@ class Progress(TypedDict):
 
 
 class JobCache(TypedDict):
-    # Layers whose spectrum was known.
+    # Layers whose spectrum was known; of a job of kind distances, tensors whose distance was.
     hits: int
     # Eigen-solves done for this job, and nothing else; all windows of a layer count as one.
     misses: int
@@ -539,6 +567,8 @@ class JobResult(TypedDict, total=False):
     plan: PlanId
     # Of a job of kind prune.
     artifact: ArtifactId
+    # Of a job of kind distances.
+    distances: DistancesId
 
 
 class JobErrorErrorsItem(TypedDict):
@@ -1353,6 +1383,39 @@ class ComparisonWarningChangesItem(TypedDict):
     alpha_after: float
 
 
+class ComparedDistancesRequest1(TypedDict):
+    kind: str
+    source: Source
+    params: DistancesParams
+
+
+class ComparedDistances(TypedDict):
+    """With `distances`. What is known of the weights' way; numbers of layers."""
+    first: AnalysisId
+    last: AnalysisId
+    n_measured: int
+    n_identical: int
+    # Nobody has measured them.
+    n_unknown: int
+    # Whose shapes differ.
+    n_shape: int
+    # That are not in both.
+    n_absent: int
+    # What measures the unknown ones when it is sent to `POST /v1/jobs`. Null when there are none,
+    # or when the jobs that made the analyses are forgotten.
+    request: Optional[ComparedDistancesRequest1]
+
+
+class ComparedDistance(TypedDict):
+    """With `distances`. As in the layers of distances; null where it is not known."""
+    status: str
+    raw: Optional[float]
+    euclidean: Optional[float]
+    relative: Optional[float]
+    cosine: Optional[float]
+    cka: Optional[float]
+
+
 class ComparedLayerMetricsValue(TypedDict):
     # One for each analysis; null where there is none.
     values: List[Optional[float]]
@@ -1361,7 +1424,7 @@ class ComparedLayerMetricsValue(TypedDict):
     trend: Optional[Trend]
 
 
-class ComparedLayer(TypedDict):
+class _ComparedLayer(TypedDict):
     longname: str
     role: str
     layer_type: str
@@ -1372,7 +1435,11 @@ class ComparedLayer(TypedDict):
     metrics: Dict[str, ComparedLayerMetricsValue]
 
 
-class Comparison(TypedDict):
+class ComparedLayer(_ComparedLayer, total=False):
+    distance: ComparedDistance
+
+
+class _Comparison(TypedDict):
     # In the order of all values below.
     analyses: List[ComparisonAnalysesItem]
     step_label: Optional[str]
@@ -1386,6 +1453,104 @@ class Comparison(TypedDict):
     # Exponents that went from one side of 2 or of 6 to the other.
     warning_changes: List[ComparisonWarningChangesItem]
     layers: List[ComparedLayer]
+
+
+class Comparison(_Comparison, total=False):
+    distances: ComparedDistances
+
+
+class DistancesLinks(TypedDict):
+    self: str
+    layers: str
+
+
+class Distances(TypedDict):
+    """How far the weights of a model are from those of another, all layers together."""
+    id: DistancesId
+    model: ModelId
+    base: ModelId
+    # It was asked for.
+    cka: bool
+    n_layers: int
+    n_measured: int
+    # Of those measured.
+    n_identical: int
+    # Layers that cannot be compared; their rows say why.
+    n_skipped: int
+    n_failed: int
+    # Matrices of the base that the model does not have.
+    n_only_in_base: int
+    # The Euclidean norm of all differences together.
+    total: Optional[float]
+    # That, by the norm of the same layers of the base.
+    relative_total: Optional[float]
+    mean_raw: Optional[float]
+    mean_euclidean: Optional[float]
+    mean_relative: Optional[float]
+    mean_cosine: Optional[float]
+    mean_cka: Optional[float]
+    # A layer without a bias counts as 0.
+    mean_bias: Optional[float]
+    links: DistancesLinks
+
+
+# A member of a row.
+DistanceColumn = str
+
+
+class DistanceLayer(TypedDict, total=False):
+    """Every member is there unless `columns` selects some."""
+    # As in analyses of the model.
+    layer_id: int
+    name: str
+    longname: str
+    tensor: str
+    block: str
+    role: str
+    layer_type: str
+    dtype: str
+    # Of the other model's tensor.
+    base_dtype: Optional[str]
+    shape: List[int]
+    # Slices; 1 but for convolutions.
+    rf: int
+    status: str
+    # Why there is no distance: `no_base` and `base_shape`, when the other model has no tensor of
+    # that name, or one of another shape; else as in the layers of analyses.
+    reason: Optional[str]
+    detail: Optional[str]
+    # The same dtype and bytes: then relative is 0, and cosine and CKA are 1, even where all
+    # weights are zero.
+    identical: Optional[bool]
+    # Frobenius norm of the difference of the whole tensors.
+    raw: Optional[float]
+    # The same of each slice of a convolution, and their mean; of one matrix, `raw`.
+    euclidean: Optional[float]
+    # `raw` by `base_norm`.
+    relative: Optional[float]
+    # Of the angle between the tensors, taken as vectors.
+    cosine: Optional[float]
+    # Similarity of 0 to 1: |A'B| / sqrt(|A'A| |B'B|), Frobenius norms, not centred; the mean over
+    # slices.
+    cka: Optional[float]
+    # `limit`: it takes more memory than all workers have together.
+    cka_reason: Optional[str]
+    # Frobenius norm of the tensor.
+    norm: Optional[float]
+    # That of the other model's.
+    base_norm: Optional[float]
+    # Distance of the layer's biases, where it has one.
+    bias: Optional[float]
+    # Why a bias has no distance.
+    bias_reason: Optional[str]
+    # Content digest of the tensor, as in analyses.
+    digest: Optional[str]
+    base_digest: Optional[str]
+
+
+class DistanceLayerList(TypedDict):
+    layers: List[DistanceLayer]
+    next_page_token: NextPageToken
 
 
 # Numbers of a model's tensors by name, in the order of the model: at least the metric asked for.
