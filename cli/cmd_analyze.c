@@ -13,7 +13,7 @@ struct analyze_settings {
     bool wait, detach, compat, integers, farms;
     struct output_form form;
     struct submit_settings submit;
-    const char *precision, *include, *exclude, *columns, *base, *adapter;
+    const char *precision, *include, *exclude, *columns, *base, *adapter, *products;
     struct arg_list labels, layers, types, measure, fit;
     struct arg_count min_evals, max_evals, max_n, farms_rows, farms_windows;
     const char *farms_q, *farms_fit, *farms_mode;
@@ -35,6 +35,8 @@ static const struct arg_option options[] = {
      "of a LoRA adapter: what it adds to the weights (delta),\nthe weights of --base with that "
      "added, "
      "or its two\nmatrices each"},
+    {"products", ARG_TEXT, AT(products), "plain|sparse",
+     "also products of neighbouring matrices; sparse: with\nzeros and ones between them"},
     {"precision", ARG_TEXT, AT(precision), "double|single", "arithmetic (double)"},
     {"compat", ARG_FLAG, AT(compat), NULL,
      "WeightWatcher 0.7.5.5's values where the default differs"},
@@ -140,6 +142,7 @@ static json_t *params_of(const struct analyze_settings *s)
 
     body_text(p, "precision", s->precision);
     body_text(p, "adapter", s->adapter);
+    body_text(p, "products", s->products);
     if (s->compat)
         json_object_set_new(p, "compat", json_string("weightwatcher-0.7.5.5"));
     if (s->integers)

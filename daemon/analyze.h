@@ -14,6 +14,7 @@
  *   analyze_plan.c     rows -> a plan, in a job of that kind
  *   analyze_weigh.c    what a plan wants to know of weights
  *   analyze_activity.c what a plan wants to know of weights and inputs
+ *   analyze_products.c rows that are products of neighbours
  *   analyze_prune*.c   plan and statistics -> a pruned copy, in a job of that kind
  *   analyze_smooth.c   layers -> a smoothed copy, in a job of that kind
  *   analyze_distances*.c   layers, and the base's -> how far they are apart, in a job of that kind
@@ -144,6 +145,7 @@ struct analyze {
     struct source *source;
     struct base_model *base; /* NULL when there is none */
     bool adapted;            /* some rows are an adapter's */
+    size_t n_products;       /* rows at the end that are products of others */
     enum stage stage;
     struct input
         *input; /* index, configs, the base's index, each when there; then tensors' files */

@@ -1,6 +1,7 @@
 /* analyze_build.c: tables -> rows and content units; digests of units -> the model's identity. */
 #include "daemon/analyze_adapter.h"
 #include "daemon/analyze_base.h"
+#include "daemon/analyze_products.h"
 
 #include "compute/low_rank.h"
 
@@ -151,6 +152,8 @@ static int build_rows(struct analyze *a)
         r = layers_filter(&a->layers, &a->params.filter, &a->err);
     if (r == 0 && a->base && a->params.adapter != ADAPTER_MERGED)
         r = analyze_base_match(a);
+    if (r == 0 && a->params.products)
+        r = analyze_product_rows(a);
     if (r < 0)
         return r;
     a->lw = xcalloc(a->layers.count, sizeof *a->lw);
@@ -213,6 +216,7 @@ void analyze_content(struct hasher *h, const struct analyze *a, const struct lay
     hasher_add_str(h, layer_made_name(l->made));
     hasher_add_u64(h, LOW_RANK_VERSION);
     hasher_add(h, &l->scale, sizeof l->scale);
+    hasher_add_u64(h, (uint64_t)l->sparse << 1 | l->roots);
     for (size_t i = 0; i < layer_n_parts(l->made); i++) {
         hasher_add(h, analyze_part_unit(a, &l->part[i])->digest.b, DIGEST_LEN);
         hasher_add_u64(h, l->part[i].row_stride);

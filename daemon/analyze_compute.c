@@ -195,6 +195,7 @@ static void add_spectrum(struct analyze *a, size_t row, double flops)
     for (size_t i = 0; i < w->parts; i++)
         t->fd[t->n_fds++] = w->gram_fd[i];
     weights_of_layer(l, &weights);
+    memcpy(&weights.seed, w->content.b, sizeof weights.seed);
     weights_put(&t->body, &weights);
     buf_put_u8(&t->body, (uint8_t)a->params.precision);
     buf_put_u8(&t->body, a->params.compat);

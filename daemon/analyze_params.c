@@ -179,6 +179,28 @@ static int get_adapter(const json_t *v, enum adapter_mode *out, struct err *err)
     return analyze_params_wrong(err, "adapter", "\"delta\", \"merged\" or \"factors\"");
 }
 
+/* true: as upstream does, with compat. */
+static int get_products(const json_t *v, struct analyze_params *p, struct err *err)
+{
+    const char *s = json_string_value(v);
+
+    p->products = !json_is_null(v) && !json_is_false(v);
+    if (!p->products)
+        return 0;
+    if (json_is_true(v))
+        p->sparse_products = p->compat;
+    else if (s && (strcmp(s, "plain") == 0 || strcmp(s, "sparse") == 0))
+        p->sparse_products = *s == 's';
+    else
+        return analyze_params_wrong(err, "products", "true, false, \"plain\" or \"sparse\"");
+    return 0;
+}
+
+static json_t *products_json(const struct analyze_params *p)
+{
+    return p->products ? json_string(p->sparse_products ? "sparse" : "plain") : json_false();
+}
+
 static json_t *base_json(const struct analyze_params *p)
 {
     if (!p->have_base)
@@ -315,6 +337,8 @@ static int get_field(const char *key, const json_t *v, struct analyze_params *p,
         return get_base(v, p, err);
     if (strcmp(key, "adapter") == 0)
         return get_adapter(v, &p->adapter, err);
+    if (strcmp(key, "products") == 0)
+        return get_products(v, p, err);
     if (strcmp(key, "compat") == 0)
         return 0; /* read first: it changes defaults */
     if (analyze_params_get_measure(key, v, p, &r, err))
@@ -349,6 +373,9 @@ int analyze_params_parse(const json_t *params, struct analyze_params *out, struc
         r = err_set_at(err, ERR_INVALID, "/params/max_evals", "max_evals is below min_evals");
     if (r == 0)
         r = check_farms(&p, err);
+    if (r == 0 && p.products && p.have_base)
+        r = err_set_at(err, ERR_INVALID, "/params/products",
+                       "products are of the model's own weights: leave the base out");
     if (r == 0 && p.adapter == ADAPTER_MERGED && !p.have_base)
         r = err_set_at(err, ERR_INVALID, "/params/adapter",
                        "merged: with what? give the model as base");
@@ -421,6 +448,7 @@ char *analyze_params_text(const struct analyze_params *p)
 
     json_object_set_new(o, "fit", analyze_params_fit_json(&p->fit));
     json_object_set_new(o, "base", base_json(p));
+    json_object_set_new(o, "products", products_json(p));
     json_object_set_new(o, "adapter", json_string(adapter_name[p->adapter]));
     for (unsigned m = 0; m < MEASURE_COUNT; m++)
         json_object_set_new(o, measure_info((enum measure)m)->name,

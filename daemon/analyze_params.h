@@ -33,6 +33,7 @@ struct analyze_params {
     bool have_base;
     struct source_ref base; /* whose weights are subtracted, or adapted */
     enum adapter_mode adapter;
+    bool products, sparse_products; /* of neighbours */
     enum precision precision;
     struct layer_fit_options fit;
     bool want_farms;

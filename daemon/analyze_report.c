@@ -190,7 +190,7 @@ static void put_operation(struct buf *b, const struct analyze *a, const struct l
 {
     bool adapter = l->skip == SKIP_NONE && (l->made == MADE_LORA || l->made == MADE_MERGED);
 
-    if (a->base || a->adapted)
+    if (a->base || a->adapted || a->n_products)
         json_text_key_string(b, "operation",
                              l->skip == SKIP_NONE ? layer_made_name(l->made) : NULL);
     if (!a->adapted)

@@ -38,9 +38,15 @@ static void summing_done(struct summing *s)
     free(s->none);
 }
 
+/* Products of rows say nothing about the model that their factors do not. */
+static size_t rows_of_model(const struct analyze *a)
+{
+    return a->layers.count - a->n_products;
+}
+
 static struct summing summing_new(const struct analyze *a)
 {
-    size_t n = a->layers.count;
+    size_t n = rows_of_model(a);
     struct summing s = {.a = a,
                         .n = n,
                         .kind = xcalloc(n + 1, sizeof *s.kind),
@@ -148,7 +154,7 @@ static struct counts count_rows(const struct analyze *a)
 {
     struct counts n = {0};
 
-    for (size_t i = 0; i < a->layers.count; i++) {
+    for (size_t i = 0; i < rows_of_model(a); i++) {
         const struct layer_work *w = analyze_work_of(a, i);
 
         if (w->outcome == OUT_SKIPPED) {
@@ -175,7 +181,9 @@ static void put_counts(struct buf *b, const struct counts *n, const struct analy
         b, "rows_averaged_rule",
         a->params.compat ? "every row with a spectrum; failed fits count as -1, as upstream does"
                          : "rows with status success");
-    json_text_key_int(b, "rows_total", (int64_t)a->layers.count);
+    json_text_key_int(b, "rows_total", (int64_t)rows_of_model(a));
+    if (a->n_products)
+        json_text_key_int(b, "rows_of_products", (int64_t)a->n_products);
     json_text_key_int(b, "rows_success", (int64_t)n->success);
     json_text_key_int(b, "rows_failed", (int64_t)n->failed);
     json_text_key_int(b, "rows_skipped", (int64_t)n->skipped);

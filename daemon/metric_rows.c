@@ -370,6 +370,19 @@ static void take_facts(struct metric_rows *m, struct metric_row *r, const struct
     facts_end(m, r, &b);
 }
 
+/* The row is of a tensor of the model, or of how it has changed. */
+static bool is_tensor(const struct row_text *t, struct buf *text)
+{
+    static const char *const other[] = {"lora", "merged", "product"};
+
+    if (!plain_text(t, "operation", text))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(other); i++)
+        if (strcmp((const char *)text->data, other[i]) == 0)
+            return false;
+    return true;
+}
+
 static void parse_content(const struct row_text *t, struct buf *text, struct metric_row *r)
 {
     int dtype = plain_text(t, "dtype", text)
@@ -397,7 +410,7 @@ static bool take_row(struct metric_rows *m, const struct layer_row *row)
     role = layer_role_from_name(plain_text(&t, "role", &text) ? (const char *)text.data : "");
     r->role = role < 0 ? ROLE_OTHER : (enum layer_role)role;
     type = layer_type_from_name(plain_text(&t, "layer_type", &text) ? (const char *)text.data : "");
-    r->type = type < 0 ? TYPE_OTHER : (enum layer_type)type;
+    r->type = type < 0 || !is_tensor(&t, &text) ? TYPE_OTHER : (enum layer_type)type;
     r->skipped = plain_text(&t, "status", &text) && strcmp((char *)text.data, "skipped") == 0;
     parse_dims(shape, r);
     r->tensor =

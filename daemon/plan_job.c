@@ -55,10 +55,12 @@ static int parse_analyze(const json_t *sent, const struct plan_ask *ask, struct 
     r = analyze_params_parse(all, out, err);
     if (r < 0 && strncmp(err->pointer, above, sizeof above - 1) == 0)
         move_pointer(err, "/params/analyze", err->pointer + sizeof above - 1);
-    if (r == 0 && out->have_base) {
+    if (r == 0 && (out->have_base || out->products)) {
+        const char *field = out->have_base ? "/params/analyze/base" : "/params/analyze/products";
+
         analyze_params_done(out);
-        return err_set_at(err, ERR_INVALID, "/params/analyze/base",
-                          "a plan is of a model's own weights: leave the base out");
+        return err_set_at(err, ERR_INVALID, field,
+                          "a plan is of a model's own weights: leave this out");
     }
     if (r == 0 && is_of_windows(ask) && !out->want_farms) {
         analyze_params_done(out);

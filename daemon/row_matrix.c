@@ -12,6 +12,7 @@
 struct row_matrix {
     struct weights w;
     struct file_matrix *fm[WEIGHTS_TENSORS_MAX];
+    bool turned[WEIGHTS_TENSORS_MAX]; /* factors of a product, read as they lie */
     struct matrix_difference delta;
     struct low_rank_sum sum;
     double *left, *right; /* factors of the sum: rows x inner, inner x cols */
@@ -69,6 +70,16 @@ static int open_delta(struct row_matrix *m, struct err *err)
     return difference_source(&m->delta, &m->source, err);
 }
 
+static void turn(struct wire_matrix *t)
+{
+    uint64_t rows = t->rows;
+
+    t->rows = t->cols;
+    t->cols = rows;
+    t->row_stride = rows;
+    t->col_stride = 1;
+}
+
 int row_matrix_open(const int *fd, const struct weights *w, struct row_matrix **out,
                     struct err *err)
 {
@@ -78,8 +89,13 @@ int row_matrix_open(const int *fd, const struct weights *w, struct row_matrix **
     if (!m)
         return err_set(err, ERR_NOMEM, "out of memory");
     m->w = *w;
+    for (size_t i = 0; i < w->n && weights_are_product(w); i++) {
+        m->turned[i] = weights_turned(&w->tensor[i]);
+        if (m->turned[i])
+            turn(&m->w.tensor[i]);
+    }
     for (size_t i = 0; r == 0 && i < w->n; i++)
-        r = file_matrix_open(fd[i], &w->tensor[i], &m->fm[i], err);
+        r = file_matrix_open(fd[i], &m->w.tensor[i], &m->fm[i], err);
     if (r == 0 && w->made == MADE_DELTA)
         r = open_delta(m, err);
     if (r == 0 && w->made == MADE_MERGED)
@@ -122,14 +138,25 @@ static struct product_factor factor_of(struct row_matrix *m, size_t i, bool shar
     const struct wire_matrix *t = &m->w.tensor[i];
 
     return (struct product_factor){.src = file_matrix_slice(m->fm[i], 0),
-                                   .shared_in_line = (t->rows >= t->cols) != shares_rows};
+                                   .shared_in_line =
+                                       (t->rows >= t->cols) != (shares_rows != m->turned[i])};
+}
+
+static void take_roots(double *lambda, size_t n, double *bound)
+{
+    for (size_t i = 0; i < n; i++)
+        lambda[i] = sqrt(lambda[i]);
+    *bound = sqrt(*bound);
 }
 
 int row_matrix_product(struct row_matrix *m, double **lambda, size_t *n, struct spectrum_info *info,
                        struct err *err)
 {
     struct product_factor left = factor_of(m, 0, false), right = factor_of(m, 1, true);
-    struct product_options opt = {.scale = m->w.scale};
+    struct product_options opt = {.scale = m->w.scale,
+                                  .normalise = m->w.made == MADE_PRODUCT,
+                                  .sparsify = m->w.sparse,
+                                  .seed = m->w.seed};
     struct product_info p = {0};
     int r = count_nonfinite(left.src, &p.spectrum.n_nonfinite, err);
 
@@ -144,6 +171,8 @@ int row_matrix_product(struct row_matrix *m, double **lambda, size_t *n, struct 
         return err_set(err, ERR_NOMEM, "no memory for %zu eigenvalues", *n);
     if (p.spectrum.n_nonfinite == 0)
         r = product_spectrum(&left, &right, &opt, *lambda, &p, err);
+    if (m->w.roots && r == 0 && p.spectrum.n_nonfinite == 0)
+        take_roots(*lambda, *n, &p.spectrum.error_bound);
     *info = p.spectrum;
     return r;
 }

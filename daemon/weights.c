@@ -9,6 +9,11 @@
 /* Of one block of lines, as spectrum.h reads them. */
 #define BLOCK_BYTES 64e6
 
+bool weights_are_product(const struct weights *w)
+{
+    return w->made == MADE_LORA || w->made == MADE_PRODUCT;
+}
+
 static struct wire_matrix part_tensor(const struct layer_part *p)
 {
     return (struct wire_matrix){.dtype = p->dtype,
@@ -29,7 +34,9 @@ void weights_of_layer(const struct layer *l, struct weights *out)
                             .cols = l->cols,
                             .n_slices = l->n_slices,
                             .n = layer_n_parts(l->made),
-                            .scale = l->scale};
+                            .scale = l->scale,
+                            .sparse = l->sparse,
+                            .roots = l->roots};
     for (size_t i = 0; i < out->n; i++)
         out->tensor[i] = part_tensor(&l->part[i]);
     if (l->made == MADE_TENSOR) {
@@ -45,6 +52,9 @@ void weights_put(struct buf *b, const struct weights *w)
     buf_put_u8(b, (uint8_t)w->made);
     buf_put_u8(b, w->transposed);
     buf_put_f64(b, w->scale);
+    buf_put_u8(b, w->sparse);
+    buf_put_u8(b, w->roots);
+    buf_put_u64(b, w->seed);
     for (size_t i = 0; i < w->n; i++)
         wire_put_matrix(b, &w->tensor[i]);
 }
@@ -58,7 +68,7 @@ static bool same_shape(const struct wire_matrix *a, const struct wire_matrix *b)
 static bool set_shape(struct weights *w)
 {
     const struct wire_matrix *t = w->tensor, *left = &t[w->transposed], *right = &t[!w->transposed];
-    bool product = w->made == MADE_LORA || w->made == MADE_MERGED;
+    bool product = weights_are_product(w) || w->made == MADE_MERGED;
 
     w->rows = product ? left->rows : t[0].rows;
     w->cols = product ? right->cols : t[0].cols;
@@ -69,7 +79,7 @@ static bool set_shape(struct weights *w)
         return true;
     return left->cols == right->rows && t[0].n_slices == 1 && t[1].n_slices == 1 &&
            isfinite(w->scale) &&
-           (w->made == MADE_LORA ||
+           (weights_are_product(w) ||
             (t[2].rows == w->rows && t[2].cols == w->cols && t[2].n_slices == 1));
 }
 
@@ -80,6 +90,9 @@ int weights_get(struct reader *r, struct weights *out, struct err *err)
 
     w.transposed = reader_u8(r) != 0;
     w.scale = reader_f64(r);
+    w.sparse = reader_u8(r) != 0;
+    w.roots = reader_u8(r) != 0;
+    w.seed = reader_u64(r);
     if (r->fault || w.made >= MADE_COUNT)
         return wire_bad_task(err);
     w.n = w.made == MADE_TENSOR ? 1 : layer_n_parts(w.made);
@@ -92,9 +105,9 @@ int weights_get(struct reader *r, struct weights *out, struct err *err)
     return rc;
 }
 
-bool weights_are_product(const struct weights *w)
+bool weights_turned(const struct wire_matrix *m)
 {
-    return w->made == MADE_LORA;
+    return m->n_slices == 1 && m->row_stride == 1 && m->col_stride == m->rows;
 }
 
 static double elements(const struct wire_matrix *m)
@@ -114,6 +127,7 @@ double weights_product_flops(const struct weights *w)
     double l = short_side(&t[0]), r = short_side(&t[1]);
 
     return 2 * elements(&t[0]) * l + 2 * elements(&t[1]) * r +
+           (w->sparse ? 2 * elements(&t[0]) * (double)t[0].cols : 0) +
            spectrum_flops((uint64_t)fmax(l, r), (uint64_t)fmin(l, r));
 }
 
@@ -145,7 +159,8 @@ static double factor_bytes(const struct weights *w)
 {
     double l = short_side(&w->tensor[0]), r = short_side(&w->tensor[1]), n = fmax(l, r);
 
-    return weights_are_product(w) ? 8 * (l * l + r * r + 4 * n * n) + BLOCK_BYTES
+    return weights_are_product(w) ? 8 * (l * l + r * r + 4 * n * n) + BLOCK_BYTES +
+                                        (w->sparse ? 8 * elements(&w->tensor[1]) : 0)
                                   : 8 * (elements(&w->tensor[0]) + elements(&w->tensor[1]));
 }
 
@@ -154,9 +169,10 @@ double weights_bytes(const struct weights *w)
     double bytes = 0, block = 8.0 * (double)w->rows * (double)w->cols;
 
     for (size_t i = 0; i < w->n; i++)
-        if (file_matrix_loads(&w->tensor[i]))
+        if (file_matrix_loads(&w->tensor[i]) &&
+            !(weights_are_product(w) && weights_turned(&w->tensor[i])))
             bytes += (double)w->tensor[i].nbytes;
-    if (w->made == MADE_LORA || w->made == MADE_MERGED)
+    if (weights_are_product(w) || w->made == MADE_MERGED)
         bytes += factor_bytes(w);
     if (w->made == MADE_DELTA || w->made == MADE_MERGED) /* both, and room to turn one over */
         bytes += 3 * (block < BLOCK_BYTES ? block : BLOCK_BYTES);

@@ -16,7 +16,10 @@ struct weights {
     uint64_t rows, cols, n_slices; /* of the matrix that comes of it */
     size_t n;                      /* tensors: the row's own, or its parts */
     struct wire_matrix tensor[WEIGHTS_TENSORS_MAX];
-    double scale;    /* of the product */
+    double scale; /* of the product */
+    bool sparse;  /* MADE_PRODUCT: as product_spectrum() has it, from `seed` */
+    bool roots;   /* MADE_PRODUCT: roots of eigenvalues */
+    uint64_t seed;
     bool transposed; /* the product is tensor[1] tensor[0] */
 };
 
@@ -32,6 +35,8 @@ void weights_transpose(struct weights *w);
 
 /* As layer_is_product(): weights that only row_matrix_product() takes. */
 bool weights_are_product(const struct weights *w);
+/* A plain matrix, seen with rows and columns exchanged. */
+bool weights_turned(const struct wire_matrix *m);
 double weights_product_flops(const struct weights *w);
 
 /* More than 32 bits are needed for an element. */

@@ -80,7 +80,7 @@ int layer_role_from_name(const char *name)
 
 const char *layer_made_name(enum layer_made m)
 {
-    static const char *const name[] = {"tensor", "delta", "lora", "merged"};
+    static const char *const name[] = {"tensor", "delta", "lora", "merged", "product"};
     _Static_assert(ARRAY_LEN(name) == MADE_COUNT, "a name for every kind");
 
     return name[m];
@@ -88,8 +88,11 @@ const char *layer_made_name(enum layer_made m)
 
 size_t layer_n_parts(enum layer_made m)
 {
-    static const uint8_t n[] = {
-        [MADE_TENSOR] = 0, [MADE_DELTA] = 2, [MADE_LORA] = 2, [MADE_MERGED] = 3};
+    static const uint8_t n[] = {[MADE_TENSOR] = 0,
+                                [MADE_DELTA] = 2,
+                                [MADE_LORA] = 2,
+                                [MADE_MERGED] = 3,
+                                [MADE_PRODUCT] = 2};
     _Static_assert(ARRAY_LEN(n) == MADE_COUNT, "a number for every kind");
 
     return n[m];
@@ -97,7 +100,7 @@ size_t layer_n_parts(enum layer_made m)
 
 bool layer_is_product(const struct layer *l)
 {
-    return l->made == MADE_LORA;
+    return l->made == MADE_LORA || l->made == MADE_PRODUCT;
 }
 
 uint64_t layer_n_values(const struct layer *l)
@@ -414,6 +417,17 @@ void layer_list_sort(struct layer_list *ll)
 {
     if (ll->count)
         qsort(ll->l, ll->count, sizeof *ll->l, by_name);
+}
+
+struct layer *layer_list_add(struct layer_list *ll, size_t n)
+{
+    struct layer *first;
+
+    ll->l = xrealloc(ll->l, (ll->count + n) * sizeof *ll->l);
+    first = &ll->l[ll->count];
+    memset(first, 0, n * sizeof *first);
+    ll->count += n;
+    return first;
 }
 
 static int by_tensor(const void *a, const void *b)

@@ -93,9 +93,10 @@ enum layer_made {
     MADE_DELTA,      /* part[0] - part[1], of one shape */
     MADE_LORA,       /* scale part[0] part[1], of `inner` columns and rows */
     MADE_MERGED,     /* part[2] + scale part[0] part[1] */
+    MADE_PRODUCT,    /* part[0] part[1], of `inner` columns and rows, over both norms */
     MADE_COUNT
 };
-const char *layer_made_name(enum layer_made m); /* "tensor", "delta", "lora", "merged" */
+const char *layer_made_name(enum layer_made m); /* "tensor", "delta", "lora", "merged", "product" */
 
 /* A tensor that a row is made of. Elements lie as described for struct layer. */
 struct layer_part {
@@ -131,8 +132,10 @@ struct layer {
     uint64_t offset, nbytes; /* bytes of this layer in its file */
     enum layer_made made;
     const struct layer_part *part; /* layer_n_parts(made) of them; the list's */
-    uint64_t inner;                /* of MADE_LORA, MADE_MERGED: the rank */
-    double scale;
+    uint64_t inner;                /* what both factors share; of an adapter: its rank */
+    double scale;                  /* on singular values of the product of both */
+    bool sparse;                   /* MADE_PRODUCT: with fair zeros and ones between both */
+    bool roots;                    /* MADE_PRODUCT: singular values for eigenvalues, as upstream */
 };
 
 /* How many parts a row has; MADE_TENSOR has none, its own fields tell where it lies. */
@@ -173,6 +176,9 @@ const char *layer_list_keep(struct layer_list *ll, char *s);
  * after layer_list_sort(). */
 void layer_list_rename(struct layer_list *ll, size_t i, const char *longname, const char *module);
 void layer_list_sort(struct layer_list *ll);
+
+/* Rows at the end, which the caller fills in: pointer to the first of `n` zeroed ones. */
+struct layer *layer_list_add(struct layer_list *ll, size_t n);
 
 /* Long and short side of the matrix (of one slice): the columns N and M. With `compat` as
  * WeightWatcher 0.7.5.5 has them, which swaps the two once per kernel position of a convolution

@@ -66,3 +66,22 @@ def test_adapters(server):
     _, rows = d.analyze("lora", {"compat": COMPAT})
     assert len(details) == 3
     compare(rows, details)
+
+
+def test_products(server):
+    """Without the zeros and ones between them, which upstream draws anew in every run."""
+    d, root = server
+    rng = np.random.default_rng(6)
+    shapes = {"a": (90, 60), "b": (60, 40), "c": (70, 40), "d": (24, 70, 3, 3), "e": (30, 30),
+              "f": (24, 30)}
+    tensors = {f"{k}.weight": heavy(rng, *s) for k, s in shapes.items()}
+    save_file(tensors, root / "chain.safetensors")
+    details = ww.WeightWatcher(model=tensors).analyze(intra=True, sparsify=False, min_evals=10)
+    _, rows = d.analyze("chain.safetensors", {"compat": COMPAT, "products": "plain"})
+    ours = [r for n, r in rows.items() if " X " in n]
+    assert len(ours) == len(details) > 2
+    for row, (_, want) in zip(ours, details.iterrows()):
+        left, right = (int(x) - 1 for x in want["name"].split(" X "))
+        assert row["name"] == f"{left} X {right}"
+        for key in COLUMNS:
+            assert row[key] == pytest.approx(want[key], rel=1e-4, abs=1e-9), (row["name"], key)

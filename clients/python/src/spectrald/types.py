@@ -199,6 +199,10 @@ class AnalyzeParams(TypedDict, total=False):
     # they add to the weights (row `….lora_BA`); `merged`, the weights of `base` with that added;
     # `factors`, a matrix each. For models without adapters it says nothing.
     adapter: Literal["delta", "merged", "factors"]
+    # More rows, at the end: products of matrices that follow one another and share a dimension,
+    # over the norms of both. `plain`, which true means; `sparse`, which it means with compat, has
+    # fair zeros and ones between the two. Not with a base.
+    products: Union[bool, Literal["plain", "sparse"]]
     # Analyse integer tensors as numbers instead of skipping them.
     integers: bool
     # Arithmetic of the eigen-solver; single is faster and less exact.
@@ -781,6 +785,8 @@ class Summary(TypedDict, total=False):
     rows_success: int
     rows_failed: int
     rows_skipped: int
+    # Rows of products; they are not counted above, nor in anything else here.
+    rows_of_products: int
     skipped_by_reason: Dict[str, int]
     # Rows with alpha above 6.
     under_trained: int
@@ -1146,10 +1152,11 @@ class Layer(TypedDict, total=False):
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
-    # With a base model, or of an adapter: what the row is the spectrum of. `delta`: the tensor
-    # minus the base's tensor of the same name. `lora`: what an adapter adds to the weights, its
-    # two matrices multiplied and scaled. `merged`: the base's weights with that added. null for
-    # rows that are skipped.
+    # With a base model, products, or of an adapter: what the row is the spectrum of. `delta`: the
+    # tensor minus the base's tensor of the same name. `lora`: what an adapter adds to the
+    # weights, its two matrices multiplied and scaled. `merged`: the base's weights with that
+    # added. `product`: two rows multiplied, over the norms of both. null for rows that are
+    # skipped.
     operation: Optional[str]
     # The factor on an adapter's product, alpha / r; 1 where it is not known.
     lora_scale: Optional[float]
