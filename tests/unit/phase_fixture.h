@@ -76,7 +76,7 @@ static const struct recipe recipes[] = {
     {"dead columns", RECIPE_DEAD, .15, 0, 0, 0, BIT(PHASE_RANK_COLLAPSE), 0, 1},
     {"uneven", RECIPE_UNEVEN, .2, 0, 0, 0,
      BIT(PHASE_RANDOM_LIKE) | BIT(PHASE_BLEEDING_OUT) | BIT(PHASE_BULK_DECAY), 0, 1},
-    {"uneven, spikes", RECIPE_UNEVEN, .2, 3, 2, 5, BIT(PHASE_BULK_SPIKES) | BIT(PHASE_BULK_DECAY),
+    {"uneven + spikes", RECIPE_UNEVEN, .2, 3, 2, 5, BIT(PHASE_BULK_SPIKES) | BIT(PHASE_BULK_DECAY),
      0, 1},
 };
 #define RECIPES (sizeof recipes / sizeof *recipes)
