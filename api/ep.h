@@ -40,6 +40,7 @@ struct reply *ep_layers_list(struct request *rq);
 struct reply *ep_layers_get(struct request *rq);
 struct reply *ep_layers_esd(struct request *rq);
 struct reply *ep_layers_plot(struct request *rq);
+struct reply *ep_layers_traps(struct request *rq);
 struct reply *ep_analyses_plot(struct request *rq);
 
 struct reply *ep_series_get(struct request *rq);

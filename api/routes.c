@@ -44,6 +44,8 @@ const struct route *api_routes(size_t *n)
          ACCESS_CALLER},
         {"getLayerPlot", "GET", "/v1/analyses/{analysis}/layers/{layer}/plot.svg", ep_layers_plot,
          BODY_NONE, ACCESS_CALLER},
+        {"getTraps", "GET", "/v1/analyses/{analysis}/layers/{layer}/traps", ep_layers_traps,
+         BODY_NONE, ACCESS_CALLER},
         {"getSeries", "GET", "/v1/series", ep_series_get, BODY_NONE, ACCESS_CALLER},
         {"getComparison", "GET", "/v1/comparisons", ep_comparisons_get, BODY_NONE, ACCESS_CALLER},
         {"getComparisonPlot", "GET", "/v1/comparisons/plot.svg", ep_comparisons_plot, BODY_NONE,

@@ -68,9 +68,9 @@ static const struct arg_option options[] = {
      "max_fingers, "
      "finger_thresh,\nxmin, xmax, drop_top, pos; may be repeated"},
     {"measure", ARG_LIST, AT(measure), "NAME",
-     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, alternatives, bootstrap; "
-     "where there is a\nchoice NAME=VALUE: mp_fit=upstream, randomize=5;\nphase=off leaves the "
-     "phases out; may be repeated"},
+     "what else is measured: mp_fit, randomize, erg, snr,\nvectors, alternatives, bootstrap, "
+     "traps; where there is\na choice NAME=VALUE: mp_fit=upstream, randomize=5;\nphase=off leaves "
+     "the phases out; may be repeated"},
 };
 
 static const struct arg_command args = {

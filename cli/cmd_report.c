@@ -45,7 +45,8 @@ static const struct {
     const char *name, *what;
 } wanted[] = {
     {"phase", "phases of training, and how far to believe each alpha"},
-    {"randomize", "correlation traps: spikes that single weights make"},
+    {"randomize", "how much of each spectrum is in the order of the weights"},
+    {"traps", "correlation traps: which weights make spikes by themselves"},
     {"mp_fit", "how much of each spectrum is noise"},
     {"bootstrap", "whether a power law is plausible"},
 };
@@ -215,7 +216,11 @@ static const struct finding_text *text_of(const char *name)
          "with a largest eigenvalue far below others of their type: averages of norms mislead",
          "log_spectral_norm ", 2},
         {"out_of_line", COLOUR_YELLOW, "with an alpha far from others of their type", "alpha ", 2},
-        {"traps", COLOUR_YELLOW, "with correlation traps: single weights make spikes", "traps ", 0},
+        {"risky_traps", COLOUR_RED,
+         "with risky correlation traps (spectralctl traps says which weights carry them)", "risk ",
+         2},
+        {"traps", COLOUR_YELLOW, "with correlation traps: single weights, or a mean, make spikes",
+         "traps ", 0},
         {"power_law_doubtful", COLOUR_YELLOW, "whose tail is hardly a power law", "p ", 3},
     };
 
@@ -241,14 +246,19 @@ static void print_finding(const struct context *cx, const json_t *finding)
         say(cx, 2, text->colour, "%lld layer%s %s", rows, rows == 1 ? "" : "s", text->what);
     for (size_t i = 0; i < shown; i++) {
         const json_t *l = json_array_get(layers, i);
-        double value, z, confidence;
+        double value, z, confidence, column;
 
         if (field_number(l, "value", &value) && field_number(l, "z", &z))
             say(cx, 4, COLOUR_NONE, "%s: %s%.*f, z %.1f", field_text(l, "longname"), text->unit,
                 text->decimals, value, z);
         else if (!field_number(l, "value", &value))
             say(cx, 4, COLOUR_NONE, "%s: %s", field_text(l, "longname"), field_text(l, "reason"));
-        else if (field_number(l, "confidence", &confidence))
+        else if (field_number(l, "trap_column", &column))
+            say(cx, 4, COLOUR_NONE, "%s: %s%.*f, %s, first at row %lld, column %lld",
+                field_text(l, "longname"), text->unit, text->decimals, value,
+                strncmp(field_text(l, "trap_label"), "diffuse", 7) == 0 ? "diffuse" : "localised",
+                field_count(l, "trap_row"), field_count(l, "trap_column"));
+        else if (strcmp(text->unit, "alpha ") == 0 && field_number(l, "confidence", &confidence))
             say(cx, 4, COLOUR_NONE, "%s: %s%.*f, confidence %.2f", field_text(l, "longname"),
                 text->unit, text->decimals, value, confidence);
         else

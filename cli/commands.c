@@ -12,13 +12,14 @@
 const struct command *const *commands_all(size_t *count)
 {
     static const struct command *const all[] = {
-        &command_analyze,  &command_jobs,   &command_show,       &command_report,
-        &command_watch,    &command_cancel, &command_rm,         &command_label,
-        &command_export,   &command_esd,    &command_plot,       &command_series,
-        &command_compare,  &command_trend, &command_distances,  &command_schedule,   &command_experts,
-        &command_plan,     &command_prune,  &command_decode,     &command_smooth,
-        &command_simpson,  &command_upload, &command_uploads,    &command_artifacts,
-        &command_artifact, &command_help,   &command_completion,
+        &command_analyze,    &command_jobs,      &command_show,     &command_report,
+        &command_watch,      &command_cancel,    &command_rm,       &command_label,
+        &command_export,     &command_esd,       &command_traps,    &command_plot,
+        &command_series,     &command_compare,   &command_trend,    &command_distances,
+        &command_schedule,   &command_experts,   &command_plan,     &command_prune,
+        &command_decode,     &command_smooth,    &command_simpson,  &command_upload,
+        &command_uploads,    &command_artifacts, &command_artifact, &command_help,
+        &command_completion,
     };
 
     *count = ARRAY_LEN(all);

@@ -59,9 +59,21 @@ static bool is_failed(const json_t *row, double *value, double *rank)
     return strcmp(field_text(row, "status"), "failed") == 0;
 }
 
+/* localized_risky, diffuse_risky */
+static bool is_risky(const json_t *row, double *risk, double *rank)
+{
+    bool has =
+        strstr(field_text(row, "trap_label"), "_risky") && field_number(row, "trap_max_risk", risk);
+
+    *rank = has ? *risk : 0;
+    return has;
+}
+
 static bool has_traps(const json_t *row, double *traps, double *rank)
 {
-    bool has = field_number(row, "num_traps", traps) && *traps > 0;
+    bool has = !is_risky(row, traps, rank) &&
+               (field_number(row, "trap_count", traps) || field_number(row, "num_traps", traps)) &&
+               *traps > 0;
 
     *rank = has ? *traps : 0;
     return has;
@@ -108,8 +120,9 @@ static bool low_confidence(const json_t *row)
     return field_number(row, "confidence", &x) && x < FINDINGS_CONFIDENCE_LOW;
 }
 
-static json_t *layer_of(const struct ranked *r)
+static json_t *layer_of(const struct ranked *r, judge belongs)
 {
+    static const char *const place[] = {"trap_label", "trap_row", "trap_column"};
     json_t *layer = json_object();
 
     (void)json_object_set(layer, "layer_id", json_object_get(r->row, "layer_id"));
@@ -119,6 +132,8 @@ static json_t *layer_of(const struct ranked *r)
         (void)json_object_set(layer, "confidence", json_object_get(r->row, "confidence"));
     if (json_is_string(json_object_get(r->row, "reason")))
         (void)json_object_set(layer, "reason", json_object_get(r->row, "reason"));
+    for (size_t i = 0; belongs == is_risky && i < ARRAY_LEN(place); i++)
+        (void)json_object_set(layer, place[i], json_object_get(r->row, place[i]));
     return layer;
 }
 
@@ -136,7 +151,7 @@ static void add_rows(json_t *all, const char *name, const json_t *rows, judge be
     for (size_t i = 0; i < n; i++) {
         low += low_confidence(chosen[i].row);
         if (i < FINDINGS_LAYERS_MAX)
-            (void)json_array_append_new(layers, layer_of(&chosen[i]));
+            (void)json_array_append_new(layers, layer_of(&chosen[i], belongs));
     }
     (void)json_object_set_new(finding, "finding", json_string(name));
     (void)json_object_set_new(finding, "rows", json_integer((json_int_t)n));
@@ -171,6 +186,7 @@ json_t *findings_make(const json_t *analysis, const json_t *rows)
     add_rows(all, "alpha_below_2", rows, is_below, phase);
     add_told(all, "scale_collapse", summary);
     add_told(all, "out_of_line", summary);
+    add_rows(all, "risky_traps", rows, is_risky, false);
     add_rows(all, "traps", rows, has_traps, false);
     add_rows(all, "power_law_doubtful", rows, is_doubtful, false);
     return all;

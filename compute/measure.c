@@ -3,6 +3,7 @@
 
 #include "compute/erg.h"
 #include "compute/measure_tail.h"
+#include "compute/measure_traps.h"
 #include "compute/phase.h"
 #include "compute/randomize.h"
 #include "compute/spectrum_snr.h"
@@ -282,13 +283,20 @@ static int measure_vectors(const struct measure_input *in, const struct measure_
 }
 
 int measure_weights(enum measure m, const struct measure_input *in, const struct measure_weights *w,
-                    double *null, struct measure_result *out, struct err *err)
+                    struct measure_more *more, struct measure_result *out, struct err *err)
 {
     ASSERT(measure_info(m)->weights);
     clear(out);
-    memset(null, 0, in->n * sizeof *null);
-    return m == MEASURE_RANDOM ? measure_random(in, w, null, out, err)
-                               : measure_vectors(in, w, out, err);
+    memset(more->null, 0, in->n * sizeof *more->null);
+    more->n_traps = 0;
+    switch (m) {
+    case MEASURE_RANDOM:
+        return measure_random(in, w, more->null, out, err);
+    case MEASURE_TRAPS:
+        return measure_traps(in, w, more, out, err);
+    default:
+        return measure_vectors(in, w, out, err);
+    }
 }
 
 /* --- costs ----------------------------------------------------------------------------------- */
@@ -310,6 +318,8 @@ struct measure_cost measure_cost(enum measure m, const struct measure_options *o
         c.flops += 8 * n * n * n + elements * n;
         c.bytes += 16 * n * n + 64e6;
     }
+    if (m == MEASURE_TRAPS && n_slices == 1)
+        measure_traps_cost(n_long, n_short, &c);
     if (m != MEASURE_RANDOM)
         return c;
     replicas = (double)replicas_of(opt, n_short * n_slices);

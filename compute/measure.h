@@ -9,6 +9,7 @@
 #include "compute/layer_metrics.h"
 #include "compute/mp_fit.h"
 #include "compute/spectrum.h"
+#include "compute/traps.h"
 
 enum measure {
     MEASURE_MP = 0,       /* mp_fit.h */
@@ -19,6 +20,7 @@ enum measure {
     MEASURE_PHASE,        /* phase.h */
     MEASURE_ALTERNATIVES, /* vuong.h: other distributions than the power law */
     MEASURE_BOOTSTRAP,    /* bootstrap.h: is the power law plausible, and how sure is alpha */
+    MEASURE_TRAPS,        /* traps.h; needs the weights */
     MEASURE_COUNT
 };
 
@@ -44,6 +46,7 @@ enum {
     MEASURE_PHASE_COLUMNS = 18,
     MEASURE_ALTERNATIVES_COLUMNS = 11,
     MEASURE_BOOTSTRAP_COLUMNS = 6,
+    MEASURE_TRAPS_COLUMNS = 9,
 };
 
 struct measure_info {
@@ -54,8 +57,9 @@ struct measure_info {
     size_t n_columns;
 };
 
-/* The column ww_softrank of MEASURE_RANDOM. */
+/* The column ww_softrank of MEASURE_RANDOM, and trap_count of MEASURE_TRAPS. */
 #define MEASURE_RANDOM_SOFTRANK 2
+#define MEASURE_TRAPS_COUNT     0
 
 /* Borrowed, static. */
 const struct measure_info *measure_info(enum measure m);
@@ -108,16 +112,24 @@ int measure_spectrum(enum measure m, const struct measure_input *in, struct meas
 struct measure_weights {
     const struct matrix_source *slice; /* n_slices of one shape */
     size_t n_slices;
-    double scale; /* on eigenvalues */
-    bool wide;    /* more than 32 bits each */
+    double scale;        /* on eigenvalues */
+    bool wide;           /* more than 32 bits each */
+    bool lines_are_rows; /* the sources' lines are the rows of the matrix as stored */
     struct spectrum_options spectrum;
 };
 
-/* The same for measures that need them. `null`: room for in->n eigenvalues: those of the weights
- * as they are shuffled first (MEASURE_RANDOM), ascending; zero when there are none. ERR_NOMEM, and
- * errors of reading. */
+/* What measures give besides columns. */
+struct measure_more {
+    double *null; /* MEASURE_RANDOM: the in->n eigenvalues of the weights as they are shuffled
+                   * first, ascending; zero when there are none. The caller's room */
+    struct trap trap[TRAPS_MAX]; /* MEASURE_TRAPS: the largest, descending, in the eigenvalues'
+                                  * units */
+    size_t n_traps;
+};
+
+/* The same for measures that need them. ERR_NOMEM, and errors of reading. */
 int measure_weights(enum measure m, const struct measure_input *in, const struct measure_weights *w,
-                    double *null, struct measure_result *out, struct err *err);
+                    struct measure_more *more, struct measure_result *out, struct err *err);
 
 /* Operations and bytes of memory that it takes on n_slices matrices, for the scheduler. */
 struct measure_cost {

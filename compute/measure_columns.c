@@ -5,6 +5,7 @@
 #include "compute/phase.h"
 #include "compute/randomize.h"
 #include "compute/spectrum_snr.h"
+#include "compute/traps.h"
 #include "compute/vector_metrics.h"
 #include "compute/vuong.h"
 
@@ -28,6 +29,11 @@ static const char *quantity_word(unsigned v)
 static const char *law_word(unsigned v)
 {
     return tail_law_name((enum tail_law_kind)v);
+}
+
+static const char *trap_word(unsigned v)
+{
+    return trap_label_name((enum trap_label)v);
 }
 
 static const struct measure_column mp_columns[] = {
@@ -138,6 +144,18 @@ static const struct measure_column bootstrap_columns[] = {
     {"bootstrap_replicates", MEASURE_INTEGER, NULL, "how many there were of each kind"},
 };
 
+static const struct measure_column traps_columns[] = {
+    {"trap_count", MEASURE_INTEGER, NULL, "eigenvalues of the shuffled weights above their noise"},
+    {"trap_max_delta", MEASURE_REAL, NULL, "how far the largest is above bulk_max, over that"},
+    {"trap_max_risk", MEASURE_REAL, NULL, "risk of the riskiest trap, 0 to 1"},
+    {"trap_label", MEASURE_WORD, trap_word, "what it is"},
+    {"trap_diffuseness", MEASURE_REAL, NULL, "how many weights carry it, 0 to 1"},
+    {"trap_top_5_mass", MEASURE_REAL, NULL, "share of it in the 5 % that carry most"},
+    {"trap_row", MEASURE_INTEGER, NULL, "row of the weight that carries most"},
+    {"trap_column", MEASURE_INTEGER, NULL, "its column"},
+    {"trap_weight", MEASURE_REAL, NULL, "the weight there"},
+};
+
 _Static_assert(ARRAY_LEN(mp_columns) == MEASURE_MP_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(erg_columns) == MEASURE_ERG_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(snr_columns) == MEASURE_SNR_COLUMNS, "as many as measure.c fills");
@@ -146,6 +164,7 @@ _Static_assert(ARRAY_LEN(vectors_columns) == MEASURE_VECTORS_COLUMNS, "as many a
 _Static_assert(ARRAY_LEN(phase_columns) == MEASURE_PHASE_COLUMNS, "as many as measure.c fills");
 _Static_assert(ARRAY_LEN(alternatives_columns) == MEASURE_ALTERNATIVES_COLUMNS, "likewise");
 _Static_assert(ARRAY_LEN(bootstrap_columns) == MEASURE_BOOTSTRAP_COLUMNS, "likewise");
+_Static_assert(ARRAY_LEN(traps_columns) == MEASURE_TRAPS_COLUMNS, "likewise");
 
 #define COLUMNS(list) list, ARRAY_LEN(list)
 static const struct measure_info infos[] = {
@@ -157,6 +176,7 @@ static const struct measure_info infos[] = {
     [MEASURE_PHASE] = {"phase", PHASE_VERSION, false, COLUMNS(phase_columns)},
     [MEASURE_ALTERNATIVES] = {"alternatives", 1, false, COLUMNS(alternatives_columns)},
     [MEASURE_BOOTSTRAP] = {"bootstrap", 1, false, COLUMNS(bootstrap_columns)},
+    [MEASURE_TRAPS] = {"traps", TRAPS_VERSION, true, COLUMNS(traps_columns)},
 };
 _Static_assert(ARRAY_LEN(infos) == MEASURE_COUNT, "one for each measure");
 

@@ -5,7 +5,8 @@
 
 const char *trap_label_name(enum trap_label l)
 {
-    static const char *const name[] = {"mixed", "localized_risky", "benign_diffuse"};
+    static const char *const name[] = {"mixed", "localized_risky", "benign_diffuse",
+                                       "diffuse_risky"};
 
     return (unsigned)l < ARRAY_LEN(name) ? name[l] : NULL;
 }
@@ -78,14 +79,23 @@ double trap_mass(const struct trap_sides *s, double share)
     return (sum + (wanted - count) * hi) / total;
 }
 
-void trap_assess(struct trap *t)
+/* One weight that is risky makes a q above 0.5, a mean one near 0. */
+static enum trap_label label_of(const struct trap *t, bool compat)
+{
+    bool risky = t->risk >= 0.5;
+    bool diffuse = t->diffuseness >= 0.55 || (!compat && t->q < 0.1);
+
+    if (risky)
+        return diffuse && !compat ? TRAP_DIFFUSE_RISKY : TRAP_LOCALIZED_RISKY;
+    return diffuse ? TRAP_BENIGN_DIFFUSE : TRAP_MIXED;
+}
+
+void trap_assess(struct trap *t, bool compat)
 {
     const struct trap_vector *l = &t->left, *r = &t->right;
 
     t->diffuseness = clip(0.3 * (l->support + r->support) + 0.2 * (l->entropy + r->entropy) -
                           0.15 * (l->top + r->top) - 0.1 * (l->gini + r->gini) - 0.2);
     t->risk = clip(t->delta * (1 - t->diffuseness));
-    t->label = t->risk >= 0.5           ? TRAP_LOCALIZED_RISKY
-               : t->diffuseness >= 0.55 ? TRAP_BENIGN_DIFFUSE
-                                        : TRAP_MIXED;
+    t->label = label_of(t, compat);
 }

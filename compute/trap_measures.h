@@ -18,7 +18,7 @@ struct trap_vector trap_vector_of(const double *x, size_t n);
  * n_b) of them, at least one. O(n_a + n_b) times 100. */
 double trap_mass(const struct trap_sides *s, double share);
 
-/* diffuseness, risk and label from delta and both vectors. */
-void trap_assess(struct trap *t);
+/* diffuseness, risk and label from delta, q and both vectors. */
+void trap_assess(struct trap *t, bool compat);
 
 #endif

@@ -108,8 +108,8 @@ static size_t largest_products(const struct work *w, size_t at[TRAP_ENTRIES])
 }
 
 /* All but entry[].row and .column, for which at[] is where to look. */
-static int measure(struct work *w, const struct shuffled *s, bool lines_are_rows, struct trap *t,
-                   size_t at[TRAP_ENTRIES], struct err *err)
+static int measure(struct work *w, const struct shuffled *s, bool lines_are_rows, bool compat,
+                   struct trap *t, size_t at[TRAP_ENTRIES], struct err *err)
 {
     double sum =
         cblas_dasum(lapack_size(w->n_u), w->u, 1) * cblas_dasum(lapack_size(w->n_v), w->v, 1);
@@ -131,7 +131,7 @@ static int measure(struct work *w, const struct shuffled *s, bool lines_are_rows
     t->q = sqrt(lines.q * within.q);
     t->top_5_mass = trap_mass(&sides, 0.05);
     t->top_10_mass = trap_mass(&sides, 0.10);
-    trap_assess(t);
+    trap_assess(t, compat);
     t->n_entries = largest_products(w, at);
     for (size_t k = 0; k < t->n_entries; k++) {
         double c = w->u[at[k] / w->n_v] * w->v[at[k] % w->n_v]; /* u has the norm sigma */
@@ -177,7 +177,7 @@ static int find(struct shuffled *s, bool lines_are_rows, const struct traps_opti
         out[k] = (struct trap){.lambda = lambda,
                                .share = lambda / g.trace,
                                .delta = fmax(0, (lambda - opt->bulk_max) / opt->bulk_max)};
-        r = measure(&w, s, lines_are_rows, &out[k], at + k * TRAP_ENTRIES, err);
+        r = measure(&w, s, lines_are_rows, opt->compat, &out[k], at + k * TRAP_ENTRIES, err);
     }
     return r;
 }

@@ -8,8 +8,9 @@
  *
  * Measures and label: WeightWatcher 0.8 analyze_traps() (commit c245b864), mode "fast": of the
  * vectors u and v of the shuffled matrix. There the overlap of a trap is taken with the basis it
- * comes from and always 1; so it is here. A
- * diffuse trap far above the edge is called risky, too: risk is looked at first.
+ * comes from and always 1; so it is here. There risk is looked at first, and only a diffuseness of
+ * 0.55 or more is called diffuse, which a mean reaches far above the edge, so that a mean is called
+ * localized_risky; here its vectors tell it (q), unless `compat`.
  */
 #ifndef SPECTRALD_TRAPS_H
 #define SPECTRALD_TRAPS_H
@@ -25,10 +26,11 @@
 enum trap_label {
     TRAP_MIXED = 0,
     TRAP_LOCALIZED_RISKY = 1, /* risk >= 0.5 */
-    TRAP_BENIGN_DIFFUSE = 2,  /* diffuseness >= 0.55, risk below 0.5 */
+    TRAP_BENIGN_DIFFUSE = 2,  /* diffuseness >= 0.55 or q < 0.1, risk below 0.5 */
+    TRAP_DIFFUSE_RISKY = 3,   /* the same, risk >= 0.5; never with `compat` */
     TRAP_LABEL_COUNT
 };
-/* "mixed", "localized_risky", "benign_diffuse"; NULL for an unknown value. */
+/* "mixed", "localized_risky", "benign_diffuse", "diffuse_risky"; NULL for an unknown value. */
 const char *trap_label_name(enum trap_label l);
 
 /* One weight that carries a trap. */
@@ -73,6 +75,7 @@ struct traps_options {
     double bulk_max, edge; /* of the fit to the shuffled spectrum (mp_fit.h), in units of W'W */
     size_t max;            /* traps wanted, 1 ... TRAPS_MAX: num_traps of randomize.h, so that no
                             * more vectors are computed than there are traps */
+    bool compat;           /* labels as upstream has them */
 };
 
 /* The largest traps, descending, into out[opt->max]; *count may be 0. `lines_are_rows`: as stored

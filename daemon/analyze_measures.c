@@ -7,6 +7,7 @@
 
 #include "common/fdio.h"
 #include "daemon/log.h"
+#include "daemon/traps_record.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ void analyze_measures_free(struct analyze *a)
         fd_close(&w->row[i].fd);
         fd_close(&w->row[i].null_fd);
         free(w->row[i].key);
+        buf_done(&w->row[i].traps);
     }
     if (w)
         free(w->row);
@@ -73,6 +75,7 @@ static void row_over(struct analyze *a, size_t row)
     fd_close(&f->fd);
     fd_close(&f->null_fd);
     free(TAKE(f->key));
+    buf_done(&f->traps);
     a->measuring->n_loaded--;
     job_changed(a->job);
     load_more(a);
@@ -113,6 +116,21 @@ static int take_null(struct analyze *a, size_t row, struct wire_message *m, stru
     return 0;
 }
 
+/* Read, and written again to be kept. */
+static bool take_traps(struct analyze *a, size_t row, struct reader *r)
+{
+    const struct layer *l = &a->layers.l[row];
+    struct buf *b = &a->measuring->row[row].traps;
+    struct trap trap[TRAPS_MAX];
+    size_t n;
+
+    if (!traps_record_get(r, l->rows, l->cols, trap, &n))
+        return false;
+    buf_reset(b);
+    traps_record_put(b, trap, n);
+    return true;
+}
+
 static int take_result(struct analyze *a, size_t row, enum measure m, struct wire_message *msg,
                        struct err *err)
 {
@@ -120,7 +138,8 @@ static int take_result(struct analyze *a, size_t row, enum measure m, struct wir
     struct reader r;
 
     reader_init(&r, msg->body.data, msg->body.len);
-    if (!measure_result_get(&r, m, out) || !reader_ok(&r))
+    if (!measure_result_get(&r, m, out) || (m == MEASURE_TRAPS && !take_traps(a, row, &r)) ||
+        !reader_ok(&r))
         return err_set(err, ERR_CRASHED, "a worker sent malformed measures");
     return m == MEASURE_RANDOM && out->reason == MEASURED ? take_null(a, row, msg, err) : 0;
 }
@@ -349,7 +368,7 @@ static void refuse_products(struct analyze *a, size_t row)
         return;
     f->failed =
         a->measuring->wanted & (1u << MEASURE_MP | 1u << MEASURE_SNR | 1u << MEASURE_RANDOM |
-                                1u << MEASURE_VECTORS | 1u << MEASURE_PHASE);
+                                1u << MEASURE_VECTORS | 1u << MEASURE_PHASE | 1u << MEASURE_TRAPS);
     f->reason = "product";
 }
 

@@ -21,6 +21,7 @@ struct row_measures {
     bool measured;      /* by this job, something of it */
     int fd;             /* the spectrum, on its way to workers */
     int null_fd;        /* eigenvalues of shuffled weights, on their way to the cache */
+    struct buf traps;   /* record of the traps found, likewise (traps_record.h) */
     struct digest *key; /* of each measure, while the row is worked on */
 };
 

@@ -1,11 +1,12 @@
 /* analyze_measures_cache.c: what the measures of a job take from the cache and put into it.
  *
- *   key = H(version, measure, fit key, its options)
+ *   key = H(version, measure, fit key, its options), or traps_record_key()
  */
 #include "daemon/analyze_measures.h"
 
 #include "common/fdio.h"
 #include "daemon/log.h"
+#include "daemon/traps_record.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,11 @@
 static void make_key(struct hasher *h, const struct analyze *a, size_t row, enum measure m,
                      struct digest *out)
 {
+    if (m == MEASURE_TRAPS) {
+        traps_record_key(&a->lw[row].spectrum_key, analyze_scale(&a->layers.l[row]),
+                         &a->params.measure, out);
+        return;
+    }
     hasher_add_str(h, "spectrald-measure");
     hasher_add_str(h, measure_info(m)->name);
     hasher_add_u64(h, measure_info(m)->version);
@@ -38,12 +44,16 @@ static bool find_result(struct store *st, const struct digest *key, enum measure
                         struct measure_result *out)
 {
     AUTO(buf_done) struct buf b = BUF_INIT;
+    struct trap trap[TRAPS_MAX];
     struct reader r;
+    size_t n;
 
     if (store_cache_find(st, CACHE_FIT, key, &b, NULL) < 0)
         return false;
     reader_init(&r, b.data, b.len);
-    return measure_result_get(&r, m, out) && reader_ok(&r);
+    return measure_result_get(&r, m, out) &&
+           (m != MEASURE_TRAPS || traps_record_get(&r, UINT64_MAX, UINT64_MAX, trap, &n)) &&
+           reader_ok(&r);
 }
 
 void analyze_measures_key(const struct analyze *a, size_t row, enum measure m, struct digest *out)
@@ -177,6 +187,9 @@ static void keep_run(void *arg, void *state)
 
     analyze_measures_key(k->a, k->row, k->m, &key);
     measure_result_put(&b, k->m, measure_result_at(k->a->measuring, k->row, k->m));
+    if (k->m == MEASURE_TRAPS)
+        buf_put(&b, k->a->measuring->row[k->row].traps.data,
+                k->a->measuring->row[k->row].traps.len);
     k->good = store_cache_put(job_store(state), CACHE_FIT, &key, b.data, b.len, NULL) == 0;
     if (k->m == MEASURE_RANDOM)
         keep_null(k->a, k->row, job_store(state));

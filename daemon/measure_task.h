@@ -1,7 +1,8 @@
 /* measure_task.h: measures of one layer on the way to a compute worker and back.
  *
  *   measure  task                     fd: the spectrum record, and the files where it needs weights
- *     reply  a result record         fd: of shuffled weights: eigenvalues, as many as there are
+ *     reply  a result record, behind it traps_record.h of traps
+ *                                     fd: of shuffled weights: eigenvalues, as many as there are
  */
 #ifndef SPECTRALD_MEASURE_TASK_H
 #define SPECTRALD_MEASURE_TASK_H

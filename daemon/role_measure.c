@@ -4,6 +4,7 @@
 #include "common/fdio.h"
 #include "daemon/records.h"
 #include "daemon/row_matrix.h"
+#include "daemon/traps_record.h"
 #include "daemon/worker.h"
 
 #include <stdlib.h>
@@ -26,7 +27,8 @@ static int read_slice(void *arg, size_t first, size_t count, enum precision p, v
 }
 
 static int measure(const struct measure_task *t, const struct measure_input *in,
-                   struct row_matrix *rm, double *null, struct measure_result *v, struct err *err)
+                   struct row_matrix *rm, struct measure_more *more, struct measure_result *v,
+                   struct err *err)
 {
     size_t n = (size_t)t->w.n_slices;
     AUTO(freep) struct slice *slices = calloc(n, sizeof *slices);
@@ -35,6 +37,7 @@ static int measure(const struct measure_task *t, const struct measure_input *in,
                                       .n_slices = n,
                                       .scale = t->scale,
                                       .wide = weights_wide(&t->w),
+                                      .lines_are_rows = t->w.rows >= t->w.cols,
                                       .spectrum = {.precision = t->precision}};
 
     if (!slices || !sources)
@@ -45,12 +48,12 @@ static int measure(const struct measure_task *t, const struct measure_input *in,
         sources[i].read = read_slice;
         sources[i].arg = &slices[i];
     }
-    return measure_weights(t->measure, in, &w, null, v, err);
+    return measure_weights(t->measure, in, &w, more, v, err);
 }
 
 static int from_weights(const struct measure_task *t, const struct measure_input *in,
-                        const int *file, struct measure_result *v, struct wire_reply *reply,
-                        struct err *err)
+                        const int *file, struct measure_result *v, struct measure_more *more,
+                        struct wire_reply *reply, struct err *err)
 {
     AUTO(row_matrix_freep) struct row_matrix *rm = NULL;
     AUTO(fd_close) int fd = -1;
@@ -64,8 +67,9 @@ static int from_weights(const struct measure_task *t, const struct measure_input
     r = memfd_new("shuffled", in->n * sizeof(double), &fd, &null, err);
     if (r < 0)
         return r;
-    r = measure(t, in, rm, null, v, err);
-    (void)munmap(null, in->n * sizeof(double));
+    more->null = null;
+    r = measure(t, in, rm, more, v, err);
+    (void)munmap(TAKE(more->null), in->n * sizeof(double));
     if (r == 0)
         r = memfd_seal(fd, err);
     if (r < 0)
@@ -94,6 +98,7 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
                                .seed = t->seed,
                                .opt = t->opt};
     struct measure_result v;
+    struct measure_more more = {0};
     int r;
 
     if (!pool)
@@ -101,10 +106,12 @@ static int measure_layer(const struct wire_message *m, const struct measure_task
     if (rec->n_nonfinite || n == 0)
         return wire_bad_task(err);
     layer_pool(rec->lambda, rec->n_slices, rec->n_per_slice, t->scale, pool);
-    r = measure_info(t->measure)->weights ? from_weights(t, &in, m->fd + 1, &v, reply, err)
+    r = measure_info(t->measure)->weights ? from_weights(t, &in, m->fd + 1, &v, &more, reply, err)
                                           : measure_spectrum(t->measure, &in, &v, err);
     if (r == 0)
         measure_result_put(&reply->body, t->measure, &v);
+    if (r == 0 && t->measure == MEASURE_TRAPS)
+        traps_record_put(&reply->body, more.trap, more.n_traps);
     return r;
 }
 

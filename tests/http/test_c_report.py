@@ -62,7 +62,7 @@ def test_data(report):
     rows = api.get(f"/v1/analyses/{report.analysis}/layers?page_size=10000").json["layers"]
     assert set(data) == {"analysis", "model", "findings", "worst", "not_measured"}
     assert data["analysis"] == analysis and data["model"]["id"] == analysis["model"]
-    assert data["not_measured"] == ["randomize", "mp_fit", "bootstrap"]
+    assert data["not_measured"] == ["randomize", "traps", "mp_fit", "bootstrap"]
     fitted = [r for r in rows if r["status"] == "success"]
     far = lambda r: max(np.log(r["alpha"] / 6), np.log(2 / r["alpha"]))
     order = sorted(fitted, key=lambda r: (-far(r), r["layer_id"]))
@@ -95,15 +95,16 @@ def test_what_is_found(report):
     t["layers.5.q_proj.weight"][3, 4] = 60
     t["zero.weight"] = np.zeros((40, 30), "<f4")
     write_safetensors(os.path.join(report.ctl.daemon.root, "odd.safetensors"), t)
-    text = report("odd.safetensors", "randomize", "phase", "mp_fit", "bootstrap", COLUMNS="80")
+    text = report("odd.safetensors", "randomize", "phase", "mp_fit", "bootstrap", "traps",
+                  COLUMNS="80")
     assert "1 layer without a result\n    zero: zero_matrix\n" in text
     assert "far below others of their type" in text
     assert re.search(r"layers\.3\.q_proj: log_spectral_norm -?\d", text)
-    assert re.search(r"layers\.5\.q_proj: traps \d", text)
+    assert re.search(r"layers\.5\.q_proj: risk 1\.00, localised, first at row 3, column 4\n", text)
     assert "mp_softrank" in text and "Phases: " in text and "Not measured" not in text
     text = report("odd.safetensors", "phase")
     assert "traps" not in text.split("Not measured")[0]
-    assert "randomize: correlation traps" in text and "  phase: " not in text
+    assert "traps: correlation traps" in text and "  phase: " not in text
     assert text.endswith("spectralctl analyze MODEL --measure randomize\n")
 
 

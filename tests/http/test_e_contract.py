@@ -158,11 +158,11 @@ class World:
 
     def begin(self):
         """What the examples speak of; made anew for each, since some delete it."""
-        job = self.daemon.submit("manlm.safetensors", {"randomize": True},
+        job = self.daemon.submit("manlm.safetensors", {"randomize": True, "traps": True},
                                  labels={"run": "llama-7b", "step": "1"}).json
         self.ids = {"job": job["id"], "ana": job["result"]["analysis"],
                     "mdl": job["result"]["model"]}
-        other = self.daemon.submit("manlm.safetensors", {"randomize": True},
+        other = self.daemon.submit("manlm.safetensors", {"randomize": True, "traps": True},
                                    labels={"run": "llama-7b", "step": "2"}).json
         self.ids["other"] = other["result"]["analysis"]
         same = {"kind": "distances", "source": {"path": "manlm.safetensors"},

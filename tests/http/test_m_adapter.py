@@ -176,11 +176,15 @@ def test_merged_is_measured_as_any_matrix(server):
 
 def test_what_is_not_had_of_a_product(server):
     job, rows = server.analyze("lora", dict(mp_fit=True, snr=True, phase=True, randomize=True,
-                                            vectors=True, erg=True, farms={"rows": 4, "windows": 2}))
+                                            vectors=True, erg=True, traps=True,
+                                            farms={"rows": 4, "windows": 2}))
     row = rows[f"{LAYER}{DOWN}.lora_BA"]
     assert sorted(row["not_measured"]) == [f"{m}: product" for m in
-                                           ("mp_fit", "phase", "randomize", "snr", "vectors")]
+                                           ("mp_fit", "phase", "randomize", "snr", "traps",
+                                            "vectors")]
     assert row["detX_num"] > 0 and row["farms_reason"] == "product" and row["phase"] is None
+    r = server.get(f"/v1/analyses/{job['result']['analysis']}/layers/{row['layer_id']}/traps")
+    assert r.status == 404 and r.json["detail"].endswith(": product")
     again, _ = server.analyze("lora", dict(mp_fit=True, erg=True))
     assert again["cache"]["misses"] == 0
 

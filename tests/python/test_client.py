@@ -279,6 +279,9 @@ def test_spectra(client, analysis):
     assert array.dtype == numpy.float64 and array.tolist() == esd["evals"]
     assert client.get_layer_plot(analysis["id"], layer, "ks").startswith("<svg")
     assert client.get_analysis_plot(analysis["id"]).startswith("<svg")
+    trapped = client.analyze("manlm.safetensors", params={"traps": True, "layers": [layer]})
+    traps = client.get_traps(trapped["id"], layer)
+    assert traps["longname"] == layer and len(traps["traps"]) == traps["trap_count"]
     histogram = client.get_esd(analysis["id"], layer, bins=10, scale="linear")
     assert sum(histogram["counts"]) == esd["n"] == len(esd["evals"])
     with pytest.raises(spectrald.NotFound):

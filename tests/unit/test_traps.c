@@ -115,17 +115,28 @@ static void verdicts(void **state)
     assert_true(fabs(r.ipr * 1002 / 3 - 1) < 0.2 && r.q < 0.001);
     assert_true(fabs(r.gini - (sqrt(2) - 1)) < 0.02); /* of half-normal numbers */
     t.left = t.right = e;
-    trap_assess(&t);
+    trap_assess(&t, false);
     assert_true(fabs(t.diffuseness - (1 - 0.2 - 0.3e-3)) < 1e-6);
     assert_int_equal(t.label, TRAP_BENIGN_DIFFUSE);
     t.delta = 3;
-    trap_assess(&t);
+    trap_assess(&t, false);
+    assert_int_equal(t.label, TRAP_DIFFUSE_RISKY);
+    trap_assess(&t, true);
     assert_int_equal(t.label, TRAP_LOCALIZED_RISKY);
     t.delta = 0.3;
+    t.q = 1;
     t.left = t.right = o;
-    trap_assess(&t);
+    trap_assess(&t, false);
     assert_true(t.diffuseness == 0 && fabs(t.risk - 0.3) < 1e-12);
     assert_int_equal(t.label, TRAP_MIXED);
+    t.delta = 1; /* as even as noise, which is less than 0.55 */
+    t.q = 0;
+    t.left = t.right = r;
+    trap_assess(&t, false);
+    assert_true(t.risk > 0.5 && t.diffuseness < 0.55);
+    assert_int_equal(t.label, TRAP_DIFFUSE_RISKY);
+    trap_assess(&t, true);
+    assert_int_equal(t.label, TRAP_LOCALIZED_RISKY);
 }
 
 /* The trap of a small matrix, formed whole by power iteration on the shuffled matrix and put back

@@ -354,6 +354,12 @@ class Client:
         return cast("numpy.typing.NDArray[numpy.float64]",
                     numpy.load(io.BytesIO(reply.body), allow_pickle=False))
 
+    def get_traps(self, analysis: str, layer: Union[int, str]) -> t.Traps:
+        """Correlation traps of a layer, and which weights carry them. NotFound unless an analyze job
+        was asked for `traps`."""
+        return cast(t.Traps, self.request(
+            "GET", _path("analyses", analysis, "layers", str(layer), "traps")).json())
+
     def get_layer_plot(self, analysis: str, layer: Union[int, str],
                        kind: Optional[str] = None) -> str:
         """A picture of a layer's spectrum as SVG: esd, esd_lin, mp, rand, erg or ks."""

@@ -240,6 +240,11 @@ class AnalyzeParams(TypedDict, total=False):
     # `bootstrap_replicates`, from so many replicates of either kind (true: 200), each fitted
     # anew. Seeded by the content of the layer.
     bootstrap: Union[bool, int]
+    # Correlation traps: columns `trap_count` to `trap_weight`, and `…/layers/{layer}/traps` says
+    # which weights carry them. Looks at the first order that `randomize` has, and needs no
+    # `randomize`: costs as much as the spectrum, three times that where there are traps. Not of
+    # convolutions.
+    traps: bool
 
 
 # `alphapruning`: by a metric, linearly. `uniform`; `uniform_plus`: a first convolution stays
@@ -1149,6 +1154,30 @@ class Layer(TypedDict, total=False):
     alpha_sd: Optional[float]
     # How many replicates there were of each kind.
     bootstrap_replicates: Optional[int]
+    # With `traps`: eigenvalues of the weights, in the first random order, above the edge of their
+    # noise; num_traps where that has one order, too.
+    trap_count: Optional[int]
+    # How far the largest of them is above the bulk of noise, over the edge of the bulk; 0 without
+    # traps.
+    trap_max_delta: Optional[float]
+    # Risk of the riskiest trap: delta (1 - diffuseness), at most 1; 0 without traps. The columns
+    # that follow are about this trap.
+    trap_max_risk: Optional[float]
+    # Risky from a risk of 0.5 on; diffuse from a diffuseness of 0.55 on, or with a q below 0.1,
+    # which no single weight makes. With compat as WeightWatcher 0.8 has it: every risky trap is
+    # localized_risky, and q does not count.
+    trap_label: Optional[str]
+    # 0 where few weights carry it, 1 where all do alike.
+    trap_diffuseness: Optional[float]
+    # Share of its sum of absolute values that the largest 5 % of its elements have; 0.2 for
+    # vectors of noise.
+    trap_top_5_mass: Optional[float]
+    # Row, from 0, of the weight that carries most of it.
+    trap_row: Optional[int]
+    # Column, from 0, of that weight.
+    trap_column: Optional[int]
+    # That weight.
+    trap_weight: Optional[float]
     # With a measure: what could not be had of the layer, and why: `mp_fit: no_spectrum`.
     # `no_fit`: what follows from the power-law tail is missing.
     not_measured: List[str]
@@ -1215,6 +1244,74 @@ class Tensor(TypedDict, total=False):
 class TensorList(TypedDict):
     tensors: List[Tensor]
     next_page_token: NextPageToken
+
+
+class TrapVector(TypedDict):
+    """How spread out a unit vector x is along the rows, or along the columns; p = x²."""
+    # Sum of p²; 1 for one element, 3 / (n + 2) for a vector of noise.
+    ipr: float
+    # The same from 0 for a vector of noise to 1 for one element.
+    q: float
+    # 1 / (n ipr); 1 where all are equal.
+    support: float
+    # Of p over its largest value ln n.
+    entropy: float
+    # The largest |x| over the sum of all.
+    top: float
+    # Gini coefficient of |x|; 0 where all are equal.
+    gini: float
+
+
+class TrapEntriesItem(TypedDict):
+    # From 0.
+    row: int
+    # From 0.
+    column: int
+    # The weight there.
+    weight: float
+    # The trap there; more than the weight where other parts of the matrix cancel it.
+    component: float
+    # Its absolute value over the sum of all.
+    share: float
+
+
+class Trap(TypedDict):
+    """One correlation trap."""
+    # Of the shuffled weights, in the units of `…/esd`.
+    eigenvalue: float
+    # How far that is above the bulk of noise, over the edge of the bulk.
+    delta: float
+    # Its eigenvalue over the sum of all.
+    share: float
+    # As the column trap_label.
+    label: Literal["mixed", "localized_risky", "benign_diffuse", "diffuse_risky"]
+    # delta (1 - diffuseness), at most 1.
+    risk: float
+    # 0 where few weights carry it, 1 where all do alike.
+    diffuseness: float
+    # Share of the largest 5 % of its elements in their absolute sum.
+    top_5_mass: float
+    # The same of the largest 10 %.
+    top_10_mass: float
+    # Mean over left and right.
+    ipr: float
+    # Geometric mean over left and right.
+    q: float
+    left: TrapVector
+    right: TrapVector
+    # The largest elements of the trap, where they are in the matrix.
+    entries: List[TrapEntriesItem]
+
+
+class Traps(TypedDict):
+    """The correlation traps of one layer."""
+    analysis: AnalysisId
+    layer_id: int
+    longname: str
+    # How many there are.
+    trap_count: int
+    # The largest, in the order of their eigenvalues.
+    traps: List[Trap]
 
 
 class _Esd(TypedDict):
