@@ -2,15 +2,9 @@
  * layer by layer */
 #include "cli/body.h"
 #include "cli/commands.h"
-#include "cli/distance_table.h"
+#include "cli/distance_report.h"
 #include "cli/field.h"
-#include "cli/pages.h"
 #include "cli/submit.h"
-#include "cli/text.h"
-
-#include <stdlib.h>
-
-#define SHOWN 20 /* layers in the table */
 
 struct distances_settings {
     bool detach, no_cka;
@@ -34,7 +28,7 @@ static const struct arg_option options[] = {
     {"top", ARG_COUNT, AT(top), "N", "layers in the table, the farthest first; 0 = all (20)"},
     {"label", ARG_LIST, AT(labels), "KEY=VALUE", "a label of the job; may be repeated"},
     {"detach", ARG_FLAG, AT(detach), NULL, "print the job's id and leave"},
-    {"json", ARG_FLAG, AT(form.json), NULL, "print totals and layers as one JSON object"},
+    {"json", ARG_FLAG, AT(form.json), NULL, "print job, totals and layers as one JSON object"},
     {"csv", ARG_FLAG, AT(form.csv), NULL, "print the layers as CSV"},
     {"quiet", ARG_FLAG, AT(form.quiet), NULL,
      "print only the id of the distances (the job's with\n--detach), and no progress"},
@@ -76,65 +70,13 @@ static json_t *body_of(const struct distances_settings *s)
     return NULL;
 }
 
-/* --- what was found ----------------------------------------------------------------------------
- */
-
-static void print_mean(const json_t *summary, const char *key, const char *text)
-{
-    double x = 0;
-
-    if (field_number(summary, key, &x))
-        printf("  %s: %.6g\n", text, x);
-}
-
-static void print_totals(const json_t *summary)
-{
-    AUTO(freep) char *id = text_clean(field_text(summary, "id"));
-    long long gone = field_count(summary, "n_only_in_base");
-
-    printf("\n%s: %lld of %lld layers measured, %lld of them identical\n", id,
-           field_count(summary, "n_measured"), field_count(summary, "n_layers"),
-           field_count(summary, "n_identical"));
-    print_mean(summary, "relative_total", "all together, relative");
-    print_mean(summary, "mean_raw", "mean of raw");
-    print_mean(summary, "mean_euclidean", "mean of euclidean");
-    print_mean(summary, "mean_cka", "mean of cka");
-    if (gone)
-        printf("  %lld matrices are in the base only\n", gone);
-}
-
 /* --- the command ----------------------------------------------------------------------------- */
 
 static size_t layers_shown(const struct distances_settings *s)
 {
     if (!s->top.given)
-        return SHOWN;
+        return DISTANCE_REPORT_LAYERS;
     return s->top.value ? (size_t)s->top.value : SIZE_MAX;
-}
-
-static int print_all(struct context *cx, const char *id, const struct distances_settings *s)
-{
-    AUTO(freep) char *escaped = http_escape(id);
-    AUTO(freep) char *target = xasprintf("/v1/distances/%s", escaped);
-    AUTO(freep) char *rows = xasprintf("/v1/distances/%s/layers", escaped);
-    json_auto_t *summary = NULL, *layers = NULL;
-    int status = EXIT_DONE;
-
-    if (s->form.csv)
-        return pages_csv(cx, rows, stdout);
-    if (!command_call(cx, "GET", target, &summary, &status))
-        return status;
-    layers = pages_fetch(cx, rows, "layers", SIZE_MAX, NULL, &status);
-    if (!layers)
-        return status;
-    if (s->form.json) {
-        (void)json_object_set(summary, "layers", layers);
-        command_print_json(summary);
-        return EXIT_DONE;
-    }
-    distance_table_print(cx, layers, layers_shown(s));
-    print_totals(summary);
-    return EXIT_DONE;
 }
 
 static int print_result(struct context *cx, const json_t *job, const struct distances_settings *s)
@@ -145,10 +87,8 @@ static int print_result(struct context *cx, const json_t *job, const struct dist
         command_print_json(job);
     else if (s->detach)
         printf("%s\n", field_text(job, "id"));
-    else if (s->form.quiet)
-        printf("%s\n", id);
     else
-        return print_all(cx, id, s);
+        return distance_report(cx, id, job, &s->form, NULL, layers_shown(s));
     return EXIT_DONE;
 }
 

@@ -1,5 +1,6 @@
 /* cmd_jobs.c: spectralctl jobs, show, cancel */
 #include "cli/commands.h"
+#include "cli/distance_report.h"
 #include "cli/field.h"
 #include "cli/pages.h"
 #include "cli/table.h"
@@ -135,19 +136,21 @@ struct show_settings {
 static const struct arg_option show_options[] = {
     {"json", ARG_FLAG, SHOW(form.json), NULL, "print JSON"},
     {"csv", ARG_FLAG, SHOW(form.csv), NULL, "print the layers as CSV"},
-    {"quiet", ARG_FLAG, SHOW(form.quiet), NULL, "print only the analysis's id"},
+    {"quiet", ARG_FLAG, SHOW(form.quiet), NULL, "print only the id of what came of it"},
     {"columns", ARG_TEXT, SHOW(columns), "A,B,...", "columns to print, of those the server has"},
 };
 static const struct arg_command show_args = {
     .name = "show",
-    .operands = "JOB|ANALYSIS",
+    .operands = "JOB|ANALYSIS|DISTANCES",
     .min_operands = 1,
     .max_operands = 1,
-    .summary = "Show a job, or the analysis that came of it.",
-    .notes = "A job is named by its id (job_...), an analysis by its (ana_...).\n"
-             "--json prints {\"job\", \"analysis\", \"layers\"}, less what there is not.\n\n"
-             "Example:\n"
-             "  spectralctl show job_01K... --columns longname,alpha,num_evals\n",
+    .summary = "Show a job, or the analysis or the distances that came of it.",
+    .notes =
+        "A job is named by its id (job_...), an analysis by its (ana_...), distances by\n"
+        "theirs (dst_...). --json prints {\"job\", \"analysis\" or \"distances\", \"layers\"},\n"
+        "less what there is not.\n\n"
+        "Example:\n"
+        "  spectralctl show job_01K... --columns longname,alpha,num_evals\n",
     .options = show_options,
     .n_options = ARRAY_LEN(show_options),
 };
@@ -191,7 +194,7 @@ static void print_job(const json_t *job)
 static int run_show(struct context *cx, const void *settings, const struct arg_operands *operands)
 {
     const struct show_settings *s = settings;
-    const char *id = operands->value[0], *analysis;
+    const char *id = operands->value[0], *analysis, *distances;
     AUTO(freep) char *escaped = http_escape(id);
     AUTO(freep) char *path = xasprintf("/v1/jobs/%s", escaped);
     bool plain = !s->form.json && !s->form.csv && !s->form.quiet;
@@ -202,15 +205,20 @@ static int run_show(struct context *cx, const void *settings, const struct arg_o
         return EXIT_USAGE;
     if (command_id_is(id, "ana_"))
         return report_analysis(cx, escaped, NULL, &s->form, s->columns);
+    if (command_id_is(id, "dst_"))
+        return distance_report(cx, id, NULL, &s->form, s->columns, DISTANCE_REPORT_LAYERS);
     if (!command_call(cx, "GET", path, &job, &status))
         return status;
     analysis = field_text(json_object_get(job, "result"), "analysis");
+    distances = field_text(json_object_get(job, "result"), "distances");
     if (plain)
         print_job(job);
-    if (plain && *analysis)
+    if (plain && (*analysis || *distances))
         printf("\n");
     if (*analysis)
         return report_analysis(cx, analysis, job, &s->form, s->columns);
+    if (*distances)
+        return distance_report(cx, distances, job, &s->form, s->columns, DISTANCE_REPORT_LAYERS);
     if (s->form.json) {
         json_auto_t *all = json_pack("{s:O}", "job", job);
 

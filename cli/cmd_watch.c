@@ -118,6 +118,18 @@ static enum colour colour_of(const char *state)
                                                                            : COLOUR_NONE;
 }
 
+/* The id of what came of a job. */
+static const char *result_of(const json_t *job)
+{
+    static const char *const kinds[] = {"artifact", "distances", "plan", "analysis"};
+    const json_t *result = json_object_get(job, "result");
+    size_t i = 0;
+
+    while (i + 1 < ARRAY_LEN(kinds) && !json_object_get(result, kinds[i]))
+        i++;
+    return field_text(result, kinds[i]);
+}
+
 /* "job_…  running  [###...] …", cut to `width`; without colour. */
 static char *line_of(const struct watched *j, size_t width)
 {
@@ -137,10 +149,9 @@ static char *line_of(const struct watched *j, size_t width)
     } else {
         const char *reason = field_text(j->job, "reason");
 
-        detail = text_clean(strcmp(state, "succeeded") == 0
-                                ? field_text(json_object_get(j->job, "result"), "analysis")
-                            : *reason ? reason
-                                      : "");
+        detail = text_clean(strcmp(state, "succeeded") == 0 ? result_of(j->job)
+                            : *reason                       ? reason
+                                                            : "");
         whole = xasprintf("%s  %s%s%s", id, state, *detail ? "  " : "", detail);
     }
     return text_shorten(whole, width);

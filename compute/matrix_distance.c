@@ -21,22 +21,29 @@ struct pair {
     double *block; /* step x n of a, of b, scratch */
 };
 
-static int read_pair(const struct pair *p, size_t first, size_t count, double **a, double **b,
-                     struct err *err)
+/* Lines of a (0) or b (1). */
+static int read_lines(const struct pair *p, int which, size_t first, size_t count, double **out,
+                      struct err *err)
 {
     double *scratch = p->block + 2 * p->step * p->n;
     uint64_t n_nonfinite = 0;
     int r;
 
-    *a = p->block;
-    *b = p->block + p->step * p->n;
-    r = lines_read(p->a, first, count, *a, scratch, &n_nonfinite, err);
-    if (r == 0)
-        r = lines_read(p->b, first, count, *b, scratch, &n_nonfinite, err);
+    *out = p->block + (size_t)which * p->step * p->n;
+    r = lines_read(which ? p->b : p->a, first, count, *out, scratch, &n_nonfinite, err);
     if (r == 0 && n_nonfinite > 0)
         return err_set(err, ERR_NUMERIC, "%llu elements are not finite",
                        (unsigned long long)n_nonfinite);
     return r;
+}
+
+static int read_pair(const struct pair *p, size_t first, size_t count, double **a, double **b,
+                     struct err *err)
+{
+    int r = read_lines(p, 0, first, count, a, err);
+
+    *b = NULL;
+    return r == 0 ? read_lines(p, 1, first, count, b, err) : r;
 }
 
 static int elementwise(const struct pair *p, struct matrix_distance *d, struct err *err)
@@ -79,8 +86,9 @@ static int gram(const struct pair *p, int x, int y, double *g, struct err *err)
     memset(g, 0, p->n * p->n * sizeof *g);
     for (size_t i = 0; i < p->a->n_long; i += p->step) {
         size_t k = p->a->n_long - i < p->step ? p->a->n_long - i : p->step;
-        double *line[2];
-        int r = read_pair(p, i, k, &line[0], &line[1], err);
+        double *line[2] = {NULL, NULL};
+        int r = x == y ? read_lines(p, x, i, k, &line[x], err)
+                       : read_pair(p, i, k, &line[0], &line[1], err);
 
         if (r < 0)
             return r;

@@ -30,7 +30,7 @@ double distance_task_flops(const struct distance_task *t)
 
     if (!t->cka)
         return n * READ_COST;
-    return n * ((rows ? 4 : 3) * READ_COST + (rows ? 4 : 2) * n_short(&t->a));
+    return n * ((rows ? 3 : 2) * READ_COST + (rows ? 4 : 2) * n_short(&t->a));
 }
 
 static double loaded(const struct wire_matrix *m)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/activity_task.h"
+#include "daemon/distance_task.h"
 #include "daemon/prune_task.h"
 #include "daemon/records.h"
 #include "daemon/wire.h"
@@ -20,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct prune_outcome outcome;
     struct activity_task activity = {.m = {.rows = 8, .cols = 8}};
     struct activity found;
+    struct distance_task distance;
+    struct distance_result far;
     uint8_t *aligned = malloc(size + 1); /* what mmap gives is aligned as well */
 
     if (!aligned)
@@ -36,6 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     reader_init(&r, aligned, size);
     if (prune_task_get(&r, &prune, NULL) == 0)
         ASSERT(prune.m.rows > 0 && prune_task_flops(&prune) > 0);
+    reader_init(&r, aligned, size);
+    if (distance_task_get(&r, &distance, NULL) == 0)
+        ASSERT(distance_task_flops(&distance) > 0);
+    reader_init(&r, aligned, size);
+    if (distance_result_get(&r, &far))
+        ASSERT(far.raw >= 0 && far.norm_a >= 0 && far.norm_b >= 0);
     free(aligned);
     return 0;
 }

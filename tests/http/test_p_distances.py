@@ -466,12 +466,20 @@ def test_command(server):
     assert "no_base" in r.stdout and "identical" in r.stdout and "more (--top)" not in r.stdout
     r = ctl(server, "distances", *paths, "--json", "--no-cka", "--include", "tall")
     got = json.loads(r.stdout)
-    assert [x["longname"] for x in got["layers"]] == ["tall"] and got["mean_cka"] is None
+    assert [x["longname"] for x in got["layers"]] == ["tall"]
+    assert got["distances"]["mean_cka"] is None and got["job"]["kind"] == "distances"
     r = ctl(server, "distances", *paths, "--csv", "--layers", "tall", "--layers", "conv")
     assert [x["longname"] for x in csv.DictReader(io.StringIO(r.stdout))] == ["conv", "tall"]
     assert ctl(server, "distances", *paths, "--quiet").stdout == found["id"] + "\n"
     r = ctl(server, "distances", *paths, "--detach")
     assert re.fullmatch(r"job_\w+\n", r.stdout) and server.wait_final(r.stdout.strip())
+    shown = ctl(server, "show", r.stdout.strip()).stdout
+    assert shown.startswith("job ") and f"{found['id']}: {found['n_measured']} of" in shown
+    assert ctl(server, "show", found["id"]).stdout in shown
+    got = json.loads(ctl(server, "show", found["id"], "--json", "--columns", "longname,cka").stdout)
+    assert got["layers"] == [{k: x[k] for k in ("longname", "cka")} for x in rows.values()]
+    assert list(got) == ["distances", "layers"]
+    assert ctl(server, "show", r.stdout.strip(), "--quiet").stdout == found["id"] + "\n"
     assert ctl(server, "distances", paths[0]).returncode == 1
     r = ctl(server, "distances", *paths, "--upload", "--quiet")
     assert r.stdout == found["id"] + "\n", r.stderr
