@@ -186,7 +186,7 @@ static void load_side_files(struct analyze *a)
 {
     const struct source *s = a->source;
 
-    a->input = xcalloc(4, sizeof *a->input);
+    a->input = xcalloc(5, sizeof *a->input);
     if (s->index.fd >= 0)
         input_init(&a->input[a->n_inputs++], &s->index, INSPECT_HF_INDEX);
     if (s->config.fd >= 0)
@@ -195,6 +195,8 @@ static void load_side_files(struct analyze *a)
         input_init(&a->input[a->n_inputs++], &s->adapter_config, INSPECT_ADAPTER_CONFIG);
     if (a->base && a->base->source->index.fd >= 0)
         input_init(&a->input[a->n_inputs++], &a->base->source->index, INSPECT_HF_INDEX);
+    if (a->base && a->base->source->config.fd >= 0)
+        input_init(&a->input[a->n_inputs++], &a->base->source->config, INSPECT_HF_CONFIG);
     a->n_side = a->n_inputs;
     analyze_load_inputs(a, 0);
 }

@@ -108,6 +108,10 @@ struct base_model {
     struct source *source;
     struct hf_index index;
     bool have_index;
+    struct hf_config config;
+    bool have_config;
+    struct layer_list layers; /* its tensors, for people to read */
+    uint64_t n_tensors, n_params, nbytes;
     struct digest digest;
     char id[IDENT_MAX]; /* "mdl_…", once it is identified */
 };
@@ -327,7 +331,8 @@ int analyze_summary_json(const struct analyze *a, char **out, struct err *err);
 /* rows_key, from the rows as they are. */
 void analyze_make_rows_key(struct analyze *a);
 
-/* Remember the model's tensors (tensor_rows.h), unless they are known; on the store thread. */
-int analyze_put_tensors(struct analyze *a, struct store *st);
+/* Remember the tensors of a model (tensor_rows.h), unless they are known; on the store thread. */
+int analyze_put_tensors(struct analyze *a, struct store *st, const char *model_id,
+                        const struct layer_list *layers, uint64_t n_tensors);
 
 #endif

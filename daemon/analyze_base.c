@@ -12,6 +12,7 @@ void analyze_base_free(struct analyze *a)
     if (!b)
         return;
     hf_index_done(&b->index);
+    layer_list_done(&b->layers);
     source_free(b->source);
     free(b);
 }
@@ -49,6 +50,7 @@ static void opened(void *arg, const struct err *err, struct source *src)
         (void)analyze_goes_on(a, "/params/base");
     } else {
         a->base = xcalloc(1, sizeof *a->base);
+        a->base->layers = (struct layer_list)LAYER_LIST_INIT;
         a->base->source = src;
         analyze_next(a);
     }
@@ -59,6 +61,31 @@ void analyze_open_base(struct analyze *a)
 {
     (void)job_ref(a->job);
     locate_source(a->job->svc, &a->params.base, opened, a);
+}
+
+int analyze_base_layers(struct analyze *a)
+{
+    struct base_model *b = a->base;
+    size_t n = a->n_tables - a->n_own;
+    AUTO(freep) const struct tensor_table **tables = xcalloc(n + 1, sizeof *tables);
+    int r;
+
+    for (size_t f = 0; f < n; f++) {
+        const struct tensor_table *tt = &a->table[a->n_own + f];
+
+        tables[f] = tt;
+        for (size_t i = 0; i < tt->count; i++) {
+            b->nbytes += tt->t[i].nbytes;
+            b->n_params += tensor_elements(&tt->t[i]);
+        }
+        b->n_tensors += tt->count;
+    }
+    r = layers_build(tables, n, b->have_config ? &b->config : NULL, &b->layers, &a->err);
+    if (r < 0)
+        snprintf(a->err.pointer, sizeof a->err.pointer, "/params/base");
+    for (size_t i = 0; i < b->layers.count; i++)
+        b->layers.l[i].file += (uint32_t)a->n_own;
+    return r;
 }
 
 /* --- which tensor goes with which ------------------------------------------------------------ */

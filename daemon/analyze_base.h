@@ -12,6 +12,9 @@ void analyze_base_free(struct analyze *a);
 
 bool analyze_is_base_file(const struct analyze *a, const struct source_file *f);
 
+/* Its tensors and how much they are, from the tables. Error in a->err. File thread. */
+int analyze_base_layers(struct analyze *a);
+
 /* Every row that is to be analysed becomes the difference from the base's tensor of the same name,
  * or is skipped with a reason: its weights themselves are never taken for it. File thread. */
 int analyze_base_match(struct analyze *a);

@@ -31,8 +31,13 @@ static void parse_config(struct analyze *a)
     for (size_t i = 0; i < a->n_side; i++) {
         const struct input *in = &a->input[i];
 
-        if (in->kind == INSPECT_HF_CONFIG && in->found)
+        if (in->kind != INSPECT_HF_CONFIG || !in->found)
+            continue;
+        if (in->file == &a->source->config)
             a->have_config = hf_config_read(in->bytes.data, in->bytes.len, &a->config, NULL) == 0;
+        else
+            a->base->have_config =
+                hf_config_read(in->bytes.data, in->bytes.len, &a->base->config, NULL) == 0;
     }
 }
 
@@ -174,7 +179,7 @@ static void build_run(void *arg, void *state)
     parse_config(a);
     if (parse_tables(a) < 0)
         return;
-    if (check_shards(a) == 0 && build_rows(a) == 0)
+    if (check_shards(a) == 0 && (!a->base || analyze_base_layers(a) == 0) && build_rows(a) == 0)
         make_units(a);
 }
 

@@ -364,20 +364,36 @@ void analyze_make_rows_key(struct analyze *a)
     hasher_finish(h, &a->rows_key);
 }
 
-static int put_model(struct analyze *a, struct store *st)
+static int put_model(struct analyze *a, struct store *st, const char *id, const char *name,
+                     const struct hf_config *config, struct model_record *m)
 {
-    struct model_record m = {.format = (char *)(uintptr_t) "safetensors",
-                             .model_type =
-                                 a->have_config ? a->config.model_type : (char *)(uintptr_t) "",
-                             .name = a->source->name,
-                             .n_tensors = a->n_tensors,
-                             .n_params = a->n_params,
-                             .nbytes = a->nbytes,
-                             .first_seen_ms = wall_ms(),
-                             .last_seen_ms = wall_ms()};
+    m->format = (char *)(uintptr_t) "safetensors";
+    m->model_type = (char *)(uintptr_t)(config ? config->model_type : "");
+    m->name = (char *)(uintptr_t)name;
+    m->first_seen_ms = m->last_seen_ms = wall_ms();
+    memcpy(m->id, id, sizeof m->id);
+    return store_model_put(st, m, &a->err);
+}
 
-    memcpy(m.id, a->model_id, sizeof m.id);
-    return store_model_put(st, &m, &a->err);
+static int put_models(struct analyze *a, struct store *st)
+{
+    const struct base_model *b = a->base;
+    struct model_record own = {
+        .n_tensors = a->n_tensors, .n_params = a->n_params, .nbytes = a->nbytes};
+    int r = analyze_put_tensors(a, st, a->model_id, &a->layers, a->n_tensors);
+
+    if (r == 0)
+        r = put_model(a, st, a->model_id, a->source->name, a->have_config ? &a->config : NULL,
+                      &own);
+    if (r == 0 && b) {
+        struct model_record base = {
+            .n_tensors = b->n_tensors, .n_params = b->n_params, .nbytes = b->nbytes};
+
+        r = analyze_put_tensors(a, st, b->id, &b->layers, b->n_tensors);
+        if (r == 0)
+            r = put_model(a, st, b->id, b->source->name, b->have_config ? &b->config : NULL, &base);
+    }
+    return r;
 }
 
 /* With the labels as they are now: the live record belongs to the loop thread. */
@@ -408,7 +424,7 @@ static int put_results(struct analyze *a, struct store *st)
     analyze_make_rows_key(a);
     if (analyze_summary_json(a, &a->summary, &a->err) < 0)
         return a->err.code;
-    if (put_rows(a, st) < 0 || analyze_put_tensors(a, st) < 0 || put_model(a, st) < 0)
+    if (put_rows(a, st) < 0 || put_models(a, st) < 0)
         return a->err.code;
     return put_analysis(a, st);
 }

@@ -102,13 +102,14 @@ static int add(struct analyze *a, struct store *st, struct batch *b, const struc
 }
 
 /* Experts of a stack are rows of one tensor: the first stands for all. */
-static int put_all(struct analyze *a, struct store *st, struct batch *b)
+static int put_all(struct analyze *a, struct store *st, const struct layer_list *ll,
+                   struct batch *b)
 {
     AUTO(freep) uint8_t *seen = xcalloc(a->n_units, 1);
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < a->layers.count; i++) {
-        const struct layer *l = &a->layers.l[i];
+    for (size_t i = 0; r == 0 && i < ll->count; i++) {
+        const struct layer *l = &ll->l[i];
         uint8_t *mark = &seen[a->unit_of[l->file][l->index]];
 
         if (!*mark)
@@ -118,13 +119,14 @@ static int put_all(struct analyze *a, struct store *st, struct batch *b)
     return r < 0 ? r : flush(a, st, b);
 }
 
-int analyze_put_tensors(struct analyze *a, struct store *st)
+int analyze_put_tensors(struct analyze *a, struct store *st, const char *model_id,
+                        const struct layer_list *layers, uint64_t n_tensors)
 {
     AUTO(freep) struct batch *b = xcalloc(1, sizeof *b);
     uint64_t known;
     int r;
 
-    tensor_rows_key(a->model_id, &b->key);
+    tensor_rows_key(model_id, &b->key);
     r = store_rows_count(st, &b->key, &known, &a->err);
-    return r < 0 || known == a->n_tensors ? r : put_all(a, st, b);
+    return r < 0 || known == n_tensors ? r : put_all(a, st, layers, b);
 }

@@ -189,6 +189,14 @@ def test_what_is_not_had_of_a_product(server):
     assert again["cache"]["misses"] == 0
 
 
+def test_its_tensors_are_a_models(server):
+    for more in ({}, {"products": True}):
+        job, _ = server.analyze("lora", more)
+        r = server.get(f"/v1/models/{job['result']['model']}/tensors").json
+        assert {t["name"]: t["shape"] for t in r["tensors"]} == \
+            {n: list(a.shape) for n, a in server.adapter.items()}
+
+
 def test_factors(server):
     job, rows = server.analyze("lora", {"adapter": "factors", "min_evals": 0})
     assert "operation" not in rows[f"{LAYER}{Q}.lora_A"]

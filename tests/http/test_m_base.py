@@ -131,6 +131,30 @@ def test_the_base_is_told(server):
     assert {n: r["alpha"] for n, r in shards.items()} == {n: r["alpha"] for n, r in rows.items()}
 
 
+def test_the_base_is_a_model_that_was_seen(server):
+    path = os.path.join(server.root, "unseen")
+    os.mkdir(path)
+    base = {"h.0.mlp.c_proj.weight": np.random.default_rng(1).standard_normal((40, 20)),
+            "h.0.mlp.experts.w1": np.zeros((2, 3, 4), "<f4"), "b.bias": np.zeros(3, "<f4")}
+    write_safetensors(os.path.join(path, "model.safetensors"), base)
+    with open(os.path.join(path, "config.json"), "w") as f:
+        f.write('{"model_type": "gpt2"}')
+    for name in os.listdir(path):
+        age(os.path.join(path, name))
+    job, rows = server.analyze("model.safetensors", {"base": {"path": "unseen"}})
+    assert {r["reason"] for r in rows.values()} == {"no_base", "norm"}
+    target = "/v1/models/" + job["result"]["base"]
+    model = server.get(target).json
+    assert (model["tensors"], model["name"], model["model_type"]) == (3, "unseen", "gpt2")
+    assert model["n_params"] == 827 and model["nbytes"] == 6400 + 4 * 27
+    tensors = server.get(target + "/tensors").json["tensors"]
+    assert [t["name"] for t in tensors] == sorted(base)
+    own, _ = server.analyze("unseen")
+    assert own["result"]["model"] == job["result"]["base"]
+    types = {t["name"]: t["layer_type"] for t in tensors}
+    assert types["h.0.mlp.c_proj.weight"] == "conv1d"
+
+
 def test_content_is_the_key(server):
     """Another base gives other rows, but for the layers that are the same in both."""
     first, rows = analyze(server)
