@@ -146,7 +146,7 @@ def test_the_base_is_a_model_that_was_seen(server):
     target = "/v1/models/" + job["result"]["base"]
     model = server.get(target).json
     assert (model["tensors"], model["name"], model["model_type"]) == (3, "unseen", "gpt2")
-    assert model["n_params"] == 827 and model["nbytes"] == 6400 + 4 * 27
+    assert model["parameters"] == 827 and model["bytes"] == 6400 + 4 * 27
     tensors = server.get(target + "/tensors").json["tensors"]
     assert [t["name"] for t in tensors] == sorted(base)
     own, _ = server.analyze("unseen")
