@@ -49,11 +49,11 @@ const struct command *const *commands_all(size_t *count);
 const struct command *commands_find(const char *name);
 
 extern const struct command command_analyze, command_artifact, command_artifacts, command_cancel,
-    command_compare, command_trend, command_completion, command_distances, command_esd, command_experts,
-    command_export, command_help, command_jobs, command_decode, command_label, command_plan,
-    command_plot, command_prune, command_report, command_rm, command_schedule, command_series,
-    command_show, command_simpson, command_smooth, command_traps, command_upload, command_uploads,
-    command_watch;
+    command_compare, command_trend, command_completion, command_distances, command_esd,
+    command_experts, command_export, command_help, command_jobs, command_decode, command_label,
+    command_plan, command_plot, command_prune, command_report, command_rm, command_schedule,
+    command_series, command_show, command_simpson, command_smooth, command_traps, command_upload,
+    command_uploads, command_watch;
 
 /* What the program does, its commands and exit statuses. */
 void help_overview(FILE *out);

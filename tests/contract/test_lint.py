@@ -56,9 +56,34 @@ def breaches():
     }
 
 
+def references(node):
+    """Every $ref in the node."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from [value] if key == "$ref" and isinstance(value, str) else references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def one_path(document, path):
+    """The document with no path but one, and of the components what that needs: sooner read."""
+    small = {**document, "paths": {path: document["paths"][path]}, "components": {}}
+    if "securitySchemes" in document["components"]:
+        small["components"]["securitySchemes"] = document["components"]["securitySchemes"]
+    todo = set(references(small))
+    while todo:
+        _, _, section, name = todo.pop().split("/")
+        into = small["components"].setdefault(section, {})
+        if name not in into:
+            into[name] = document["components"][section][name]
+            todo |= set(references(into[name]))
+    return small
+
+
 def test_every_rule_can_fail(tmp_path):
     with open(os.path.join(TOP, "openapi.yaml")) as f:
-        good = yaml.load(f, Loader=yaml.CSafeLoader)
+        good = one_path(yaml.load(f, Loader=yaml.CSafeLoader), "/v1/jobs")
     paths = []
     for rule, change in breaches().items():
         broken = copy.deepcopy(good)

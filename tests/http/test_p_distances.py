@@ -382,6 +382,7 @@ def test_unknown(server, path):
     ({"base": "base.safetensors"}, "#/params/base"),
     ({"base": {"path": "base.safetensors"}, "alpha": 1}, "#/params/alpha"),
     ({"base": {"path": "base.safetensors"}, "cka": 1}, "#/params/cka"),
+    ({"base": {"path": "base.safetensors"}, "cka": None}, "#/params/cka"),
     ({"base": {"path": "base.safetensors"}, "min_evals": 1}, "#/params/min_evals"),
     ({"base": {"path": "base.safetensors"}, "include": "("}, "#/params/include"),
     ({"base": {"path": "base.safetensors"}, "types": ["x"]}, "#/params/types"),

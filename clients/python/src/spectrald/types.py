@@ -517,7 +517,7 @@ class DistancesParams(_DistancesParams, total=False):
     """
     # Also the similarity CKA, which costs products of matrices; without it, the weights are read
     # once.
-    cka: Optional[bool]
+    cka: bool
     # Only these layers, by `layer_id` or `longname` (or full tensor name).
     layers: Optional[List[Union[int, str]]]
     # Only layers of these types.
