@@ -20,6 +20,7 @@ struct layer_compare_item {
 enum layer_distance_status {
     LAYER_DISTANCE_ABSENT = 0, /* from the first analysis or the last */
     LAYER_DISTANCE_SHAPE,      /* not the same in both */
+    LAYER_DISTANCE_COMPOSED,   /* made of several tensors, in one of the two */
     LAYER_DISTANCE_UNKNOWN,    /* nobody has measured it */
     LAYER_DISTANCE_IDENTICAL,
     LAYER_DISTANCE_MEASURED

@@ -39,8 +39,17 @@ static void note_shape(struct layer_distance *d, const struct row_text *t)
 
     if (m && !d->shape)
         d->shape = strndup(m->value, m->len);
-    else if (m && (strlen(d->shape) != m->len || memcmp(d->shape, m->value, m->len) != 0))
+    else if (m && d->status != LAYER_DISTANCE_COMPOSED &&
+             (strlen(d->shape) != m->len || memcmp(d->shape, m->value, m->len) != 0))
         d->status = LAYER_DISTANCE_SHAPE;
+}
+
+/* The row is no tensor as it lies in its file: its digest is that of several. */
+static bool is_composed(const struct row_text *t)
+{
+    const struct row_member *m = row_text_find(t, "operation", t->count > 8 ? t->count - 8 : 0);
+
+    return m && *m->value == '"' && !row_text_matches(m, "tensor", false);
 }
 
 void layer_compare_note_end(const struct layer_compare *c, struct layer_compare_layer *l,
@@ -53,6 +62,8 @@ void layer_compare_note_end(const struct layer_compare *c, struct layer_compare_
     if (!l->distance)
         l->distance = xcalloc(1, sizeof *l->distance);
     l->distance->has[end] = read_digest(t, &l->distance->digest[end]);
+    if (is_composed(t))
+        l->distance->status = LAYER_DISTANCE_COMPOSED;
     note_shape(l->distance, t);
 }
 
@@ -61,7 +72,9 @@ static void look_up(struct store *st, const struct layer_compare_layer *l)
     struct layer_distance *d = l->distance;
     struct distance_pair pair;
 
-    if (!d || !d->has[0] || !d->has[1] || d->status == LAYER_DISTANCE_SHAPE)
+    if (d && (!d->has[0] || !d->has[1]))
+        d->status = LAYER_DISTANCE_ABSENT;
+    if (!d || !d->has[0] || !d->has[1] || d->status != LAYER_DISTANCE_ABSENT)
         return;
     d->status = LAYER_DISTANCE_UNKNOWN;
     if (digest_equal(&d->digest[0], &d->digest[1])) {
@@ -108,9 +121,9 @@ static enum layer_distance_status status_of(const struct layer_compare_layer *l)
 static const char *status_name(enum layer_distance_status s)
 {
     static const char *const name[] = {
-        [LAYER_DISTANCE_ABSENT] = "absent",     [LAYER_DISTANCE_SHAPE] = "shape",
-        [LAYER_DISTANCE_UNKNOWN] = "unknown",   [LAYER_DISTANCE_IDENTICAL] = "identical",
-        [LAYER_DISTANCE_MEASURED] = "measured",
+        [LAYER_DISTANCE_ABSENT] = "absent",       [LAYER_DISTANCE_SHAPE] = "shape",
+        [LAYER_DISTANCE_COMPOSED] = "composed",   [LAYER_DISTANCE_UNKNOWN] = "unknown",
+        [LAYER_DISTANCE_IDENTICAL] = "identical", [LAYER_DISTANCE_MEASURED] = "measured",
     };
 
     return name[s];
@@ -160,6 +173,7 @@ void layer_compare_put_distances(const struct layer_compare *c, struct buf *b)
     json_text_key_int(b, "n_measured", (int64_t)count[LAYER_DISTANCE_MEASURED]);
     json_text_key_int(b, "n_identical", (int64_t)count[LAYER_DISTANCE_IDENTICAL]);
     json_text_key_int(b, "n_unknown", (int64_t)count[LAYER_DISTANCE_UNKNOWN]);
+    json_text_key_int(b, "n_composed", (int64_t)count[LAYER_DISTANCE_COMPOSED]);
     json_text_key_int(b, "n_shape", (int64_t)count[LAYER_DISTANCE_SHAPE]);
     json_text_key_int(b, "n_absent", (int64_t)count[LAYER_DISTANCE_ABSENT]);
     json_out_raw(b, "request", count[LAYER_DISTANCE_UNKNOWN] ? c->request : NULL);

@@ -441,6 +441,10 @@ def test_comparisons(tmp_path):
         plain = d.get(f"/v1/comparisons?analyses={','.join(ids)}&metrics=alpha")
         assert "distances" not in plain.json and "immutable" in plain.headers["Cache-Control"]
         assert all("distance" not in x for x in plain.json["layers"])
+        delta = d.analyze("model.safetensors", {"base": {"path": "base.safetensors"}})[0]
+        made = compare(d, [ids[1], delta["result"]["analysis"]]).json
+        assert {x["distance"]["status"] for x in made["layers"]} == {"composed", "absent"}
+        assert made["distances"]["request"] is None and made["distances"]["n_composed"] > 8
         for i in ids:  # nobody knows any more where the models were
             d.request("DELETE", f"/v1/jobs/{d.get(f'/v1/analyses/{i}').json['job']}")
         assert compare(d, ids).json["distances"]["request"] is None

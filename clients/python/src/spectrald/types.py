@@ -1501,6 +1501,9 @@ class ComparedDistances(TypedDict):
     n_identical: int
     # Nobody has measured them.
     n_unknown: int
+    # Rows that are no tensor in one of the two analyses, but made of several: differences from a
+    # base, adapters, products.
+    n_composed: int
     # Whose shapes differ.
     n_shape: int
     # That are not in both.
