@@ -20,6 +20,10 @@ def plausible(params):
     low, high = params.get("min_evals", 10), params.get("max_evals")
     if low is not None and high is not None and 0 < high < low:
         params["max_evals"] = low
+    if params.get("products"):  # of the model's own weights
+        params.pop("base", None)
+    if params.get("adapter") == "merged":  # what there is none of
+        del params["adapter"]
     if isinstance(params.get("fit"), dict):  # options that go together, and without replicates
         params["fit"] = {"law": params["fit"].get("law", "pl")}
         params.pop("bootstrap", None)
@@ -95,6 +99,8 @@ def plan_job(params):
         params.pop("inner_epsilon", None)
     if isinstance(params.get("analyze"), dict):
         plausible(params["analyze"])
+        for name in ("base", "adapter", "products"):  # a plan is of a model's own weights
+            params["analyze"].pop(name, None)
 
 
 PRUNE_METHODS = {"magnitude", "wanda", "wanda_variant", "ria", "sparsegpt", "trim", "external",
