@@ -9,14 +9,15 @@
 
 struct adapting {
     struct analyze *a;
-    struct base_names *names;     /* of the base, where the adapter is merged */
+    bool merged;                  /* the rows are weights with what the adapter adds */
+    struct tensor_names names;    /* then: of the base */
     struct adapter_config config; /* where `known` */
     bool known;
 };
 
 static void adapting_done(struct adapting *w)
 {
-    base_names_free(w->names);
+    tensor_names_done(&w->names);
     adapter_config_done(&w->config);
 }
 
@@ -56,35 +57,35 @@ static void transpose(struct layer_part *p)
 
 /* The weights that an adapter is for: MODULE.weight, as PEFT saves models without adapters, or
  * MODULE.base_layer.weight. */
-static const struct tensor *find_weights(const struct adapting *w, const char *module,
-                                         uint32_t *file, uint32_t *index)
+static const struct named_tensor *find_weights(const struct adapting *w, const char *module)
 {
     static const char *const end[] = {".weight", ".base_layer.weight"};
     const char *name = adapter_module_of_base(module);
-    const struct tensor *t = NULL;
+    const struct named_tensor *at = NULL;
 
-    for (size_t i = 0; !t && i < ARRAY_LEN(end); i++) {
+    for (size_t i = 0; !at && i < ARRAY_LEN(end); i++) {
         AUTO(freep) char *full = xasprintf("%s%s", name, end[i]);
 
-        t = analyze_base_tensor(w->a, w->names, full, file, index);
+        at = tensor_names_find(&w->names, full);
     }
-    return t;
+    return at;
 }
 
 static enum skip_reason weights_part(const struct adapting *w, const char *module, uint64_t rows,
                                      uint64_t cols, struct layer_part *out)
 {
-    uint32_t file = 0, index = 0;
-    const struct tensor *t = find_weights(w, module, &file, &index);
+    const struct named_tensor *at = find_weights(w, module);
+    const struct tensor *t;
 
-    if (!t)
+    if (!at)
         return SKIP_NO_BASE;
+    t = at->t;
     if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols)
         return SKIP_BASE_SHAPE;
     if (!analyze_base_usable(w->a, t->dtype))
         return SKIP_BASE_DTYPE;
-    *out = (struct layer_part){.file = file,
-                               .index = index,
+    *out = (struct layer_part){.file = at->file,
+                               .index = at->index,
                                .expert = -1,
                                .dtype = t->dtype,
                                .rows = rows,
@@ -111,7 +112,7 @@ static enum skip_reason reason_against(const struct adapting *w, const struct ad
 
     if (told && told != rank)
         return SKIP_ADAPTER_RANK;
-    return p->dora && w->names ? SKIP_ADAPTER_DORA : SKIP_NONE;
+    return p->dora && w->merged ? SKIP_ADAPTER_DORA : SKIP_NONE;
 }
 
 static void make_row(struct adapting *w, const struct adapter_pair *p)
@@ -135,10 +136,10 @@ static void make_row(struct adapting *w, const struct adapter_pair *p)
     }
     l->rows = l->dims[0] = part[0].rows;
     l->cols = l->dims[1] = part[1].cols;
-    if (l->skip == SKIP_NONE && w->names)
+    if (l->skip == SKIP_NONE && w->merged)
         l->skip = weights_part(w, p->module, l->rows, l->cols, &part[2]);
-    layer_list_make(ll, p->b, w->names ? MADE_MERGED : MADE_LORA, part);
-    layer_list_rename(ll, p->b, w->names ? base : p->name, w->names ? base : p->module);
+    layer_list_make(ll, p->b, w->merged ? MADE_MERGED : MADE_LORA, part);
+    layer_list_rename(ll, p->b, w->merged ? base : p->name, w->merged ? base : p->module);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */
@@ -163,8 +164,9 @@ int analyze_adapter_rows(struct analyze *a)
         r = read_config(&w);
     if (r < 0)
         return r;
-    if (n > 0 && a->params.adapter == ADAPTER_MERGED)
-        w.names = analyze_base_names(a);
+    w.merged = n > 0 && a->params.adapter == ADAPTER_MERGED;
+    if (w.merged)
+        tensor_names_make(a->table, a->n_own, a->n_tables, &w.names);
     a->adapted = n > 0;
     for (size_t i = 0; i < n; i++)
         make_row(&w, &pair[i]);

@@ -90,80 +90,28 @@ int analyze_base_layers(struct analyze *a)
 
 /* --- which tensor goes with which ------------------------------------------------------------ */
 
-struct base_name {
-    const char *name;
-    uint32_t file, index;
-};
-
-struct base_names {
-    struct base_name *v;
-    size_t n;
-};
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct base_name *)a)->name, ((const struct base_name *)b)->name);
-}
-
-struct base_names *analyze_base_names(const struct analyze *a)
-{
-    struct base_names *b = xcalloc(1, sizeof *b);
-    size_t total = 0;
-
-    for (size_t f = a->n_own; f < a->n_tables; f++)
-        total += a->table[f].count;
-    b->v = xcalloc(total + 1, sizeof *b->v);
-    for (uint32_t f = (uint32_t)a->n_own; f < a->n_tables; f++)
-        for (uint32_t i = 0; i < a->table[f].count; i++)
-            b->v[b->n++] = (struct base_name){a->table[f].t[i].name, f, i};
-    if (b->n)
-        qsort(b->v, b->n, sizeof *b->v, by_name);
-    return b;
-}
-
-void base_names_free(struct base_names *n)
-{
-    if (n)
-        free(n->v);
-    free(n);
-}
-
 bool analyze_base_usable(const struct analyze *a, enum dtype d)
 {
     return dtype_decodable(d) && (!dtype_is_integer(d) || a->params.filter.integers);
 }
 
-const struct tensor *analyze_base_tensor(const struct analyze *a, const struct base_names *names,
-                                         const char *name, uint32_t *file, uint32_t *index)
-{
-    const struct base_name key = {.name = name};
-    const struct base_name *at =
-        names->n ? bsearch(&key, names->v, names->n, sizeof *names->v, by_name) : NULL;
-
-    if (!at)
-        return NULL;
-    *file = at->file;
-    *index = at->index;
-    return &a->table[at->file].t[at->index];
-}
-
-enum skip_reason analyze_base_part(const struct analyze *a, const struct base_names *names,
+enum skip_reason analyze_base_part(const struct analyze *a, const struct tensor_names *names,
                                    const struct layer *l, struct layer_part *out)
 {
     const struct tensor *own = &a->table[l->file].t[l->index], *t;
-    uint32_t file, index;
+    const struct named_tensor *at = tensor_names_find(names, l->tensor);
     uint64_t n;
 
-    t = analyze_base_tensor(a, names, l->tensor, &file, &index);
-    if (!t)
+    if (!at)
         return SKIP_NO_BASE;
+    t = at->t;
     if (t->rank != own->rank || memcmp(t->dims, own->dims, t->rank * sizeof *t->dims) != 0)
         return SKIP_BASE_SHAPE;
     if (!analyze_base_usable(a, t->dtype))
         return SKIP_BASE_DTYPE;
     n = l->expert < 0 ? 1 : t->dims[0];
-    *out = (struct layer_part){.file = file,
-                               .index = index,
+    *out = (struct layer_part){.file = at->file,
+                               .index = at->index,
                                .expert = l->expert,
                                .dtype = t->dtype,
                                .rows = l->rows,
@@ -179,15 +127,16 @@ enum skip_reason analyze_base_part(const struct analyze *a, const struct base_na
 
 int analyze_base_match(struct analyze *a)
 {
-    AUTO(base_names_freep) struct base_names *names = analyze_base_names(a);
+    AUTO(tensor_names_done) struct tensor_names names = {.n = 0};
 
+    tensor_names_make(a->table, a->n_own, a->n_tables, &names);
     for (size_t i = 0; i < a->layers.count; i++) {
         struct layer *l = &a->layers.l[i];
         struct layer_part part[] = {layer_own_part(l), layer_own_part(l)};
 
         if (l->skip != SKIP_NONE || l->made != MADE_TENSOR)
             continue;
-        l->skip = analyze_base_part(a, names, l, &part[1]);
+        l->skip = analyze_base_part(a, &names, l, &part[1]);
         if (l->skip == SKIP_NONE)
             layer_list_make(&a->layers, i, MADE_DELTA, part);
     }

@@ -7,6 +7,7 @@
 #define SPECTRALD_ANALYZE_BASE_H
 
 #include "daemon/analyze.h"
+#include "models/tensor_names.h"
 
 void analyze_base_free(struct analyze *a);
 
@@ -20,18 +21,12 @@ int analyze_base_layers(struct analyze *a);
 int analyze_base_match(struct analyze *a);
 
 /* The base's tensor for row `l`, laid out as the row is: true, with *out; or why not (SKIP_NO_BASE,
- * SKIP_BASE_SHAPE, SKIP_BASE_DTYPE). `names` from analyze_base_names(). */
-struct base_names;
-struct base_names *analyze_base_names(const struct analyze *a);
-void base_names_free(struct base_names *n);
-DEFINE_AUTO(struct base_names, base_names_free)
-/* The tensor of that name, or NULL; where it lies in *file and *index. */
-const struct tensor *analyze_base_tensor(const struct analyze *a, const struct base_names *names,
-                                         const char *name, uint32_t *file, uint32_t *index);
+ * SKIP_BASE_SHAPE, SKIP_BASE_DTYPE). `names`: the base's tensors. */
+enum skip_reason analyze_base_part(const struct analyze *a, const struct tensor_names *names,
+                                   const struct layer *l, struct layer_part *out);
+
 /* Numbers that can be calculated with. */
 bool analyze_base_usable(const struct analyze *a, enum dtype d);
-enum skip_reason analyze_base_part(const struct analyze *a, const struct base_names *names,
-                                   const struct layer *l, struct layer_part *out);
 
 /* The unit of such a tensor. */
 const struct unit *analyze_part_unit(const struct analyze *a, const struct layer_part *p);

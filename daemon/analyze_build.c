@@ -232,38 +232,21 @@ void analyze_content(struct hasher *h, const struct analyze *a, const struct lay
 
 /* --- identity ------------------------------------------------------------------------------ */
 
-struct named_tensor {
-    const char *name;
-    size_t first, n;
-};
-
-static int by_named(const void *a, const void *b)
-{
-    return strcmp(((const struct named_tensor *)a)->name, ((const struct named_tensor *)b)->name);
-}
-
 /* Tensors by name, whatever files they lie in: resharding a model does not change its id. */
 static void digest_model(struct hasher *h, const struct analyze *a, size_t first, size_t last,
                          struct digest *out)
 {
-    AUTO(freep) struct named_tensor *v = NULL;
-    size_t n = 0;
+    AUTO(tensor_names_done) struct tensor_names names = {.n = 0};
 
-    for (size_t f = first; f < last; f++)
-        n += a->table[f].count;
-    v = xcalloc(n + 1, sizeof *v);
-    n = 0;
-    for (size_t f = first; f < last; f++)
-        for (size_t i = 0; i < a->table[f].count; i++)
-            v[n++] = (struct named_tensor){a->table[f].t[i].name, a->unit_of[f][i],
-                                           units_in(&a->table[f].t[i])};
-    if (n)
-        qsort(v, n, sizeof *v, by_named);
+    tensor_names_make(a->table, first, last, &names);
     hasher_add_str(h, "spectrald-model-1");
-    for (size_t i = 0; i < n; i++) {
-        hasher_add_str(h, v[i].name);
-        for (size_t k = 0; k < v[i].n; k++)
-            hasher_add(h, a->unit[v[i].first + k].digest.b, DIGEST_LEN);
+    for (size_t i = 0; i < names.n; i++) {
+        const struct named_tensor *at = &names.v[i];
+        const struct unit *u = &a->unit[a->unit_of[at->file][at->index]];
+
+        hasher_add_str(h, at->t->name);
+        for (size_t k = 0; k < units_in(at->t); k++)
+            hasher_add(h, u[k].digest.b, DIGEST_LEN);
     }
     hasher_finish(h, out);
 }

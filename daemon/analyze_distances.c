@@ -1,4 +1,4 @@
-/* analyze_distances.c: which tensors of two models belong together, and how far apart they are.
+/* analyze_distances.c: how far apart the tensors of two models are that belong together.
  *
  * What the cache does not have comes from workers, a pair of tensors a task. A pair's key follows
  * from the content of both, so layers that did not change since another comparison, or are tied,
@@ -6,7 +6,6 @@
  */
 #include "daemon/analyze_distances.h"
 
-#include "compute/spectrum.h"
 #include "daemon/log.h"
 
 #include <stdlib.h>
@@ -47,258 +46,6 @@ void analyze_distances_free(struct analyze *a)
 const char *analyze_distances_id(const struct analyze *a)
 {
     return a->distances->id;
-}
-
-/* --- tensors by name ------------------------------------------------------------------------- */
-
-struct named_tensor {
-    const char *name;
-    uint32_t file, index;
-};
-
-struct names {
-    struct named_tensor *v;
-    size_t n;
-};
-
-static int by_name(const void *x, const void *y)
-{
-    return strcmp(((const struct named_tensor *)x)->name, ((const struct named_tensor *)y)->name);
-}
-
-/* Those of tables [first, last). */
-static struct names names_of(const struct analyze *a, size_t first, size_t last)
-{
-    struct names s = {.n = 0};
-
-    for (size_t f = first; f < last; f++)
-        s.n += a->table[f].count;
-    s.v = xcalloc(s.n + 1, sizeof *s.v);
-    s.n = 0;
-    for (uint32_t f = (uint32_t)first; f < last; f++)
-        for (uint32_t i = 0; i < a->table[f].count; i++)
-            s.v[s.n++] = (struct named_tensor){a->table[f].t[i].name, f, i};
-    if (s.n)
-        qsort(s.v, s.n, sizeof *s.v, by_name);
-    return s;
-}
-
-static const struct named_tensor *find_name(const struct names *s, const char *name)
-{
-    const struct named_tensor key = {.name = name};
-
-    return s->n ? bsearch(&key, s->v, s->n, sizeof *s->v, by_name) : NULL;
-}
-
-/* --- pairs ----------------------------------------------------------------------------------- */
-
-/* A tensor as it lies in one of the two models. */
-struct place {
-    struct wire_matrix m;
-    struct digest digest;
-    int fd;
-};
-
-static size_t add_pair(struct distances_work *w, const struct place *own, const struct place *base,
-                       bool sliced, const char *label)
-{
-    struct tensor_pair *p;
-
-    if (w->n_pairs == w->cap) {
-        w->cap = w->cap ? 2 * w->cap : 256;
-        w->pair = xrealloc(w->pair, w->cap * sizeof *w->pair);
-    }
-    p = &w->pair[w->n_pairs];
-    *p = (struct tensor_pair){.digest = {own->digest, base->digest},
-                              .label = label,
-                              .identical = digest_equal(&own->digest, &base->digest),
-                              .leader = DISTANCE_NONE};
-    distance_pair_make(&own->digest, &base->digest, sliced, &p->pair);
-    const struct place *first = p->pair.turned ? base : own, *second = p->pair.turned ? own : base;
-
-    p->task = (struct distance_task){.a = first->m, .b = second->m};
-    p->fd[0] = first->fd;
-    p->fd[1] = second->fd;
-    return w->n_pairs++;
-}
-
-/* A bias, as one long column. */
-static struct wire_matrix vector_of(const struct tensor *t)
-{
-    return (struct wire_matrix){.dtype = (uint32_t)t->dtype,
-                                .offset = t->offset,
-                                .nbytes = t->nbytes,
-                                .rows = t->dims[0],
-                                .cols = 1,
-                                .n_slices = 1,
-                                .row_stride = 1,
-                                .col_stride = 1,
-                                .slice_stride = 0};
-}
-
-/* --- rows ------------------------------------------------------------------------------------ */
-
-struct finding {
-    struct analyze *a;
-    struct names own, base; /* tensors of the model, and of the other */
-};
-
-static struct place place_of(const struct analyze *a, const struct wire_matrix *m, uint32_t file,
-                             const struct unit *u)
-{
-    return (struct place){*m, u->digest, analyze_file(a, file)->fd};
-}
-
-static size_t weight_pair(const struct analyze *a, const struct layer *l)
-{
-    struct weights w;
-    struct place own, base;
-
-    ASSERT(l->made == MADE_DELTA);
-    weights_of_layer(l, &w);
-    own = place_of(a, &w.tensor[0], l->part[0].file, analyze_part_unit(a, &l->part[0]));
-    base = place_of(a, &w.tensor[1], l->part[1].file, analyze_part_unit(a, &l->part[1]));
-    return add_pair(a->distances, &own, &base, l->type == TYPE_CONV2D, l->longname);
-}
-
-static struct place bias_place(const struct analyze *a, const struct named_tensor *n)
-{
-    const struct wire_matrix m = vector_of(&a->table[n->file].t[n->index]);
-
-    return place_of(a, &m, n->file, &a->unit[a->unit_of[n->file][n->index]]);
-}
-
-static bool is_vector(const struct tensor *t)
-{
-    return t->rank == 1 && t->dims[0] > 0 && dtype_decodable(t->dtype);
-}
-
-/* Upstream compares biases as well. */
-static void find_bias(const struct finding *f, const struct layer *l, struct distance_row *row)
-{
-    const struct analyze *a = f->a;
-    AUTO(freep) char *name = xasprintf("%s.bias", l->longname);
-    const struct named_tensor *own = l->expert < 0 ? find_name(&f->own, name) : NULL;
-    const struct named_tensor *base = own ? find_name(&f->base, name) : NULL;
-    const struct tensor *x = own ? &a->table[own->file].t[own->index] : NULL;
-    const struct tensor *y = base ? &a->table[base->file].t[base->index] : NULL;
-
-    if (!x || !is_vector(x))
-        return;
-    if (!y) {
-        row->bias_reason = skip_reason_name(SKIP_NO_BASE);
-    } else if (!is_vector(y) || y->dims[0] != x->dims[0]) {
-        row->bias_reason = skip_reason_name(SKIP_BASE_SHAPE);
-    } else {
-        const struct place p = bias_place(a, own), q = bias_place(a, base);
-
-        row->bias = add_pair(a->distances, &p, &q, false, l->longname);
-        a->distances->pair[row->bias].vector = true;
-    }
-}
-
-/* Norms, biases and the like are no layers, and what was not asked for is left out. */
-static bool is_listed(const struct layer *l)
-{
-    switch (l->skip) {
-    case SKIP_NORM:
-    case SKIP_BIAS:
-    case SKIP_ONE_DIMENSION:
-    case SKIP_MASK:
-    case SKIP_FILTERED:
-        return false;
-    default:
-        return true;
-    }
-}
-
-static void add_row(const struct finding *f, size_t layer)
-{
-    struct distances_work *w = f->a->distances;
-    const struct layer *l = &f->a->layers.l[layer];
-    struct distance_row *row = &w->row[w->n_rows++];
-
-    *row = (struct distance_row){.layer = layer, .weight = DISTANCE_NONE, .bias = DISTANCE_NONE};
-    if (l->skip == SKIP_NONE)
-        row->weight = weight_pair(f->a, l);
-    if (l->skip == SKIP_NONE)
-        find_bias(f, l, row);
-}
-
-/* Matrices of the other model that this one does not have. */
-static size_t count_only_in_base(const struct finding *f)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < f->base.n; i++) {
-        const struct named_tensor *t = &f->base.v[i];
-
-        n += f->a->table[t->file].t[t->index].rank >= 2 && !find_name(&f->own, t->name);
-    }
-    return n;
-}
-
-static int by_key(const void *x, const void *y, void *arg)
-{
-    const struct tensor_pair *pair = arg;
-    size_t i = *(const size_t *)x, k = *(const size_t *)y;
-    int order = memcmp(pair[i].pair.key.b, pair[k].pair.key.b, DIGEST_LEN);
-
-    return order ? order : (i > k) - (i < k);
-}
-
-/* The first of several pairs of the same contents stands for all. */
-static void find_leaders(struct distances_work *w)
-{
-    AUTO(freep) size_t *order = xcalloc(w->n_pairs + 1, sizeof *order);
-    size_t leader = 0;
-
-    for (size_t i = 0; i < w->n_pairs; i++)
-        order[i] = i;
-    if (w->n_pairs)
-        qsort_r(order, w->n_pairs, sizeof *order, by_key, w->pair);
-    for (size_t i = 0; i < w->n_pairs; i++) {
-        struct tensor_pair *p = &w->pair[order[i]], *first = &w->pair[leader];
-
-        /* turned another way, a pair has the norms the other way round */
-        if (i > 0 && digest_equal(&p->pair.key, &first->pair.key) &&
-            p->pair.turned == first->pair.turned)
-            p->leader = leader;
-        else
-            leader = order[i];
-    }
-}
-
-/* Whether the similarity is computed, and what that takes. */
-static void choose_cka(const struct distances_work *w, struct tensor_pair *p)
-{
-    const struct wire_matrix *m = &p->task.a;
-    bool asked = w->params.cka && !p->identical && !p->vector;
-
-    p->task.cka = asked && (m->rows < m->cols ? m->rows : m->cols) <= SPECTRUM_N_MAX;
-    if (p->task.cka && distance_task_bytes(&p->task) > w->budget)
-        p->task.cka = false;
-    p->cka_left_out = asked && !p->task.cka;
-}
-
-static void pair_run(void *arg, void *state)
-{
-    struct analyze *a = arg;
-    struct distances_work *w = a->distances;
-    struct finding f = {
-        .a = a, .own = names_of(a, 0, a->n_own), .base = names_of(a, a->n_own, a->n_tables)};
-
-    (void)state;
-    w->row = xcalloc(a->layers.count + 1, sizeof *w->row);
-    for (size_t i = 0; i < a->layers.count; i++)
-        if (is_listed(&a->layers.l[i]))
-            add_row(&f, i);
-    w->n_only_in_base = count_only_in_base(&f);
-    find_leaders(w);
-    for (size_t i = 0; i < w->n_pairs; i++)
-        choose_cka(w, &w->pair[i]);
-    free(f.own.v);
-    free(f.base.v);
 }
 
 /* --- the cache ------------------------------------------------------------------------------- */
@@ -513,6 +260,12 @@ static void lookup_done(void *arg, const struct err *group_err)
         job_call_store(a->job, lookup_run, lookup_done, a);
     else
         start_all(a);
+}
+
+static void pair_run(void *arg, void *state)
+{
+    (void)state;
+    analyze_distances_pair(arg);
 }
 
 static void pair_done(void *arg, const struct err *group_err)

@@ -1,7 +1,8 @@
 /* analyze_distances.h: how far a model's layers are from another's. Private to
  * analyze_distances*.c.
  *
- *   analyze_distances.c         which tensors belong together, their tasks, the cache
+ *   analyze_distances.c         tasks, the cache
+ *   analyze_distances_pairs.c   which tensors belong together
  *   analyze_distances_report.c  rows, summary, id
  */
 #ifndef SPECTRALD_ANALYZE_DISTANCES_H
@@ -60,6 +61,9 @@ static inline const struct tensor_pair *distances_pair(const struct distances_wo
 
     return p->leader == DISTANCE_NONE ? p : &w->pair[p->leader];
 }
+
+/* All rows and pairs of a->distances. Takes long: on the file thread. */
+void analyze_distances_pair(struct analyze *a);
 
 /* Everything is measured: the id, and the summary. Takes long: on the file thread. */
 void analyze_distances_summarise(struct analyze *a);
