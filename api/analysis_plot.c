@@ -48,6 +48,14 @@ static char *text(const struct row_text *row, const char *name)
     return (char *)b.data;
 }
 
+/* A product of other rows is no layer. */
+static bool is_product(const struct row_text *row)
+{
+    const struct row_member *m = row_text_find(row, "operation", 0);
+
+    return m && row_text_matches(m, "product", false);
+}
+
 static int take_row(const struct layer_row *row, struct analysis_points *ps, struct err *err)
 {
     struct analysis_point *p;
@@ -57,7 +65,7 @@ static int take_row(const struct layer_row *row, struct analysis_points *ps, str
     if (!row_text_parse(row->json, &t))
         return err_set(err, ERR_INTERNAL, "a row of the analysis is malformed");
     alpha = row_text_real(&t, "alpha");
-    if (!isfinite(alpha) || alpha <= 1)
+    if (!isfinite(alpha) || alpha <= 1 || is_product(&t))
         return 0;
     if (ps->n % READ_ROWS == 0)
         ps->p = xrealloc(ps->p, (ps->n + READ_ROWS) * sizeof *ps->p);

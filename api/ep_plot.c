@@ -72,6 +72,14 @@ static bool upstream(const json_t *row)
     return method && strcmp(method, "upstream") == 0;
 }
 
+/* The law of noise is one of matrices, not of their products. */
+static bool has_bulk(const json_t *row)
+{
+    const char *made = json_string_value(json_object_get(row, "operation"));
+
+    return !made || (strcmp(made, "lora") != 0 && strcmp(made, "product") != 0);
+}
+
 static struct reply *layer_write(void *work, struct immutable_text *out)
 {
     struct layer_picture *p = work;
@@ -80,6 +88,8 @@ static struct reply *layer_write(void *work, struct immutable_text *out)
     struct err err;
     int r = layer_esd_pool(&p->of, &err);
 
+    if (r == 0 && p->kind == LAYER_PLOT_MP && !has_bulk(row))
+        r = err_set(&err, ERR_NOT_FOUND, "a product of matrices has no bulk of noise to fit");
     if (r == 0) {
         struct layer_plot lp = {.name = name ? name : "",
                                 .lambda = p->of.lambda,

@@ -100,6 +100,8 @@ static void print_head(const struct context *cx, const json_t *analysis, const j
     const json_t *s = json_object_get(analysis, "summary");
     const char *type = field_text(model, "model_type"), *key;
     AUTO(freep) char *when = xstrdup(field_text(analysis, "created_at"));
+    const json_t *params = json_object_get(analysis, "params");
+    bool merged = strcmp(field_text(params, "adapter"), "merged") == 0;
     json_t *label;
 
     when[strcspn(when, ".")] = '\0';
@@ -109,6 +111,9 @@ static void print_head(const struct context *cx, const json_t *analysis, const j
     say(cx, 0, COLOUR_NONE, "%lld parameters in %lld tensors", field_count(model, "parameters"),
         field_count(model, "tensors"));
     say(cx, 0, COLOUR_NONE, "%s of %s UTC", field_text(analysis, "id"), when);
+    if (*field_text(s, "base"))
+        say(cx, 0, COLOUR_NONE, "%s %s", merged ? "merged with" : "differences from",
+            field_text(s, "base"));
     json_object_foreach(json_object_get(analysis, "labels"), key, label)
     {
         say(cx, 0, COLOUR_NONE, "%s=%s", key,

@@ -106,6 +106,8 @@ static size_t choose(const json_t *rows, judge belongs, struct ranked *out)
     {
         struct ranked *r = &out[n];
 
+        if (strcmp(field_text(row, "operation"), "product") == 0)
+            continue; /* its factors have rows, too */
         *r = (struct ranked){.row = row, .index = i};
         n += belongs(row, &r->value, &r->rank);
     }

@@ -10,7 +10,8 @@
 /* The columns that rows need. */
 #define FINDINGS_COLUMNS                                                                           \
     "layer_id,longname,layer_type,role,status,reason,warning,alpha,sigma,D,num_pl_spikes,phase,"   \
-    "confidence,num_traps,trap_count,trap_max_risk,trap_label,trap_row,trap_column,pl_p_value"
+    "confidence,num_traps,trap_count,trap_max_risk,trap_label,trap_row,trap_column,pl_p_value,"    \
+    "operation"
 
 /* At most so many layers are named for each finding. */
 #define FINDINGS_LAYERS_MAX 32

@@ -265,3 +265,7 @@ def test_command_line(server):
                            env=env, capture_output=True, text=True, check=True).stdout
     assert again == out
     assert server.get("/v1/uploads").json["uploads"] == []
+    job, _ = analyze(server)
+    report = subprocess.run([CTL, "report", job["result"]["analysis"]], env=env,
+                            capture_output=True, text=True, check=True).stdout
+    assert "differences from " + job["result"]["base"] in report

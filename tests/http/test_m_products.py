@@ -136,6 +136,17 @@ def test_measures(server):
     assert rows["f"]["not_measured"] == [] and rows["f"]["farms_reason"] is None
 
 
+def test_pictures(server):
+    job, rows = server.analyze("model.safetensors", {"products": True})
+    plain, _ = server.analyze("model.safetensors")
+    path = f"/v1/analyses/{job['result']['analysis']}"
+    layer = f"{path}/layers/{rows['f X g']['layer_id']}/plot.svg?kind="
+    assert server.get(layer + "esd").status == 200 and server.get(layer + "mp").status == 404
+    for kind in ("alpha_depth", "alpha_hist"):  # of the layers
+        assert server.get(f"{path}/plot.svg?kind={kind}").body == server.get(
+            f"/v1/analyses/{plain['result']['analysis']}/plot.svg?kind={kind}").body
+
+
 def test_plans_are_of_the_tensors(server):
     job, _ = server.analyze("model.safetensors", {"products": True})
     plan = server.request("POST", "/v1/plans", {
@@ -163,3 +174,8 @@ def test_command_line(server):
                           "--columns", "name,longname,operation"], env=env, capture_output=True,
                          text=True, check=True).stdout.splitlines()
     assert "0 X 1,a X b,product" in out
+    job, _ = server.analyze("model.safetensors", {"products": True})
+    plain, _ = server.analyze("model.safetensors")
+    a, b = (subprocess.run([CTL, "report", j["result"]["analysis"]], env=env, capture_output=True,
+                           text=True, check=True).stdout.splitlines()[3:] for j in (job, plain))
+    assert a == b and any("alpha" in line for line in a)
