@@ -269,3 +269,30 @@ def test_command_line(server):
     report = subprocess.run([CTL, "report", job["result"]["analysis"]], env=env,
                             capture_output=True, text=True, check=True).stdout
     assert "differences from " + job["result"]["base"] in report
+
+
+def test_a_job_holds_its_base_and_survives(tmp_path):
+    """An upload that is a base stays while a job needs it; a killed daemon goes on with both."""
+    rng = np.random.default_rng(3)
+    base = {f"w{k}.weight": rng.standard_normal((900, 800)).astype("<f4") for k in range(4)}
+    path = str(tmp_path / "b.safetensors")
+    write_safetensors(path, base)
+    with Daemon(str(tmp_path / "d"), workers=1) as d:
+        write_safetensors(os.path.join(d.root, "m.safetensors"),
+                          {n: a + np.float32(1) for n, a in base.items()})
+        up = d.request("POST", "/v1/uploads?name=b.safetensors", open(path, "rb").read(),
+                       {"Content-Type": "application/octet-stream"}).json["id"]
+        jobs = [d.submit("m.safetensors", {"base": {"upload": up}}, wait=0).json["id"]
+                for _ in range(2)]
+        assert d.request("DELETE", f"/v1/uploads/{up}").status == 409
+        d.kill()
+        d.start()
+        ends = [d.wait_final(j) for j in jobs]
+        assert [j["state"] for j in ends] == ["succeeded"] * 2
+        assert ends[0]["result"]["base"] == ends[1]["result"]["base"]
+        rows = [d.get(f"/v1/analyses/{j['result']['analysis']}/layers").json["layers"]
+                for j in ends]
+        assert rows[0] == rows[1] and rows[0][0]["stable_rank"] < 1.001
+        # together they solve each once, or again what was not kept
+        assert sum(j["cache"]["misses"] for j in ends) <= 8
+        assert d.request("DELETE", f"/v1/uploads/{up}").status == 204
