@@ -232,6 +232,7 @@ static void start_all(struct analyze *a)
         if (p->leader != DISTANCE_NONE)
             continue;
         hits += p->outcome == DISTANCE_DONE;
+        a->job->rec.layers_done += p->outcome == DISTANCE_DONE && !p->vector;
         misses += p->outcome == DISTANCE_WANTED;
         p->flops = distance_task_flops(&p->task);
         if (p->outcome == DISTANCE_WANTED)
