@@ -24,8 +24,8 @@ struct matrix_distance {
  * (true when rows >= cols), because CKA depends on it: it compares rows x rows relations, the same
  * for A Q and B Q' with any rotations Q, Q' of the columns. Without `with_cka` one pass and blocks
  * only; with it 4 n_long n_short^2 flops in three passes more and 8 n_short^2 bytes; when lines are
- * columns, half the flops in two passes and twice the bytes. ERR_INVALID: shapes differ. ERR_LIMIT: SPECTRUM_N_MAX with CKA.
- * ERR_NUMERIC: elements not finite. ERR_NOMEM. */
+ * columns, half the flops in two passes and twice the bytes. ERR_INVALID: shapes differ. ERR_LIMIT:
+ * SPECTRUM_N_MAX with CKA. ERR_NUMERIC: elements not finite. ERR_NOMEM. */
 int matrix_distance(const struct matrix_source *a, const struct matrix_source *b,
                     bool lines_are_rows, bool with_cka, struct matrix_distance *out,
                     struct err *err);
