@@ -463,7 +463,7 @@ static void report_run(void *arg, void *state)
         return;
     if ((analysed && put_results(a, st) < 0) || (a->plan && analyze_plan_put(a, st) < 0) ||
         (a->prune && analyze_prune_put(a, st) < 0) ||
-        (a->distances && analyze_distances_put(a, st) < 0))
+        (a->distances && (put_models(a, st) < 0 || analyze_distances_put(a, st) < 0)))
         return;
     rec->state = JOB_SUCCEEDED;
     rec->finished_ms = wall_ms();

@@ -195,6 +195,16 @@ def test_totals(server):
     assert found["relative_total"] == pytest.approx(total / whole, rel=1e-12)
 
 
+def test_both_are_models_that_were_seen(server):
+    _, found, _ = measure(server)
+    for key, name, values in (("model", "model.safetensors", server.model),
+                              ("base", "base.safetensors", server.base)):
+        model = server.get(f"/v1/models/{found[key]}").json
+        assert (model["name"], model["tensors"]) == (name, len(values))
+        tensors = server.get(model["links"]["tensors"] + "?page_size=1000").json["tensors"]
+        assert {t["name"] for t in tensors} == set(values)
+
+
 def test_published_values(server):
     """What WeightWatcher 0.7.5.5 gives for two made matrices."""
     golden = json.load(open(os.path.join(TOP, "tests/data/weightwatcher_golden.json")))["cka"]
