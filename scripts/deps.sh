@@ -3,7 +3,7 @@
 BUILD_PACKAGES="gcc pkg-config meson ninja-build libc6-dev libmicrohttpd-dev libjansson-dev
   libsqlite3-dev libopenblas-dev liblapacke-dev libssl-dev libcurl4-openssl-dev
   zlib1g-dev"
-TEST_PACKAGES="clang clang-format libclang-rt-14-dev libcmocka-dev python3 python3-pytest
+TEST_PACKAGES="clang clang-format libclang-rt-14-dev libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout
   python3-numpy python3-venv python3-yaml python3-jsonschema curl git
   zsh fish mandoc"
 CLIENT_PACKAGES="python3-torch mypy"

@@ -9,7 +9,7 @@
 #include "common/base.h"
 #include "compute/prune_select.h"
 #include "compute/sparsegpt.h"
-#include "compute/trim.h"
+#include "tests/unit/scored_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,35 +41,6 @@ static double now(void)
 
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* For trim_input: a matrix and its scores in memory. */
-struct scored {
-    const float *w, *score;
-    size_t cols;
-};
-
-static int read_scored(void *arg, size_t first, size_t count, float *w, float *score,
-                       struct err *err)
-{
-    const struct scored *s = arg;
-
-    (void)err;
-    memcpy(w, s->w + first * s->cols, count * s->cols * sizeof *w);
-    if (score)
-        memcpy(score, s->score + first * s->cols, count * s->cols * sizeof *score);
-    return 0;
-}
-
-static int pick_weights(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
-                        struct err *err)
-{
-    const struct scored *s = arg;
-
-    (void)err;
-    for (size_t i = 0; i < count; i++)
-        w[i] = s->w[row * s->cols + col[i]];
-    return 0;
 }
 
 static int one_trim(char **arg)

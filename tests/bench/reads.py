@@ -24,7 +24,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests/http"))
 os.environ["SPECTRALD_BIN"] = os.path.abspath(sys.argv[1]) + "/daemon/main/spectrald"
-from daemon import Daemon, free_port  # noqa: E402
+from daemon import Daemon, hold_port  # noqa: E402
 
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
 CONNECTIONS = 64
@@ -86,7 +86,8 @@ def best(*runs):
 
 class Nginx:
     def __init__(self, tmp, workers):
-        self.port = free_port()
+        self.held = hold_port()
+        self.port = self.held.getsockname()[1]
         self.conf = os.path.join(tmp, f"nginx-{workers}.conf")
         with open(self.conf, "w") as f:
             f.write(NGINX.format(dir=tmp, workers=workers, port=self.port))

@@ -20,7 +20,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests/http"))
 os.environ["SPECTRALD_BIN"] = os.path.abspath(sys.argv[1]) + "/daemon/main/spectrald"
-from daemon import Daemon, free_port  # noqa: E402
+from daemon import Daemon, hold_port  # noqa: E402
 
 GIGABYTES = float(sys.argv[2]) if len(sys.argv) > 2 else 1
 RUNS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
@@ -80,7 +80,8 @@ def send(d, path):
 def main():
     with tempfile.TemporaryDirectory(dir=WHERE) as tmp:
         os.makedirs(f"{tmp}/www")
-        port = free_port()
+        held = hold_port()
+        port = held.getsockname()[1]
         with open(f"{tmp}/nginx.conf", "w") as f:
             f.write(NGINX.format(dir=tmp, port=port))
         path = f"{tmp}/body.bin"

@@ -17,10 +17,13 @@ CTL = os.environ.get("SPECTRALCTL_BIN", "build/cli/spectralctl")
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def hold_port():
+    """A port that stays ours while this socket lives: bound and never listening, it keeps the
+    kernel from giving the port to others, but not, with SO_REUSEADDR, the daemon from using it."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s
 
 
 class Reply:
@@ -33,12 +36,15 @@ class Reply:
 
 
 class Daemon:
+    running = set()  # for conftest.py: the logs of a failure, and what a failed test left behind
+
     def __init__(self, tmp, *flags, root=None, workers=2):
         self.state = os.path.join(tmp, "state")
         os.makedirs(tmp, exist_ok=True)
         self.root = root or os.path.join(tmp, "models")
         os.makedirs(self.root, exist_ok=True)
-        self.port = free_port()
+        self.held = hold_port()
+        self.port = self.held.getsockname()[1]
         self.flags = ["--listen", f"127.0.0.1:{self.port}", "--state-dir", self.state,
                       "--model-root", self.root, "--workers", str(workers), *flags]
         self.log_path = os.path.join(tmp, "log")
@@ -47,6 +53,7 @@ class Daemon:
     def start(self):
         self.log = open(self.log_path, "ab")
         self.proc = subprocess.Popen([BIN, *self.flags], stdout=subprocess.PIPE, stderr=self.log)
+        Daemon.running.add(self)
         ready, _, _ = select.select([self.proc.stdout], [], [], 60)
         line = self.proc.stdout.readline() if ready else b""
         assert b"serves on" in line, open(self.log_path).read()
@@ -59,10 +66,17 @@ class Daemon:
         self.stop()
 
     def stop(self, sig=signal.SIGTERM, timeout=60):
-        if self.proc and self.proc.poll() is None:
-            self.proc.send_signal(sig)
-            self.proc.wait(timeout)
-        self.log.close()
+        try:
+            if self.proc and self.proc.poll() is None:
+                self.proc.send_signal(sig)
+                self.proc.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.proc.kill()
+            self.proc.wait()
+            raise
+        finally:
+            Daemon.running.discard(self)
+            self.log.close()
         return self.proc.returncode
 
     def kill(self):
@@ -110,14 +124,14 @@ class Daemon:
             body["labels"] = labels
         return self.request("POST", "/v1/jobs", body, {"Prefer": f"wait={wait}"} if wait else {})
 
-    def wait_final(self, job_id, seconds=120):
+    def wait_final(self, job_id, seconds=300):
         end = time.time() + seconds
         while time.time() < end:
             job = self.get(f"/v1/jobs/{job_id}").json
             if job["state"] in ("succeeded", "failed", "cancelled"):
                 return job
             time.sleep(0.05)
-        raise AssertionError(f"job does not end: {job}\n{self.log_text()}")
+        raise AssertionError(f"job does not end: {job}\n{self.log_text()[-4000:]}")
 
     def analyze(self, path, params=None):
         """A finished job and its rows by longname."""

@@ -412,6 +412,7 @@ def test_watch_two_jobs(daemon, tmp_path):
     assert status == 0 and out.count("succeeded") >= 2 and "\033[2A" in out
 
 
+@pytest.mark.alone
 def test_watch_all_asks_seldom_and_reports_failure():
     ids = ["job_" + c * 26 for c in "123"]
     polls = {i: 0 for i in ids}

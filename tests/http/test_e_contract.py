@@ -4,16 +4,19 @@ import copy
 import email.message
 import json
 import os
+import random
 import re
 import shutil
 import tarfile
 import urllib.parse
 
+import jsonschema
 import pytest
 
 from artifact import prepared, put
 from contract import Contract, Mismatch, contract
 from daemon import TOP
+from quick import Validator, formats, quick
 
 EXAMPLES = os.path.join(TOP, "examples")
 CONTRACT = contract()
@@ -105,6 +108,42 @@ def test_a_changed_document_is_noticed(daemon):
         judge(reply, by=other)
     with pytest.raises(Mismatch):
         judge(reply, by=Contract(text.replace("  /v1/jobs:\n", "  /v1/tasks:\n")))
+
+
+ODD = [None, True, 0, -1, 1.5, 1e300, "", "x" * 5000, [], {}, [{}], {"surplus": 1}]
+
+
+def variants(value, draw, count=8):
+    """Copies of a value, each with one place of it changed, removed, or added to."""
+    for _ in range(count):
+        copied = at = [copy.deepcopy(value)]
+        key = 0
+        while isinstance(at[key], (dict, list)) and at[key] and draw.random() < 0.8:
+            at = at[key]
+            key = draw.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        if draw.random() < 0.2 and at is not copied:
+            del at[key]
+        elif draw.random() < 0.3 and isinstance(at[key], dict):
+            at[key]["surplus"] = draw.choice(ODD)
+        else:
+            at[key] = draw.choice(ODD)
+        yield copied[0]
+
+
+def test_the_quick_judge_lets_nothing_pass_that_the_slow_one_refuses():
+    draw = random.Random(7)
+    passed = refused = 0
+    for param in response_examples():
+        schema, value = param.values
+        schema = CONTRACT.flat(schema, closed=True)
+        slow = jsonschema.Draft202012Validator(schema, format_checker=formats)
+        careful = Validator(schema, format_checker=formats)
+        for v in [value, *variants(value, draw)]:
+            right = slow.is_valid(v)
+            assert careful.is_valid(v) == right and (right or not quick(schema)(v)), (param.id, v)
+            passed += quick(schema)(v)
+            refused += not right
+    assert passed > 40 and refused > 500  # there was some of both
 
 
 # --- examples of the document ----------------------------------------------------------------

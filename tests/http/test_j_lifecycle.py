@@ -75,7 +75,7 @@ def test_layer_whose_worker_always_dies_fails_alone(tmp_path, slow_root):
     with Daemon(str(tmp_path), root=slow_root) as d:
         hashed(d)
         job_id = d.submit("slow.safetensors", {"layers": ["slow", "tiny"]}, wait=0).json["id"]
-        end = time.time() + 60
+        end = time.time() + 300
         while time.time() < end and d.get(f"/v1/jobs/{job_id}").json["state"] != "succeeded":
             for pid in d.children():
                 try:
@@ -205,6 +205,7 @@ def test_delete_of_a_running_job_is_refused(big):
     big.request("POST", f"/v1/jobs/{job_id}:cancel")
 
 
+@pytest.mark.alone
 def test_deadline(tmp_path, slow_root):
     with Daemon(str(tmp_path), "--deadline-base", "1", root=slow_root) as d:
         hashed(d)
@@ -383,6 +384,7 @@ def test_file_that_changes_or_shrinks_underneath(big):
     assert big.analyze("manlm.safetensors")[0]["state"] == "succeeded"
 
 
+@pytest.mark.alone
 def test_loop_never_stalls(big):
     for _ in range(3):
         big.submit("big.safetensors", wait=0)

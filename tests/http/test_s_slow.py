@@ -11,6 +11,8 @@ import pytest
 
 from daemon import Daemon
 
+pytestmark = pytest.mark.alone
+
 JOB = json.dumps({"kind": "analyze", "source": {"path": "manlm.safetensors"}}).encode()
 HEAD = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

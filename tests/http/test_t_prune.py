@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from daemon import TOP, Daemon, write_safetensors
+from killed import assert_kept, kill_once_a_file_is_complete
 from perplexity import load, nats_per_byte
 
 EXAMPLES = os.path.join(TOP, "examples")
@@ -111,11 +112,9 @@ def by_tensor(score, s):
 
 
 def by_groups(score, keep, of):
-    out = np.zeros(score.shape, bool)
-    for c in range(0, score.shape[1], of):
-        for r in range(score.shape[0]):
-            out[r, c:c + of] = lowest(score[r, c:c + of], of - keep)
-    return out
+    groups = score.reshape(len(score), -1, of)
+    rank = np.argsort(np.argsort(groups, kind="stable"), kind="stable")
+    return (rank < of - keep).reshape(score.shape)
 
 
 def ria(w, q, power=0.5):
@@ -537,25 +536,13 @@ def test_kill_and_go_on(tmp_path):
     big_model(d.root)
     params = {"sparsity": 0.5, "method": "magnitude", "output": {"path": "pruned"}}
     job = submit(d, "big", params, wait=0).json["id"]
-    for _ in range(3000):
-        if any(f.endswith(".done") for x in os.listdir(out) if x.endswith(".done")
-               for f in os.listdir(os.path.join(out, x))):
-            break
-        time.sleep(0.02)
-    d.kill()
+    kept = kill_once_a_file_is_complete(d, out)
     assert not os.path.exists(os.path.join(out, "pruned"))
-    done = next(x for x in os.listdir(out) if x.endswith(".done"))
-    files = next(x for x in os.listdir(out) if x.endswith(".tmp"))
-    kept = {x.removesuffix(".done"): os.stat(os.path.join(out, files, x.removesuffix(".done")))
-            for x in os.listdir(os.path.join(out, done)) if x.endswith(".done")}
-    assert kept
     d.start()
     final = d.wait_final(job)
     assert final["state"] == "succeeded" and final["attempt"] == 2
     settles(out, ["pruned"])
-    for name, before in kept.items():
-        now = os.stat(os.path.join(out, "pruned", name))
-        assert (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_kept(kept, os.path.join(out, "pruned"))
     report = json.load(open(os.path.join(out, "pruned", "sparsity_plan.json")))
     assert report["achieved_sparsity"] == 0.5 and len(report["tensors"]) == 36
     d.stop()
@@ -568,22 +555,14 @@ def test_kill_and_go_on_where_the_server_keeps_the_output(tmp_path):
     job = submit(d, "big", {"sparsity": 0.5, "method": "magnitude"}, wait=0).json["id"]
     art = "art_" + job.removeprefix("job_")
     own = os.path.join(d.state, "artifacts")
-    notes, files = (os.path.join(own, f".{art}.{job}.{x}") for x in ("done", "tmp"))
-    for _ in range(3000):
-        if os.path.exists(notes) and any(f.endswith(".done") for f in os.listdir(notes)):
-            break
-        time.sleep(0.02)
-    d.kill()
-    kept = {x.removesuffix(".done"): os.stat(os.path.join(files, x.removesuffix(".done"))).st_ino
-            for x in os.listdir(notes) if x.endswith(".done")}
-    assert kept
+    files = os.path.join(own, f".{art}.{job}.tmp")
+    kept = kill_once_a_file_is_complete(d, own)
     os.rename(files, os.path.join(own, art))  # as if it had died just after giving the name
     d.start()
     final = d.wait_final(job)
     assert (final["state"], final["attempt"], final["result"]["artifact"]) == ("succeeded", 2, art)
     settles(own, [art])
-    for name, inode in kept.items():
-        assert os.stat(os.path.join(own, art, name)).st_ino == inode
+    assert_kept(kept, os.path.join(own, art))
     manifest = d.get(f"/v1/artifacts/{art}").json
     assert sorted(f["name"] for f in manifest["files"]) == sorted(os.listdir(os.path.join(own, art)))
     for f in manifest["files"]:

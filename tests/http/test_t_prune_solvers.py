@@ -50,9 +50,9 @@ def dsnot_row(m, score, var, mask, groups=0):
     with np.errstate(divide="ignore"):
         key = np.where(m != 0, np.abs(m) / var, 0)
     back = np.argsort(-key, kind="stable")
-    back = {s: iter([j for j in back if mask[j] and m[j] * s > 0]) for s in (1, -1)}
+    back = {s: iter(back[mask[back] & (m[back] * s > 0)]) for s in (1, -1)}
     order = np.argsort(score, kind="stable")
-    away = {s: iter([j for j in order if not mask[j] and m[j] * s < 0]) for s in (1, -1)}
+    away = {s: iter(order[~mask[order] & (m[order] * s < 0)]) for s in (1, -1)}
     moved = set()
     error = m[mask].sum()
     for _ in range(50):

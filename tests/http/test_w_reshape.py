@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from daemon import TOP, Daemon, write_safetensors
+from killed import assert_kept, kill_once_a_file_is_complete
 from perplexity import load, nats_per_byte
 from test_t_prune import fails, prune, settles, submit, tensors
 
@@ -511,25 +512,13 @@ def test_kill_and_go_on(tmp_path):
     d.out = out
     big_mixture(d.root)
     job = submit(d, "mixture", {**MIXTURE, "output": {"path": "small"}}, wait=0).json["id"]
-    for _ in range(2000):
-        if any(f.endswith(".done") for x in os.listdir(out) if x.endswith(".done")
-               for f in os.listdir(os.path.join(out, x))):
-            break
-        time.sleep(0.005)
-    d.kill()
+    kept = kill_once_a_file_is_complete(d, out)
     assert not os.path.exists(os.path.join(out, "small"))
-    done = next(x for x in os.listdir(out) if x.endswith(".done"))
-    files = next(x for x in os.listdir(out) if x.endswith(".tmp"))
-    kept = {x.removesuffix(".done"): os.stat(os.path.join(out, files, x.removesuffix(".done")))
-            for x in os.listdir(os.path.join(out, done)) if x.endswith(".done")}
-    assert kept
     d.start()
     final = d.wait_final(job)
     assert final["state"] == "succeeded" and final["attempt"] == 2
     settles(out, ["small"])
-    for name, before in kept.items():
-        now = os.stat(os.path.join(out, "small", name))
-        assert (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert_kept(kept, os.path.join(out, "small"))
     again, _ = prune(d, "mixture", MIXTURE)
     for name in os.listdir(again):
         assert open(os.path.join(again, name), "rb").read() == \

@@ -648,6 +648,7 @@ def test_spectra_that_take_too_long(served):
     problem(r, 422, "/layers", "limit")
 
 
+@pytest.mark.alone
 def test_large_bodies_leave_the_loop_alone(served):
     """A megabyte of numbers is worked on elsewhere."""
     d = served[0]

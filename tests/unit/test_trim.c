@@ -4,35 +4,7 @@
 
 #include "golden.h"
 #include "manlm_fixture.h"
-
-/* For trim_input: a matrix and its scores in memory. */
-struct scored {
-    const float *w, *score;
-    size_t cols;
-};
-
-static int read_scored(void *arg, size_t first, size_t count, float *w, float *score,
-                       struct err *err)
-{
-    const struct scored *s = arg;
-
-    (void)err;
-    memcpy(w, s->w + first * s->cols, count * s->cols * sizeof *w);
-    if (score)
-        memcpy(score, s->score + first * s->cols, count * s->cols * sizeof *score);
-    return 0;
-}
-
-static int pick_weights(void *arg, size_t row, const uint32_t *col, size_t count, float *w,
-                        struct err *err)
-{
-    const struct scored *s = arg;
-
-    (void)err;
-    for (size_t i = 0; i < count; i++)
-        w[i] = s->w[row * s->cols + col[i]];
-    return 0;
-}
+#include "scored_fixture.h"
 
 /* cols x tokens of what is stored tokens x cols. */
 static float *transposed(const float *x, size_t rows, size_t cols)
