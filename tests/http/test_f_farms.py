@@ -233,7 +233,7 @@ def test_command_line(farms):
     titles, lines = printed(ctl(d, "mixed.safetensors", "--farms-rows", "30", "--farms-q", "2",
                                 "--farms-windows", "4"))
     column = titles.index("farms_alpha")
-    assert titles[column - 1:column + 2] == ["D", "farms_alpha", "tail"]
+    assert titles[column - 1:column + 2] == ["phase", "farms_alpha", "tail"]
     assert lines["wide"].split()[column] == "%.3f" % want["wide"]["farms_alpha"]
     assert lines["tall"].split()[column] == "window_does_not_fit"
     titles, _ = printed(ctl(d, "mixed.safetensors"))
