@@ -7,7 +7,8 @@ NOTE = ".done"  # of the folder beside unfinished output, and of a note in it: t
 
 
 def notes(out):
-    return [(folder, name) for folder in os.listdir(out) if folder.endswith(NOTE)
+    folders = os.listdir(out) if os.path.exists(out) else []
+    return [(folder, name) for folder in folders if folder.endswith(NOTE)
             for name in os.listdir(os.path.join(out, folder)) if name.endswith(NOTE)]
 
 

@@ -2,6 +2,7 @@
 decode. What is read here is read without a word of the server's: the layouts are written down once
 more."""
 
+import itertools
 import json
 import os
 import shutil
@@ -113,12 +114,13 @@ CONFIG = '{\n  "model_type": "llama",\n  "rms_norm_eps": 1e-05,\n  "vocab_size":
 ODD = ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj", "features.0",
        *(f"model.layers.0.mlp.experts.gate_up_proj[{i}]" for i in range(3))]
 HALF = {"sparsity": 0.5, "method": "magnitude"}
+COUNT = itertools.count()
 
 
 def formed(d, source, params, form):
     """The dense output, another one, and what the other says of itself."""
     dense, _ = prune(d, source, params)
-    out = len(os.listdir(d.out))
+    out = next(COUNT)
     r = submit(d, source, {**params, "output": {"path": f"f{out}", "format": form}})
     assert r.status in (200, 202), r.body
     job = d.wait_final(r.json["id"])
@@ -383,7 +385,7 @@ def decode(d, source, wait=60, **output):
 
 
 def decoded(d, source):
-    name = f"d{len(os.listdir(d.out))}"
+    name = f"d{next(COUNT)}"
     job = d.wait_final(decode(d, source, path=name)["id"])
     assert job["state"] == "succeeded", job["error"]
     return os.path.join(d.out, name), d.get(f"/v1/artifacts/{job['result']['artifact']}").json
