@@ -59,7 +59,7 @@ static const char *const type_name[] = {
     [WIRE_GRAM] = "gram",       [WIRE_SPECTRUM] = "spectrum",   [WIRE_FIT] = "fit",
     [WIRE_FARMS] = "farms",     [WIRE_FARMS_FIT] = "farms_fit", [WIRE_PRUNE] = "prune",
     [WIRE_DECODE] = "decode",   [WIRE_ACTIVITY] = "activity",   [WIRE_MEASURE] = "measure",
-    [WIRE_SQUARES] = "squares", [WIRE_SMOOTH] = "smooth",     [WIRE_DISTANCE] = "distance"};
+    [WIRE_SQUARES] = "squares", [WIRE_SMOOTH] = "smooth",       [WIRE_DISTANCE] = "distance"};
 _Static_assert(ARRAY_LEN(type_name) == WIRE_DONE, "every task has a name");
 
 struct task *task_new(enum worker_role role, enum wire_type type, task_done *done, void *arg)
