@@ -2,6 +2,7 @@
 #include "api/decision.h"
 
 #include "api/gate.h"
+#include "api/idempotency.h"
 #include "api/job_first.h"
 #include "api/rows_get.h"
 #include "api/spectra_sent.h"
@@ -292,9 +293,12 @@ struct reply *decision_make(struct request *rq, const struct decision *kind)
     struct work *w = xcalloc(1, sizeof *w);
     struct reply *no;
     struct err err;
+    char key[IDEMPOTENCY_KEY_MAX + 1]; /* of a job; without one, only checked */
     int r = query_check_unused(&rq->query, &err);
 
     *w = (struct work){.kind = kind, .api = rq->api, .body = json_incref(rq->json)};
+    if (r == 0)
+        r = idempotency_key(rq, key, &err);
     if (r == 0)
         r = check_members(w->body, kind, &err);
     if (r == 0)

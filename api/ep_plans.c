@@ -6,6 +6,7 @@
  */
 #include "api/ep.h"
 
+#include "api/idempotency.h"
 #include "api/job_first.h"
 #include "api/plan_source.h"
 #include "api/plans.h"
@@ -360,9 +361,10 @@ struct reply *ep_plans_create(struct request *rq)
     struct metric_rows *rows = NULL;
     struct plan_ask ask;
     struct reply *r;
+    char key[IDEMPOTENCY_KEY_MAX + 1]; /* of a job; without one, only checked */
     struct err err;
 
-    if (query_check_unused(&rq->query, &err) < 0)
+    if (query_check_unused(&rq->query, &err) < 0 || idempotency_key(rq, key, &err) < 0)
         return reply_err(&err);
     if (json_object_get(rq->json, "source"))
         return plan_from_source(rq);

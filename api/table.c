@@ -76,15 +76,31 @@ static int read_columns(struct table_page *p, struct query *q, struct err *err)
     return r;
 }
 
+static size_t characters(const char *utf8)
+{
+    size_t n = 0;
+
+    for (; *utf8; utf8++)
+        n += ((unsigned char)*utf8 & 0xc0) != 0x80;
+    return n;
+}
+
 static int read_filters(struct table_page *p, struct query *q, struct err *err)
 {
     for (size_t i = 0; i < p->table->n_filters; i++) {
         const struct table_filter *f = &p->table->filter[i];
         const char *s;
-        int r = query_text(q, f->param, f->max, &s, err);
+        int r = query_text(q, f->param, 4 * f->max, &s, err);
 
         if (r < 0)
             return r;
+        if (s && characters(s) > f->max) {
+            AUTO(freep) char *pointer = xasprintf("?%s", f->param);
+
+            return err_set_at(err, ERR_INVALID, pointer,
+                              "query parameter %s: expected at most %zu characters", f->param,
+                              f->max);
+        }
         if (s && f->known && !f->known(s)) {
             AUTO(freep) char *pointer = xasprintf("?%s", f->param);
 

@@ -17,7 +17,7 @@
 struct table_filter {
     const char *param, *column;
     bool contains;                    /* the parameter is a part of the value, not all of it */
-    size_t max;                       /* bytes of the parameter */
+    size_t max;                       /* characters of the parameter */
     bool (*known)(const char *value); /* or NULL: any value */
     const char *expected;             /* when it is not known */
 };

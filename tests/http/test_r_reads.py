@@ -90,6 +90,20 @@ def test_columns(analysis):
     assert "alhpa" in d.get(d.layers + "?columns=alhpa").json["detail"]
 
 
+def test_filters_are_limited_in_characters(analysis):
+    d = analysis
+    assert d.get(d.layers + "?block=" + "%E1%9A%9B" * 512).json["layers"] == []
+    for letter in ("a", "%E1%9A%9B", "%F0%9F%98%80"):
+        problem(d.get(d.layers + "?block=" + letter * 513), 400, "invalid", "block")
+
+
+@pytest.mark.parametrize("path", ["/v1/schedules", "/v1/experts", "/v1/plans"])
+def test_a_bad_key_is_refused_where_no_job_is_made_either(analysis, path):
+    r = analysis.request("POST", path, {"analysis": analysis.analysis}, {"Idempotency-Key": "k" * 256})
+    problem(r, 400, "invalid")
+    assert "Idempotency-Key" in r.json["detail"]
+
+
 def test_filters(analysis):
     d = analysis
     rows = d.get(d.layers).json["layers"]
