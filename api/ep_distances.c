@@ -1,6 +1,7 @@
 /* ep_distances.c: /v1/distances/{distances}: what a job of kind distances found, and its layers. */
 #include "api/ep.h"
 #include "api/problem.h"
+#include "api/layer_filters.h"
 #include "api/table.h"
 #include "daemon/distance_store.h"
 #include "models/layers.h"
@@ -10,8 +11,6 @@
 #include <string.h>
 
 /* --- all together ---------------------------------------------------------------------------- */
-
-static const struct immutable_form json_form[] = {{"json", "application/json", "application/json"}};
 
 struct summary {
     char id[IDENT_MAX];
@@ -35,7 +34,7 @@ static struct reply *write_summary(void *work, struct immutable_text *out)
     buf_printf(&out->body,
                ",\"links\":{\"self\":\"/v1/distances/%s\",\"layers\":\"/v1/distances/%s/layers\"}}",
                s->id, s->id);
-    out->type = json_form[0].type;
+    out->type = IMMUTABLE_JSON;
     return NULL;
 }
 
@@ -50,14 +49,11 @@ static void free_summary(void *work)
 struct reply *ep_distances_get(struct request *rq)
 {
     static const struct immutable_ops ops = {read_summary, write_summary, free_summary};
-    const struct immutable_form *form;
     struct immutable_wish wish;
     struct summary *s;
     struct err err;
-    struct reply *r = immutable_find(rq, json_form, ARRAY_LEN(json_form), &wish);
+    struct reply *r = immutable_find_json(rq, &wish);
 
-    if (!r)
-        r = immutable_choose(rq, json_form, ARRAY_LEN(json_form), &wish, &form);
     if (r)
         return r;
     if (query_check_unused(&rq->query, &err) < 0)
@@ -71,21 +67,6 @@ struct reply *ep_distances_get(struct request *rq)
 
 /* --- layers ---------------------------------------------------------------------------------- */
 
-static bool known_status(const char *s)
-{
-    return strcmp(s, "success") == 0 || strcmp(s, "failed") == 0 || strcmp(s, "skipped") == 0;
-}
-
-static bool known_type(const char *s)
-{
-    return layer_type_from_name(s) >= 0;
-}
-
-static bool known_role(const char *s)
-{
-    return layer_role_from_name(s) >= 0;
-}
-
 /* In the order of the rows' members. */
 static const char *const columns[] = {
     "layer_id",  "name",       "longname",  "tensor",      "block",  "role",        "layer_type",
@@ -94,19 +75,8 @@ static const char *const columns[] = {
     "norm",      "base_norm",  "bias",      "bias_reason", "digest", "base_digest",
 };
 
-static const struct table_filter filters[] = {
-    {"status", "status", false, 16, known_status, "success, failed or skipped"},
-    {"layer_type", "layer_type", false, 32, known_type,
-     "dense, embedding, conv1d, conv2d, norm, bias or other"},
-    {"role", "role", false, 32, known_role,
-     "q, k, v, o, qkv, gate, up, gate_up, down, embedding, head, router, expert, conv, norm, bias "
-     "or other"},
-    {"block", "block", false, 512, NULL, NULL},
-    {"name", "longname", true, 512, NULL, NULL},
-};
-
-static const struct table layers = {"layers", columns, ARRAY_LEN(columns),
-                                    NULL,     filters, ARRAY_LEN(filters)};
+static const struct table layers = {"layers", columns,       ARRAY_LEN(columns),
+                                    NULL,     layer_filters, LAYER_FILTERS};
 
 /* Its summary and its rows may be forgotten one without the other. */
 static int fetch(struct table_page *p, struct store *st, struct err *err)

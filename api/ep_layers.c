@@ -2,6 +2,7 @@
 #include "api/ep.h"
 #include "api/layer_ref.h"
 #include "api/problem.h"
+#include "api/layer_filters.h"
 #include "api/table.h"
 #include "compute/measure.h"
 #include "daemon/layer_analysis.h"
@@ -13,24 +14,6 @@
 
 /* --- the table ---------------------------------------------------------------------------------
  */
-
-static bool known_status(const char *s)
-{
-    return strcmp(s, "success") == 0 || strcmp(s, "failed") == 0 || strcmp(s, "skipped") == 0;
-}
-
-static bool known_type(const char *s)
-{
-    return layer_type_from_name(s) >= 0;
-}
-
-static bool known_role(const char *s)
-{
-    for (int i = 0; i < ROLE_COUNT; i++)
-        if (strcmp(layer_role_name((enum layer_role)i), s) == 0)
-            return true;
-    return false;
-}
 
 /* In the order of the rows' members: a lookup then hits at once. */
 static const char *const columns[] = {
@@ -95,17 +78,6 @@ static const char *const columns[] = {
     "blas_core",
 };
 
-static const struct table_filter filters[] = {
-    {"status", "status", false, 16, known_status, "success, failed or skipped"},
-    {"layer_type", "layer_type", false, 32, known_type,
-     "dense, embedding, conv1d, conv2d, norm, bias or other"},
-    {"role", "role", false, 32, known_role,
-     "q, k, v, o, qkv, gate, up, gate_up, down, embedding, head, router, expert, conv, norm, bias "
-     "or other"},
-    {"block", "block", false, 512, NULL, NULL},
-    {"name", "longname", true, 512, NULL, NULL},
-};
-
 /* Of the measures that an analysis was asked for, and of what its rows are made of. */
 static const char *measured_column(size_t i)
 {
@@ -121,8 +93,8 @@ static const char *measured_column(size_t i)
     return i < ARRAY_LEN(last) ? last[i] : NULL;
 }
 
-static const struct table layers = {"layers",        columns, ARRAY_LEN(columns),
-                                    measured_column, filters, ARRAY_LEN(filters)};
+static const struct table layers = {"layers",        columns,       ARRAY_LEN(columns),
+                                    measured_column, layer_filters, LAYER_FILTERS};
 
 static struct reply *read_layers(void *work, struct store *st)
 {
@@ -149,8 +121,6 @@ struct reply *ep_layers_list(struct request *rq)
 /* --- one row -----------------------------------------------------------------------------------
  */
 
-static const struct immutable_form json_form[] = {{"json", "application/json", "application/json"}};
-
 static struct reply *read_layer(void *work, struct store *st)
 {
     struct layer_ref *l = work;
@@ -171,7 +141,7 @@ static struct reply *write_layer(void *work, struct immutable_text *out)
                ",\"links\":{\"self\":\"/v1/analyses/%s/layers/%llu\","
                "\"esd\":\"/v1/analyses/%s/layers/%llu/esd\",\"analysis\":\"/v1/analyses/%s\"}}",
                l->analysis, id, l->analysis, id, l->analysis);
-    out->type = json_form[0].type;
+    out->type = IMMUTABLE_JSON;
     return NULL;
 }
 
@@ -184,13 +154,10 @@ struct reply *ep_layers_get(struct request *rq)
 {
     static const struct immutable_ops ops = {read_layer, write_layer, free_layer};
     struct immutable_wish wish;
-    const struct immutable_form *form;
     struct layer_ref *l;
     struct err err;
-    struct reply *r = immutable_find(rq, json_form, ARRAY_LEN(json_form), &wish);
+    struct reply *r = immutable_find_json(rq, &wish);
 
-    if (!r)
-        r = immutable_choose(rq, json_form, ARRAY_LEN(json_form), &wish, &form);
     if (r)
         return r;
     if (query_check_unused(&rq->query, &err) < 0 || layer_ref_new(rq, &l, &err) < 0)

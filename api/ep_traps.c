@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct immutable_form json_form[] = {{"json", "application/json", "application/json"}};
-
 struct layer_traps {
     struct layer_ref *layer;
     struct measure_result result;
@@ -179,7 +177,7 @@ static struct reply *traps_write(void *work, struct immutable_text *out)
         write_trap(b, &t->trap[k]);
     }
     buf_printf(b, "]}");
-    out->type = json_form[0].type;
+    out->type = IMMUTABLE_JSON;
     return NULL;
 }
 
@@ -187,13 +185,10 @@ struct reply *ep_layers_traps(struct request *rq)
 {
     static const struct immutable_ops ops = {traps_read, traps_write, traps_free};
     struct immutable_wish wish;
-    const struct immutable_form *form;
     struct layer_traps *t;
     struct err err;
-    struct reply *r = immutable_find(rq, json_form, ARRAY_LEN(json_form), &wish);
+    struct reply *r = immutable_find_json(rq, &wish);
 
-    if (!r)
-        r = immutable_choose(rq, json_form, ARRAY_LEN(json_form), &wish, &form);
     if (r)
         return r;
     t = xcalloc(1, sizeof *t);

@@ -102,6 +102,15 @@ struct reply *immutable_choose(struct request *rq, const struct immutable_form *
     return NULL;
 }
 
+struct reply *immutable_find_json(struct request *rq, struct immutable_wish *wish)
+{
+    static const struct immutable_form json[] = {{"json", IMMUTABLE_JSON, IMMUTABLE_JSON}};
+    const struct immutable_form *form;
+    struct reply *r = immutable_find(rq, json, ARRAY_LEN(json), wish);
+
+    return r ? r : immutable_choose(rq, json, ARRAY_LEN(json), wish, &form);
+}
+
 /* --- making ------------------------------------------------------------------------------------
  */
 

@@ -52,6 +52,10 @@ struct reply *immutable_choose(struct request *rq, const struct immutable_form *
                                const struct immutable_wish *wish,
                                const struct immutable_form **out);
 
+/* Both of a resource that is JSON only: NULL and *wish, or the reply. */
+#define IMMUTABLE_JSON "application/json"
+struct reply *immutable_find_json(struct request *rq, struct immutable_wish *wish);
+
 /* Make the document, keep it, and answer with it. Takes `work`. Returns reply_suspend(). Some are
  * made at a time; the others wait. */
 struct reply *immutable_make(struct request *rq, const struct immutable_wish *wish,

@@ -186,6 +186,15 @@ void json_text_key_int(struct buf *b, const char *key, int64_t x)
     buf_put(b, text, (size_t)snprintf(text, sizeof text, "%" PRId64, x));
 }
 
+void json_text_key_counts(struct buf *b, const char *key, const uint64_t *x, size_t n)
+{
+    json_text_key(b, key);
+    buf_put_u8(b, '[');
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, "%s%" PRIu64, i ? "," : "", x[i]);
+    buf_put_u8(b, ']');
+}
+
 void json_text_key_string(struct buf *b, const char *key, const char *s)
 {
     json_text_key(b, key);

@@ -15,6 +15,8 @@ void json_text_string(struct buf *b, const char *s); /* quoted and escaped; NULL
 void json_text_key(struct buf *b, const char *key);
 void json_text_key_real(struct buf *b, const char *key, double x);
 void json_text_key_int(struct buf *b, const char *key, int64_t x);
+/* An array of n whole numbers. */
+void json_text_key_counts(struct buf *b, const char *key, const uint64_t *x, size_t n);
 void json_text_key_string(struct buf *b, const char *key, const char *s);
 
 #endif

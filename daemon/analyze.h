@@ -323,6 +323,9 @@ const struct layer_work *analyze_work_of(const struct analyze *a, size_t i);
 /* True when the row has a fit: status success. */
 bool analyze_fit_ok(const struct layer_work *w);
 
+/* Members that name row i, from its id to its dtype. */
+void analyze_row_names(size_t i, const struct layer *l, struct buf *out);
+
 /* Rows as JSON text, and the summary; pure functions, for the store thread. The caller frees *out.
  * ERR_NOMEM. */
 void analyze_row_json(const struct analyze *a, size_t i, struct buf *out);

@@ -8,7 +8,6 @@
 #include "common/json_out.h"
 #include "compute/matrix_distance.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,15 +103,6 @@ static void put_numbers(struct buf *b, const struct distances_work *w,
         json_text_key_string(b, "bias_reason", row->bias_reason);
 }
 
-static void put_shape(struct buf *b, const struct layer *l)
-{
-    json_text_key(b, "shape");
-    buf_put_u8(b, '[');
-    for (uint32_t d = 0; d < l->rank; d++)
-        buf_printf(b, "%s%" PRIu64, d ? "," : "", l->dims[d]);
-    buf_put_u8(b, ']');
-}
-
 static void put_digest(struct buf *b, const char *key, const struct digest *d)
 {
     char hex[DIGEST_HEX_LEN + 1];
@@ -130,16 +120,9 @@ static void write_row(const struct analyze *a, size_t i, struct buf *b)
     const struct tensor_pair *p = row->weight == DISTANCE_NONE ? NULL : &w->pair[row->weight];
 
     buf_put_u8(b, '{');
-    json_text_key_int(b, "layer_id", (int64_t)row->layer);
-    json_text_key_string(b, "name", l->name);
-    json_text_key_string(b, "longname", l->longname);
-    json_text_key_string(b, "tensor", l->tensor);
-    json_text_key_string(b, "block", l->block);
-    json_text_key_string(b, "role", layer_role_name(l->role));
-    json_text_key_string(b, "layer_type", layer_type_name(l->type));
-    json_text_key_string(b, "dtype", dtype_name(l->dtype));
+    analyze_row_names(row->layer, l, b);
     json_text_key_string(b, "base_dtype", p ? dtype_name(l->part[1].dtype) : NULL);
-    put_shape(b, l);
+    json_text_key_counts(b, "shape", l->dims, l->rank);
     json_text_key_int(b, "rf", (int64_t)(l->n_slices ? l->n_slices : 1));
     put_status(b, w, row, l);
     put_numbers(b, w, row);

@@ -52,15 +52,6 @@ static void put_reason(struct buf *b, const struct analyze *a, size_t i)
     json_text_key_string(b, "detail", detail);
 }
 
-static void put_dims(struct buf *b, const struct layer *l)
-{
-    json_text_key(b, "shape");
-    buf_printf(b, "[");
-    for (uint32_t d = 0; d < l->rank; d++)
-        buf_printf(b, "%s%" PRIu64, d ? "," : "", l->dims[d]);
-    buf_printf(b, "]");
-}
-
 static void put_notes(struct buf *b, const struct layer *l, const struct layer_work *w)
 {
     bool any = false;
@@ -222,12 +213,8 @@ static void put_provenance(struct buf *b, const struct analyze *a, size_t i)
     json_text_key_string(b, "blas_core", known ? w->core : NULL);
 }
 
-void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
+void analyze_row_names(size_t i, const struct layer *l, struct buf *b)
 {
-    const struct layer *l = &a->layers.l[i];
-    const struct layer_work *w = analyze_work_of(a, i);
-
-    buf_printf(b, "{");
     json_text_key_int(b, "layer_id", (int64_t)i);
     json_text_key_string(b, "name", l->name);
     json_text_key_string(b, "longname", l->longname);
@@ -236,7 +223,16 @@ void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
     json_text_key_string(b, "role", layer_role_name(l->role));
     json_text_key_string(b, "layer_type", layer_type_name(l->type));
     json_text_key_string(b, "dtype", dtype_name(l->dtype));
-    put_dims(b, l);
+}
+
+void analyze_row_json(const struct analyze *a, size_t i, struct buf *b)
+{
+    const struct layer *l = &a->layers.l[i];
+    const struct layer_work *w = analyze_work_of(a, i);
+
+    buf_printf(b, "{");
+    analyze_row_names(i, l, b);
+    json_text_key_counts(b, "shape", l->dims, l->rank);
     json_text_key_string(b, "status", status_of(w));
     put_reason(b, a, i);
     json_text_key_string(b, "warning",

@@ -4,7 +4,6 @@
 #include "common/json_text.h"
 #include "daemon/tensor_rows.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,11 +58,7 @@ static void write_tensor(struct buf *b, const struct analyze *a, const struct la
     buf_printf(b, "{");
     json_text_key_string(b, "name", t->name);
     json_text_key_string(b, "dtype", dtype_name(t->dtype));
-    json_text_key(b, "shape");
-    buf_printf(b, "[");
-    for (uint32_t d = 0; d < t->rank; d++)
-        buf_printf(b, "%s%" PRIu64, d ? "," : "", t->dims[d]);
-    buf_printf(b, "]");
+    json_text_key_counts(b, "shape", t->dims, t->rank);
     json_text_key_int(b, "n_params", (int64_t)tensor_elements(t));
     json_text_key_int(b, "nbytes", (int64_t)t->nbytes);
     json_text_key_string(b, "block", l->block);
